@@ -1,0 +1,57 @@
+// What travels with every job instead of globals: logger, threads, seed, and whether to stop.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+namespace moebius {
+
+enum class LogLevel { debug, info, warn, error, off };
+
+/// Parses `debug|info|warn|error|off`; throws UsageError on anything else.
+LogLevel parse_log_level(std::string_view name);
+
+/// Lines on stderr. Nothing of the program's result ever goes here.
+class Log {
+ public:
+  explicit Log(LogLevel level = LogLevel::info) : level_(level) {}
+
+  template <class... Args>
+  void debug(fmt::format_string<Args...> format, Args&&... args) const {
+    if (level_ <= LogLevel::debug) line("", fmt::format(format, std::forward<Args>(args)...));
+  }
+  template <class... Args>
+  void info(fmt::format_string<Args...> format, Args&&... args) const {
+    if (level_ <= LogLevel::info) line("", fmt::format(format, std::forward<Args>(args)...));
+  }
+  template <class... Args>
+  void warn(fmt::format_string<Args...> format, Args&&... args) const {
+    if (level_ <= LogLevel::warn) {
+      line("warning: ", fmt::format(format, std::forward<Args>(args)...));
+    }
+  }
+  LogLevel level() const { return level_; }
+
+ private:
+  static void line(std::string_view prefix, std::string_view text);
+  LogLevel level_;
+};
+
+/// Handed by reference through every job.
+struct Context {
+  Log log;
+  int threads = 1;
+  std::uint64_t seed = 0;
+  /// Number of the signal that asked the program to stop, 0 while none did.
+  const std::atomic<int>* stop_signal = nullptr;
+
+  int interrupted() const { return stop_signal ? stop_signal->load() : 0; }
+  /// Throws Interrupted once a stop was asked for; call it between steps of long work.
+  void check_interrupt() const;
+};
+
+}  // namespace moebius

@@ -1,0 +1,234 @@
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace moebius {
+namespace {
+
+[[noreturn]] void fail_system(std::string_view action, const fs::path& path) {
+  const int code = errno;
+  std::string hint;
+  if (code == ENOSPC || code == EDQUOT) hint = "free some space or choose another output";
+  if (code == EACCES || code == EROFS || code == EPERM) hint = "check the permissions";
+  throw Error(fmt::format("{}: {}: {}", path.string(), action, std::strerror(code)), hint);
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+void sync_directory(const fs::path& path) {
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.get() < 0 || ::fsync(fd.get()) != 0) fail_system("cannot sync", path);
+}
+
+fs::path parent_of(const fs::path& path) {
+  const fs::path parent = path.parent_path();
+  return parent.empty() ? fs::path(".") : parent;
+}
+
+fs::path without_trailing_slash(fs::path path) {
+  return path.has_filename() ? path : path.parent_path();
+}
+
+/// Removes directories that a killed process left beside `final_path`: their lock is free.
+void remove_stale_stages(const fs::path& final_path) {
+  const std::string prefix = "." + final_path.filename().string() + ".partial-";
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(parent_of(final_path), ignored)) {
+    if (!entry.path().filename().string().starts_with(prefix)) continue;
+    const Descriptor fd(::open(entry.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (fd.get() >= 0 && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
+      fs::remove_all(entry.path(), ignored);
+    }
+  }
+}
+
+bool is_own_output(const fs::path& path) {
+  if (!fs::is_directory(path)) return false;
+  if (fs::is_empty(path)) return true;
+  for (const char* name : {"config.json", "config.yaml", "tokenizer.json", "general.train.jsonl"}) {
+    if (fs::exists(path / name)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) fail_system("cannot open", path);
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) fail_system("cannot read", path);
+  if (!S_ISREG(status.st_mode)) fail("{}: not a regular file", path.string());
+  const auto size = static_cast<std::size_t>(status.st_size);
+  const std::byte* data = nullptr;
+  if (size > 0) {
+    void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+    if (mapped == MAP_FAILED) fail_system("cannot map", path);
+    data = static_cast<const std::byte*>(mapped);
+  }
+  return std::shared_ptr<const MappedFile>(new MappedFile(path, data, size));
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+std::string read_file(const fs::path& path, std::size_t limit) {
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) fail_system("cannot open", path);
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) fail_system("cannot read", path);
+  if (S_ISDIR(status.st_mode)) fail("{}: is a directory, a file was expected", path.string());
+  std::string content;
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t got = ::read(fd.get(), buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail_system("cannot read", path);
+    if (got == 0) return content;
+    content.append(buffer, static_cast<std::size_t>(got));
+    if (content.size() > limit) fail("{}: larger than {} bytes", path.string(), limit);
+  }
+}
+
+OutputFile::OutputFile(fs::path path) : path_(std::move(path)) {
+  fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail_system("cannot create", path_);
+}
+
+OutputFile::OutputFile(OutputFile&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+
+OutputFile::~OutputFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void OutputFile::append(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail_system("cannot write", path_);
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+void OutputFile::write_at(std::size_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written =
+        ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail_system("cannot write", path_);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+    offset += static_cast<std::size_t>(written);
+  }
+}
+
+void OutputFile::start_writeback(std::size_t offset, std::size_t size) {
+  // Advice only: file systems that lack it lose speed, not data.
+  ::sync_file_range(fd_, static_cast<off_t>(offset), static_cast<off_t>(size),
+                    SYNC_FILE_RANGE_WRITE);
+}
+
+void OutputFile::reserve(std::size_t size) {
+  if (::fallocate(fd_, 0, 0, static_cast<off_t>(size)) == 0) return;
+  if (errno != EOPNOTSUPP && errno != ENOSYS) fail_system("cannot reserve space", path_);
+}
+
+void OutputFile::sync() {
+  if (::fsync(fd_) != 0) fail_system("cannot sync", path_);
+}
+
+void write_file_atomically(const fs::path& path, std::string_view bytes) {
+  const fs::path aside = parent_of(path) / fmt::format(".{}.partial-{}", path.filename().string(),
+                                                       static_cast<long>(::getpid()));
+  try {
+    OutputFile file(aside);
+    file.append(bytes);
+    file.sync();
+    if (::rename(aside.c_str(), path.c_str()) != 0) fail_system("cannot rename to", path);
+  } catch (...) {
+    ::unlink(aside.c_str());
+    throw;
+  }
+  sync_directory(parent_of(path));
+}
+
+void check_output_directory(const fs::path& path, bool overwrite) {
+  if (!fs::exists(fs::symlink_status(path))) return;
+  if (!overwrite) {
+    throw Error(fmt::format("{}: already exists", path.string()),
+                "choose another output or add --overwrite");
+  }
+  if (!is_own_output(path)) {
+    throw Error(fmt::format("{}: exists and is not an output of moebius; not replaced",
+                            path.string()),
+                "remove it yourself or choose another output");
+  }
+}
+
+StagedDirectory::StagedDirectory(fs::path final_path, bool overwrite)
+    : final_(without_trailing_slash(std::move(final_path))) {
+  check_output_directory(final_, overwrite);
+  std::error_code error;
+  fs::create_directories(parent_of(final_), error);
+  if (error) fail("{}: cannot create: {}", parent_of(final_).string(), error.message());
+  remove_stale_stages(final_);
+  staged_ = parent_of(final_) / fmt::format(".{}.partial-{}", final_.filename().string(),
+                                            static_cast<long>(::getpid()));
+  if (::mkdir(staged_.c_str(), 0755) != 0) fail_system("cannot create", staged_);
+  lock_ = ::open(staged_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock_ < 0 || ::flock(lock_, LOCK_EX | LOCK_NB) != 0) fail_system("cannot lock", staged_);
+}
+
+StagedDirectory::~StagedDirectory() {
+  std::error_code ignored;
+  if (!committed_) fs::remove_all(staged_, ignored);
+  if (lock_ >= 0) ::close(lock_);
+}
+
+void StagedDirectory::commit() {
+  for (const auto& entry : fs::recursive_directory_iterator(staged_)) {
+    if (entry.is_directory()) {
+      sync_directory(entry.path());
+    } else {
+      const Descriptor fd(::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC));
+      if (fd.get() < 0 || ::fsync(fd.get()) != 0) fail_system("cannot sync", entry.path());
+    }
+  }
+  sync_directory(staged_);
+  if (!fs::exists(fs::symlink_status(final_))) {
+    if (::rename(staged_.c_str(), final_.c_str()) != 0) fail_system("cannot rename to", final_);
+  } else if (::renameat2(AT_FDCWD, staged_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) ==
+             0) {
+    std::error_code ignored;
+    fs::remove_all(staged_, ignored);  // holds what stood there before
+  } else {
+    fail_system("cannot replace", final_);
+  }
+  committed_ = true;
+  sync_directory(parent_of(final_));
+}
+
+}  // namespace moebius

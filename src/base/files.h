@@ -1,0 +1,96 @@
+// Files: mapped for reading, written aside and renamed. Nothing half-written ever stands under
+// its final name.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace moebius {
+
+namespace fs = std::filesystem;
+
+/// A read-only private mapping of a whole file. Shared by the tensors that lie in it.
+class MappedFile {
+ public:
+  /// Throws Error naming the file if it can't be opened or mapped. An empty file maps to no bytes.
+  static std::shared_ptr<const MappedFile> open(const fs::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const fs::path& path() const { return path_; }
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  MappedFile(fs::path path, const std::byte* data, std::size_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
+  fs::path path_;
+  const std::byte* data_;
+  std::size_t size_;
+};
+
+/// Whole content of a file; throws Error naming it. Larger than `limit` bytes is an error.
+std::string read_file(const fs::path& path, std::size_t limit = std::size_t{1} << 31);
+
+/// Owns a file descriptor opened for writing; every failure names the file (a full disk too).
+class OutputFile {
+ public:
+  /// Creates or truncates.
+  explicit OutputFile(fs::path path);
+  ~OutputFile();
+  OutputFile(OutputFile&& other) noexcept;
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+  OutputFile& operator=(OutputFile&&) = delete;
+
+  void append(std::string_view bytes);
+  void write_at(std::size_t offset, std::span<const std::byte> bytes);
+  /// Asks the kernel to start writing what was written so far in [offset, offset + size), so that
+  /// the final sync has little left to wait for.
+  void start_writeback(std::size_t offset, std::size_t size);
+  /// Reserves `size` bytes, so that a full disk is found before the work is done.
+  void reserve(std::size_t size);
+  void sync();
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+  int fd_;
+};
+
+/// Writes beside `path`, syncs, renames over it.
+void write_file_atomically(const fs::path& path, std::string_view bytes);
+
+/// A directory that is built beside its final name and renamed there by `commit`. Destroyed
+/// without commit it removes what it had begun. What a killed process left behind is removed by
+/// the next one that stages the same name.
+class StagedDirectory {
+ public:
+  /// Throws Error if `final_path` exists and `overwrite` is false, or if it exists and holds none
+  /// of the files that moebius writes into an output (so that a slip never deletes a home folder).
+  StagedDirectory(fs::path final_path, bool overwrite);
+  ~StagedDirectory();
+  StagedDirectory(const StagedDirectory&) = delete;
+  StagedDirectory& operator=(const StagedDirectory&) = delete;
+
+  /// Where to write until `commit`.
+  const fs::path& path() const { return staged_; }
+  const fs::path& final_path() const { return final_; }
+  /// Syncs every file, renames, syncs the parent.
+  void commit();
+
+ private:
+  fs::path final_, staged_;
+  int lock_ = -1;
+  bool committed_ = false;
+};
+
+/// Throws Error unless `path` is free, or `overwrite` is set and what stands there is an output of
+/// moebius. The early form of the check that StagedDirectory makes.
+void check_output_directory(const fs::path& path, bool overwrite);
+
+}  // namespace moebius
