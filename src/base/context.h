@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -46,6 +47,7 @@ struct Context {
   Log log;
   int threads = 1;
   std::uint64_t seed = 0;
+  std::string device = "cpu";  ///< "cpu", "cuda" or "cuda:N"
   /// Number of the signal that asked the program to stop, 0 while none did.
   const std::atomic<int>* stop_signal = nullptr;
 

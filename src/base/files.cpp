@@ -53,7 +53,7 @@ fs::path without_trailing_slash(fs::path path) {
 
 /// Removes directories that a killed process left beside `final_path`: their lock is free.
 void remove_stale_stages(const fs::path& final_path) {
-  const std::string prefix = "." + final_path.filename().string() + ".partial-";
+  const std::string prefix = fmt::format(".{}.partial-", final_path.filename().string());
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(parent_of(final_path), ignored)) {
     if (!entry.path().filename().string().starts_with(prefix)) continue;
@@ -113,8 +113,9 @@ std::string read_file(const fs::path& path, std::size_t limit) {
   }
 }
 
-OutputFile::OutputFile(fs::path path) : path_(std::move(path)) {
-  fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+OutputFile::OutputFile(fs::path path, Mode mode) : path_(std::move(path)) {
+  const int how = mode == Mode::append ? O_APPEND : O_TRUNC;
+  fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | how | O_CLOEXEC, 0644);
   if (fd_ < 0) fail_system("cannot create", path_);
 }
 

@@ -39,8 +39,8 @@ std::string read_file(const fs::path& path, std::size_t limit = std::size_t{1} <
 /// Owns a file descriptor opened for writing; every failure names the file (a full disk too).
 class OutputFile {
  public:
-  /// Creates or truncates.
-  explicit OutputFile(fs::path path);
+  enum class Mode { truncate, append };
+  explicit OutputFile(fs::path path, Mode mode = Mode::truncate);
   ~OutputFile();
   OutputFile(OutputFile&& other) noexcept;
   OutputFile(const OutputFile&) = delete;

@@ -1,0 +1,125 @@
+#include "base/json.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/utf8.h"
+
+namespace moebius {
+
+Json parse_json(std::string_view text, std::string_view where) {
+  check_utf8(text, where);
+  try {
+    return Json::parse(text);
+  } catch (const Json::parse_error& error) {
+    // The library's text repeats its own id; the position is what helps.
+    std::string what = error.what();
+    if (const auto at = what.find("parse error"); at != std::string::npos) what = what.substr(at);
+    fail("{}: malformed JSON: {}", where, what);
+  }
+}
+
+Json parse_json_file(const fs::path& path) {
+  return parse_json(read_file(path), path.string());
+}
+
+JsonView::JsonView(const Json& json, std::string where) : json_(&json), where_(std::move(where)) {
+  if (!json.is_object()) fail("{}: a JSON object was expected, found {}", where_, json.type_name());
+}
+
+void JsonView::fail_key(std::string_view key, std::string_view what) const {
+  fail("{}: \"{}\" {}", where_, key, what);
+}
+
+const Json* JsonView::find(std::string_view key) const {
+  const auto at = json_->find(std::string(key));
+  return at == json_->end() || at->is_null() ? nullptr : &*at;
+}
+
+const Json& JsonView::require(std::string_view key) const {
+  const Json* found = find(key);
+  if (found == nullptr) fail_key(key, "is missing");
+  return *found;
+}
+
+bool JsonView::has(std::string_view key) const { return find(key) != nullptr; }
+
+std::int64_t JsonView::integer(std::string_view key, std::int64_t min, std::int64_t max) const {
+  const Json& value = require(key);
+  if (!value.is_number_integer()) fail_key(key, "is not an integer");
+  if (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX) {
+    fail_key(key, "is too large");
+  }
+  const auto number = value.get<std::int64_t>();
+  if (number < min || number > max) {
+    fail_key(key, fmt::format("is {}, which is not in [{}, {}]", number, min, max));
+  }
+  return number;
+}
+
+std::int64_t JsonView::integer_or(std::string_view key, std::int64_t fallback, std::int64_t min,
+                                  std::int64_t max) const {
+  return has(key) ? integer(key, min, max) : fallback;
+}
+
+double JsonView::number(std::string_view key) const {
+  const Json& value = require(key);
+  if (!value.is_number()) fail_key(key, "is not a number");
+  const auto number = value.get<double>();
+  if (!std::isfinite(number)) fail_key(key, "is not finite");
+  return number;
+}
+
+double JsonView::number_or(std::string_view key, double fallback) const {
+  return has(key) ? number(key) : fallback;
+}
+
+bool JsonView::boolean_or(std::string_view key, bool fallback) const {
+  const Json* value = find(key);
+  if (value == nullptr) return fallback;
+  if (!value->is_boolean()) fail_key(key, "is not true or false");
+  return value->get<bool>();
+}
+
+std::string JsonView::string(std::string_view key) const {
+  const Json& value = require(key);
+  if (!value.is_string()) fail_key(key, "is not a string");
+  return value.get<std::string>();
+}
+
+std::string JsonView::string_or(std::string_view key, std::string_view fallback) const {
+  return has(key) ? string(key) : std::string(fallback);
+}
+
+JsonView JsonView::object(std::string_view key) const {
+  return {require(key), fmt::format("{}: {}", where_, key)};
+}
+
+std::vector<JsonView> JsonView::objects(std::string_view key) const {
+  const Json& value = require(key);
+  if (!value.is_array()) fail_key(key, "is not a list");
+  std::vector<JsonView> out;
+  for (const Json& element : value) {
+    out.emplace_back(element, fmt::format("{}: {}[{}]", where_, key, out.size()));
+  }
+  return out;
+}
+
+std::vector<std::int64_t> JsonView::integers(std::string_view key) const {
+  const Json* value = find(key);
+  if (value == nullptr) return {};
+  std::vector<std::int64_t> out;
+  const auto add = [&](const Json& element) {
+    if (!element.is_number_integer()) fail_key(key, "is not an integer or a list of integers");
+    out.push_back(element.get<std::int64_t>());
+  };
+  if (value->is_array()) {
+    for (const Json& element : *value) add(element);
+  } else {
+    add(*value);
+  }
+  return out;
+}
+
+}  // namespace moebius

@@ -1,0 +1,48 @@
+// All tensors of a checkpoint directory, memory-mapped, and the check that they are exactly those
+// that the model asks for.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+#include "config/families.h"
+
+namespace moebius {
+
+/// `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
+class CheckpointIndex {
+ public:
+  /// Throws Error for absent shards, names that stand elsewhere than the index says, an index
+  /// that points outside the directory.
+  static CheckpointIndex open(const fs::path& directory);
+
+  /// Null if there is no such tensor.
+  const TensorEntry* find(std::string_view name) const;
+  /// In the order of files and of data inside them.
+  const std::vector<TensorEntry>& tensors() const { return tensors_; }
+  /// Weight files, in the order of their names.
+  const std::vector<std::shared_ptr<const MappedFile>>& files() const { return files_; }
+  const fs::path& directory() const { return directory_; }
+  std::size_t bytes() const;
+
+ private:
+  void add_file(const fs::path& path);
+  fs::path directory_;
+  std::vector<TensorEntry> tensors_;
+  std::vector<std::shared_ptr<const MappedFile>> files_;
+  std::map<std::string, std::size_t, std::less<>> by_name_;
+};
+
+/// One tensor of `file_layout` beside where it was found.
+struct BoundTensor {
+  FileTensor wanted;
+  const TensorEntry* found;
+};
+
+/// Finds every tensor that `spec` asks for. Throws Error naming the tensor that is missing, has
+/// another shape, is not f32, f16 or bf16, or that no row uses or ignores. Valid while `index` is.
+std::vector<BoundTensor> bind_checkpoint(const ModelSpec& spec, const CheckpointIndex& index);
+
+}  // namespace moebius

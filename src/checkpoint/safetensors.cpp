@@ -1,0 +1,140 @@
+#include "checkpoint/safetensors.h"
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace moebius {
+namespace {
+
+constexpr std::uint64_t max_header = 100'000'000;  // the format's own limit
+
+Json parse_header(std::string_view text, const std::string& where) {
+  std::set<std::string> names;
+  const auto check_key = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth == 1 && event == Json::parse_event_t::key &&
+        !names.insert(parsed.get<std::string>()).second) {
+      fail("{}: tensor {} is listed twice", where, parsed.get<std::string>());
+    }
+    return true;
+  };
+  try {
+    return Json::parse(text, check_key);
+  } catch (const Json::parse_error&) {
+    fail("{}: the safetensors header is not JSON", where);
+  }
+}
+
+Shape read_shape(const Json& json, const std::string& where) {
+  if (!json.is_array() || json.size() > 8) fail("{}: \"shape\" is not a short list", where);
+  Shape shape;
+  for (const Json& size : json) {
+    if (!size.is_number_unsigned() || size.get<std::uint64_t>() > (std::uint64_t{1} << 48)) {
+      fail("{}: \"shape\" holds something that is not a size", where);
+    }
+    shape.push_back(size.get<std::int64_t>());
+  }
+  return shape;
+}
+
+/// Bytes that `shape` needs; throws on overflow.
+std::size_t bytes_of(const Shape& shape, DType dtype, const std::string& where) {
+  unsigned __int128 bytes = size_of(dtype);
+  for (const std::int64_t size : shape) {
+    bytes *= static_cast<unsigned __int128>(size);
+    if (bytes > (std::uint64_t{1} << 60)) fail("{}: shape {} is too large", where, to_string(shape));
+  }
+  return static_cast<std::size_t>(bytes);
+}
+
+TensorEntry read_entry(const std::string& name, const Json& json, const std::string& file,
+                       std::span<const std::byte> data) {
+  const std::string where = fmt::format("{}: tensor {}", file, name);
+  const JsonView view(json, where);
+  TensorEntry entry;
+  entry.name = name;
+  const std::string dtype = view.string("dtype");
+  const auto known = dtype_from_safetensors(dtype);
+  if (!known) fail("{}: dtype {} is not supported", where, dtype);
+  entry.dtype = *known;
+  if (!json.contains("shape")) fail("{}: \"shape\" is missing", where);
+  entry.shape = read_shape(json["shape"], where);
+  const auto offsets = view.integers("data_offsets");
+  if (offsets.size() != 2 || offsets[0] < 0 || offsets[1] < offsets[0]) {
+    fail("{}: \"data_offsets\" are not [begin, end]", where);
+  }
+  const auto begin = static_cast<std::size_t>(offsets[0]);
+  const auto end = static_cast<std::size_t>(offsets[1]);
+  if (end > data.size()) {
+    throw Error(fmt::format("{}: data [{}, {}) lies outside the file, which has {} bytes of data",
+                            where, begin, end, data.size()),
+                "the file is truncated or damaged; fetch it again");
+  }
+  entry.bytes = end - begin;
+  if (const std::size_t need = bytes_of(entry.shape, entry.dtype, where); need != entry.bytes) {
+    fail("{}: {} {} needs {} bytes, the header gives it {}", where, dtype, to_string(entry.shape),
+         need, entry.bytes);
+  }
+  entry.data = data.data() + begin;
+  return entry;
+}
+
+}  // namespace
+
+std::vector<TensorEntry> read_safetensors(const fs::path& path) {
+  const auto file = MappedFile::open(path);
+  const auto bytes = file->bytes();
+  const std::string where = path.string();
+  std::uint64_t length = 0;
+  if (bytes.size() < sizeof length) {
+    fail("{}: {} bytes are too few for a safetensors file", where, bytes.size());
+  }
+  std::memcpy(&length, bytes.data(), sizeof length);
+  if (length > max_header || length > bytes.size() - sizeof length) {
+    throw Error(fmt::format("{}: the header claims {} bytes, the file has {}", where, length,
+                            bytes.size() - sizeof length),
+                "the file is truncated or not in safetensors format");
+  }
+  const auto* text = reinterpret_cast<const char*>(bytes.data() + sizeof length);
+  const Json header = parse_header({text, static_cast<std::size_t>(length)}, where);
+  if (!header.is_object()) fail("{}: the safetensors header is not a JSON object", where);
+
+  const auto data = bytes.subspan(sizeof length + length);
+  std::vector<TensorEntry> entries;
+  for (const auto& [name, json] : header.items()) {
+    if (name == "__metadata__") continue;
+    entries.push_back(read_entry(name, json, where, data));
+    entries.back().file = file;
+  }
+  std::sort(entries.begin(), entries.end(), [](const TensorEntry& a, const TensorEntry& b) {
+    return std::pair(a.data, a.bytes) < std::pair(b.data, b.bytes);
+  });
+  for (std::size_t i = 1; i < entries.size(); ++i) {
+    if (entries[i - 1].data + entries[i - 1].bytes > entries[i].data && entries[i].bytes > 0) {
+      fail("{}: tensors {} and {} overlap", where, entries[i - 1].name, entries[i].name);
+    }
+  }
+  return entries;
+}
+
+std::string safetensors_header(const std::vector<TensorPlan>& tensors) {
+  Json header;
+  header["__metadata__"] = {{"format", "pt"}};
+  for (const TensorPlan& tensor : tensors) {
+    header[tensor.name] = {{"dtype", safetensors_name(tensor.dtype)},
+                           {"shape", tensor.shape},
+                           {"data_offsets", {tensor.offset, tensor.offset + tensor.bytes}}};
+  }
+  std::string text = header.dump();
+  text.append((64 - (sizeof(std::uint64_t) + text.size()) % 64) % 64, ' ');
+  const std::uint64_t length = text.size();
+  std::string out(sizeof length, '\0');
+  std::memcpy(out.data(), &length, sizeof length);
+  return out + text;
+}
+
+}  // namespace moebius

@@ -1,0 +1,57 @@
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "infer/run.h"
+
+namespace moebius::cli {
+namespace {
+
+Json to_json(const Generation& generation) {
+  Json out;
+  out["prompt"] = generation.prompt;
+  out["text"] = generation.text;
+  out["prompt_tokens"] = generation.prompt_tokens;
+  out["new_tokens"] = generation.new_tokens;
+  out["finish_reason"] = generation.finish_reason;
+  out["prefill_seconds"] = generation.prefill_seconds;
+  out["decode_seconds"] = generation.decode_seconds;
+  return out;
+}
+
+}  // namespace
+
+void run_generate(const Command& self, const std::vector<std::string>& arguments) {
+  GenerateOptions job;
+  OptionSet options;
+  job.declare(options);
+  CommonOptions common;
+  common.declare(options);
+  const Context ctx = begin(self, arguments, options, common);
+  if (options.given("prompt") == options.given("prompts")) {
+    throw UsageError("give either --prompt TEXT or --prompts FILE");
+  }
+  // Several continuations are told apart by a newline after each; a single one is the bytes alone.
+  const bool many = options.given("prompts"), terminal = ::isatty(STDOUT_FILENO) == 1;
+  std::size_t current = 0;
+  const auto results = generate(job, ctx, [&](std::size_t prompt, std::string_view piece) {
+    if (common.json) return;
+    for (; current < prompt; ++current) print("\n");
+    print(piece);
+  });
+  if (!common.json) {
+    if (many || terminal) print("\n");
+  } else if (many) {
+    Json all = Json::array();
+    for (const Generation& each : results) all.push_back(to_json(each));
+    print_json({{"results", all}});
+  } else {
+    print_json(to_json(results[0]));
+  }
+  const Generation& last = results.back();
+  ctx.log.debug("{} prompt tokens in {:.3f} s, {} new tokens in {:.3f} s", last.prompt_tokens,
+                last.prefill_seconds, last.new_tokens, last.decode_seconds);
+}
+
+}  // namespace moebius::cli

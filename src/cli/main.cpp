@@ -1,0 +1,98 @@
+// The table of commands, and one of the program's two catch blocks.
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "cli/command.h"
+
+namespace moebius::cli {
+namespace {
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> table{
+      {"info", "what a model is and what it costs", run_info},
+      {"convert", "dense model in, mixture of experts out", run_convert},
+      {"generate", "continue a text", run_generate},
+      {"tokenize", "text to ids and back", run_tokenize},
+      {"tokenizer train", "train a byte-level BPE tokenizer on a corpus", run_tokenizer_train},
+      {"train", "train a model, dense or MoE, from scratch or on", run_train},
+      {"eval", "perplexity, divergence from a reference, routing", run_eval},
+      {"data synth", "write four synthetic text domains", run_data_synth},
+  };
+  return table;
+}
+
+std::string usage() {
+  std::string text =
+      "moebius turns dense language models into mixtures of experts, trains and runs them.\n\n"
+      "usage: moebius COMMAND [OPTIONS]      moebius COMMAND --help      moebius --version\n\n";
+  for (const Command& command : commands()) {
+    text += fmt::format("  {:<16} {}\n", command.name, command.summary);
+  }
+  return text;
+}
+
+/// The command that the first one or two words name; `used` says how many.
+const Command* find_command(const std::vector<std::string>& arguments, std::size_t& used) {
+  for (used = std::min<std::size_t>(2, arguments.size()); used > 0; --used) {
+    const std::string name =
+        used == 2 ? arguments[0] + " " + arguments[1] : arguments[0];
+    for (const Command& command : commands()) {
+      if (command.name == name) return &command;
+    }
+  }
+  return nullptr;
+}
+
+void run(std::vector<std::string> arguments) {
+  if (arguments.empty()) throw UsageError("no command was given", "see moebius --help");
+  if (arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
+    return print(usage());
+  }
+  if (arguments[0] == "--version") return print("moebius " MOEBIUS_VERSION "\n");
+  std::size_t used = 0;
+  const Command* command = find_command(arguments, used);
+  if (command == nullptr) {
+    std::vector<std::string> known;
+    for (const Command& each : commands()) known.push_back(each.name);
+    const std::string near = nearest_name(arguments[0], known);
+    throw UsageError(fmt::format("unknown command {}", arguments[0]),
+                     near.empty() ? "see moebius --help" : fmt::format("did you mean {}?", near));
+  }
+  arguments.erase(arguments.begin(), arguments.begin() + static_cast<std::ptrdiff_t>(used));
+  command->run(*command, arguments);
+}
+
+void report(const std::string& what, const std::string& hint) {
+  std::fprintf(stderr, "moebius: %s%s%s%s\n", what.c_str(), hint.empty() ? "" : " (",
+               hint.c_str(), hint.empty() ? "" : ")");
+}
+
+}  // namespace
+}  // namespace moebius::cli
+
+int main(int argc, char** argv) {
+  using namespace moebius;
+  try {
+    cli::run({argv + 1, argv + argc});
+    return 0;
+  } catch (const cli::HelpShown&) {
+    return 0;
+  } catch (const UsageError& error) {
+    cli::report(error.what(), error.hint());
+    return 2;
+  } catch (const Error& error) {
+    cli::report(error.what(), error.hint());
+    return 1;
+  } catch (const Interrupted& stop) {
+    cli::report("stopped", "");
+    return 128 + stop.signal();
+  } catch (const std::bad_alloc&) {
+    cli::report("out of memory", "");
+    return 1;
+  } catch (const std::exception& error) {
+    const std::string text = error.what();  // the first line: libraries add stack traces below it
+    cli::report(text.substr(0, text.find('\n')), "");
+    return 1;
+  }
+}

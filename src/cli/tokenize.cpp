@@ -1,0 +1,115 @@
+#include <charconv>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "base/utf8.h"
+#include "cli/command.h"
+#include "data/documents.h"
+#include "text/bpe_trainer.h"
+#include "text/tokenizer.h"
+
+namespace moebius::cli {
+namespace {
+
+std::string read_stdin() {
+  std::string text;
+  char buffer[1 << 16];
+  while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, stdin)) {
+    text.append(buffer, got);
+  }
+  if (std::ferror(stdin)) fail("cannot read standard input");
+  return text;
+}
+
+std::string ids_line(const std::vector<std::int32_t>& ids) {
+  return fmt::format("{}\n", fmt::join(ids, " "));
+}
+
+std::vector<std::int32_t> parse_ids(std::string_view text) {
+  std::vector<std::int32_t> ids;
+  constexpr std::string_view blank = " \t\r\n";
+  for (std::size_t at = text.find_first_not_of(blank); at != std::string_view::npos;
+       at = text.find_first_not_of(blank, at)) {
+    const std::size_t end = std::min(text.find_first_of(blank, at), text.size());
+    std::int32_t id = 0;
+    const auto [stop, error] = std::from_chars(text.data() + at, text.data() + end, id);
+    if (error != std::errc() || stop != text.data() + end) {
+      fail("standard input: \"{}\" is not an id", text.substr(at, end - at));
+    }
+    ids.push_back(id);
+    at = end;
+  }
+  return ids;
+}
+
+}  // namespace
+
+void run_tokenize(const Command& self, const std::vector<std::string>& arguments) {
+  fs::path model;
+  bool lines = false, no_special = false, decode = false;
+  OptionSet options;
+  options.positional("MODEL", model, "directory with tokenizer.json");
+  options.add("lines", lines, "each line of the input is a text of its own");
+  options.add("no-special", no_special, "add no BOS or EOS");
+  options.add("decode", decode, "read ids, write text");
+  CommonOptions common;
+  common.declare(options);
+  const Context ctx = begin(self, arguments, options, common);
+  const Tokenizer tokenizer = Tokenizer::load(model);
+  const std::string input = read_stdin();
+  if (decode) return print(tokenizer.decode(parse_ids(input), /*skip_special=*/false));
+  check_utf8(input, "standard input");
+  std::vector<std::vector<std::int32_t>> texts;
+  if (!lines) {
+    texts.push_back(tokenizer.encode(input, !no_special));
+  } else {
+    for (std::size_t at = 0; at < input.size();) {
+      ctx.check_interrupt();
+      const std::size_t end = std::min(input.find('\n', at), input.size());
+      texts.push_back(tokenizer.encode(std::string_view(input).substr(at, end - at), !no_special));
+      at = end + 1;
+    }
+  }
+  if (common.json) return print_json({{"ids", lines ? Json(texts) : Json(texts[0])}});
+  std::string out;
+  for (const auto& ids : texts) out += ids_line(ids);
+  print(out);
+}
+
+void run_tokenizer_train(const Command& self, const std::vector<std::string>& arguments) {
+  std::vector<std::string> data, special{"<|endoftext|>"};
+  std::string key = "text";
+  std::int64_t vocab_size = 32000;
+  fs::path out;
+  OptionSet options;
+  Option& files = options.add("data", data, "text files, or .jsonl with one document a line");
+  files.many = files.required = true;
+  options.add("key", key, "key of the text in .jsonl rows");
+  options.add("vocab-size", vocab_size, "ids, special tokens and the 256 bytes included");
+  options.add("special", special, "special token; may be given several times");
+  options.add("out", out, "directory to write").required = true;
+  CommonOptions common;
+  common.declare(options);
+  const Context ctx = begin(self, arguments, options, common);
+  if (vocab_size < 1 || vocab_size > (1 << 24)) {
+    throw UsageError(fmt::format("--vocab-size {}: not in [1, {}]", vocab_size, 1 << 24));
+  }
+  std::vector<std::string> documents;
+  for (const std::string& file : data) {
+    for (std::string& document : read_documents(file, key)) documents.push_back(std::move(document));
+  }
+  StagedDirectory staged(out, common.overwrite);
+  const std::string json = train_byte_level_bpe(documents, static_cast<int>(vocab_size), special,
+                                                [&](int, int) { ctx.check_interrupt(); });
+  OutputFile(staged.path() / "tokenizer.json").append(json);
+  Json config{{"tokenizer_class", "PreTrainedTokenizerFast"},
+              {"clean_up_tokenization_spaces", false}};
+  if (!special.empty()) config["bos_token"] = config["eos_token"] = special[0];
+  OutputFile(staged.path() / "tokenizer_config.json").append(config.dump(2) + "\n");
+  staged.commit();
+  const int size = Tokenizer::load(out).vocab_size();
+  if (common.json) return print_json({{"out", out.string()}, {"vocab_size", size}});
+  print(fmt::format("{} ids, saved {}\n", size, out.string()));
+}
+
+}  // namespace moebius::cli

@@ -1,0 +1,71 @@
+// The table of families: a row says how a Hugging Face configuration becomes a ModelSpec and under
+// which names the weights stand in files, in both directions. Adding a family adds a row.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "config/weights.h"
+
+namespace moebius {
+
+/// Where one slot of `WeightsOf` stands in files. In both names `{l}` is the layer; `{e}` in
+/// `name` means one tensor an expert, stacked in the slot.
+struct NameRule {
+  std::string_view slot, name;
+  bool transposed = false;  ///< stored [in, out], as GPT-2's Conv1D does
+};
+
+/// One row. Rules with the same `name` are parts of one stored tensor, equal shares of its output
+/// dimension in the order of the rules.
+struct Family {
+  std::string_view model_type;    ///< of config.json
+  std::string_view architecture;  ///< class in transformers
+  std::string_view config_class;
+  void (*read)(const JsonView& config, ModelSpec& spec);
+  std::vector<NameRule> rules;
+  std::vector<std::string_view> ignored;  ///< names to pass over; '*' matches anything
+  std::string_view optional_prefix;       ///< files may leave it out
+  std::string_view layer_list;            ///< "model.layers"
+  std::string_view ffn_module;            ///< "mlp": what an overlay replaces
+};
+
+std::span<const Family> families();
+/// Throws Error that lists the known ones.
+const Family& family_of(std::string_view model_type, std::string_view where);
+
+/// Reads DIRECTORY/config.json and generation_config.json, in the old and the transformers-5
+/// spelling. Throws Error naming file and key.
+ModelSpec read_model_spec(const fs::path& directory);
+/// The same from a configuration alone; `where` names it in errors.
+ModelSpec parse_model_spec(const Json& config, const std::string& where);
+
+/// A tensor as a file holds it: `slots`, concatenated along the output dimension, of one expert
+/// where `expert` >= 0, then transposed where asked.
+struct FileTensor {
+  std::string name;
+  Shape shape;
+  bool transposed = false;
+  std::int64_t expert = -1;
+  std::vector<std::string> slots;
+};
+
+/// Every tensor that a checkpoint of this model holds.
+std::vector<FileTensor> file_layout(const ModelSpec& spec);
+
+/// Name of an overlay's tensor: `model.layers.3.mlp.up_proj.weight`, expert 2 ->
+/// `model.layers.3.mlp.experts.2.up_proj.weight`; `module` may also be "shared".
+std::string overlay_name(const Family& family, std::int64_t layer, std::string_view module,
+                         std::string_view dense_name);
+/// `model.layers.3.mlp.router.weight`
+std::string overlay_router_name(const Family& family, std::int64_t layer);
+
+/// Replaces `{key}` in `pattern`.
+std::string substitute(std::string_view pattern, std::string_view key, std::int64_t value);
+/// Whether `name` matches `pattern`, in which '*' stands for anything.
+bool matches(std::string_view pattern, std::string_view name);
+
+}  // namespace moebius

@@ -1,0 +1,110 @@
+// From slots to the tensors of a file: expands the rules of a family by layer and expert, and lays
+// the names of an overlay over those of a dense FFN.
+#include <map>
+
+#include "base/error.h"
+#include "config/families.h"
+
+namespace moebius {
+namespace {
+
+/// Builds the layout, one stored tensor after the other; parts of one tensor meet by name.
+class LayoutBuilder {
+ public:
+  /// `slot_shape` without the leading E where `expert` >= 0.
+  void add(const std::string& name, const std::string& slot, Shape slot_shape, bool transposed,
+           std::int64_t expert) {
+    const auto [at, fresh] = by_name_.try_emplace(name, tensors_.size());
+    if (fresh) {
+      if (transposed) std::swap(slot_shape[slot_shape.size() - 1], slot_shape[slot_shape.size() - 2]);
+      tensors_.push_back({name, std::move(slot_shape), transposed, expert, {slot}});
+      return;
+    }
+    FileTensor& tensor = tensors_[at->second];
+    // The output dimension: rows of a matrix, columns where it is stored transposed, a bias itself.
+    const std::size_t rank = tensor.shape.size();
+    const std::size_t output = rank == 1 || tensor.transposed ? rank - 1 : rank - 2;
+    const std::int64_t share =
+        tensor.shape[output] / static_cast<std::int64_t>(tensor.slots.size());
+    tensor.shape[output] += share;
+    tensor.slots.push_back(slot);
+  }
+
+  std::vector<FileTensor> take() { return std::move(tensors_); }
+
+ private:
+  std::vector<FileTensor> tensors_;
+  std::map<std::string, std::size_t> by_name_;
+};
+
+/// "layers.3.moe.experts.up.weight" -> "layers.{l}.moe.experts.up.weight" and 3; -1 without layer.
+std::pair<std::string, std::int64_t> split_layer(const std::string& slot) {
+  constexpr std::string_view prefix = "layers.";
+  if (!slot.starts_with(prefix)) return {slot, -1};
+  const auto dot = slot.find('.', prefix.size());
+  return {"layers.{l}" + slot.substr(dot), std::stoll(slot.substr(prefix.size(), dot))};
+}
+
+const NameRule* find_rule(const Family& family, std::string_view slot) {
+  for (const NameRule& rule : family.rules) {
+    if (rule.slot == slot) return &rule;
+  }
+  return nullptr;
+}
+
+/// "layers.{l}.moe.experts.up.weight" -> {"experts", "layers.{l}.ffn.up.weight"}.
+std::pair<std::string, std::string> dense_twin(const std::string& slot) {
+  constexpr std::string_view prefix = "layers.{l}.moe.";
+  const std::string rest = slot.substr(prefix.size());
+  const auto dot = rest.find('.');
+  return {rest.substr(0, dot), "layers.{l}.ffn" + rest.substr(dot)};
+}
+
+}  // namespace
+
+std::string overlay_name(const Family& family, std::int64_t layer, std::string_view module,
+                         std::string_view dense_name) {
+  const std::string ffn = fmt::format("{}.{}.{}.", family.layer_list, layer, family.ffn_module);
+  const std::string name = substitute(dense_name, "l", layer);
+  return fmt::format("{}{}.{}", ffn, module, std::string_view(name).substr(ffn.size()));
+}
+
+std::string overlay_router_name(const Family& family, std::int64_t layer) {
+  return fmt::format("{}.{}.{}.router.weight", family.layer_list, layer, family.ffn_module);
+}
+
+std::vector<FileTensor> file_layout(const ModelSpec& spec) {
+  const Family& family = family_of(spec.family, "model");
+  LayoutBuilder layout;
+  const auto shapes = weight_shapes(spec);
+  for_each_weight([&](const std::string& slot, const Shape& shape) {
+    if (shape.empty()) return;
+    const auto [general, layer] = split_layer(slot);
+    const bool of_overlay = spec.overlay && general.starts_with("layers.{l}.moe.");
+    if (of_overlay && general.ends_with("moe.router.weight")) {
+      layout.add(overlay_router_name(family, layer), slot, shape, false, -1);
+      return;
+    }
+    const auto [module, twin] = of_overlay ? dense_twin(general) : std::pair{std::string(), general};
+    const NameRule* rule = find_rule(family, twin);
+    if (rule == nullptr) {
+      fail("family {} has no name for {}; its row lacks a rule", family.model_type, slot);
+    }
+    const bool by_expert = of_overlay ? module == "experts"
+                                      : rule->name.find("{e}") != std::string_view::npos;
+    const Shape stored = by_expert ? Shape(shape.begin() + 1, shape.end()) : shape;
+    for (std::int64_t e = 0; e < (by_expert ? shape[0] : 1); ++e) {
+      std::string name;
+      if (of_overlay) {
+        const std::string path = by_expert ? fmt::format("experts.{}", e) : module;
+        name = overlay_name(family, layer, path, rule->name);
+      } else {
+        name = substitute(substitute(rule->name, "l", layer), "e", e);
+      }
+      layout.add(name, slot, stored, rule->transposed, by_expert ? e : -1);
+    }
+  }, shapes);
+  return layout.take();
+}
+
+}  // namespace moebius

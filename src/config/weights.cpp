@@ -1,0 +1,105 @@
+#include "config/weights.h"
+
+#include <fmt/ranges.h>
+
+namespace moebius {
+namespace {
+
+/// Shapes of one FFN of width F; `experts` > 0 adds the leading E.
+FfnOf<Shape> ffn_shapes(const ModelSpec& spec, std::int64_t width, std::int64_t experts) {
+  const auto lead = [&](Shape shape) {
+    if (experts > 0) shape.insert(shape.begin(), experts);
+    return shape;
+  };
+  FfnOf<Shape> shapes;
+  shapes.up = lead({width, spec.d_model});
+  shapes.down = lead({spec.d_model, width});
+  if (spec.gated) shapes.gate = shapes.up;
+  if (spec.mlp_bias) {
+    shapes.up_bias = lead({width});
+    shapes.down_bias = lead({spec.d_model});
+    if (spec.gated) shapes.gate_bias = shapes.up_bias;
+  }
+  return shapes;
+}
+
+}  // namespace
+
+WeightsOf<Shape> weight_shapes(const ModelSpec& spec) {
+  auto shapes = make_weights<Shape>(spec);
+  const std::int64_t d = spec.d_model;
+  const auto norm = [&] {
+    return NormOf<Shape>{{d}, spec.norm == NormKind::layer ? Shape{d} : Shape{}};
+  };
+  shapes.embed = {spec.vocab, d};
+  if (spec.position == PositionKind::learned) shapes.position = {spec.context, d};
+  if (!spec.tied) shapes.head = {spec.vocab, d};
+  shapes.norm = norm();
+
+  const std::int64_t q_rows = spec.heads * spec.head_dim, kv_rows = spec.kv_heads * spec.head_dim;
+  for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+    LayerOf<Shape>& layer = shapes.layers[l];
+    layer.attn_norm = norm();
+    layer.ffn_norm = norm();
+    layer.attn.q = {q_rows, d};
+    layer.attn.k = layer.attn.v = {kv_rows, d};
+    layer.attn.o = {d, q_rows};
+    if (spec.qkv_bias) {
+      layer.attn.q_bias = {q_rows};
+      layer.attn.k_bias = layer.attn.v_bias = {kv_rows};
+    }
+    if (spec.o_bias) layer.attn.o_bias = {d};
+    if (const auto& moe = spec.layers[l].moe) {
+      auto& m = std::get<1>(layer.ffn);
+      m.router = {moe->experts, d};
+      m.experts = ffn_shapes(spec, moe->width, moe->experts);
+      if (moe->shared_width > 0) m.shared = ffn_shapes(spec, moe->shared_width, 0);
+    } else {
+      layer.ffn = ffn_shapes(spec, spec.layers[l].width, 0);
+    }
+  }
+  return shapes;
+}
+
+std::int64_t element_count(const Shape& shape) {
+  if (shape.empty()) return 0;
+  std::int64_t count = 1;
+  for (const std::int64_t size : shape) count *= size;
+  return count;
+}
+
+std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+ModelCost model_cost(const ModelSpec& spec) {
+  ModelCost cost;
+  const auto shapes = weight_shapes(spec);
+  for_each_weight([&](const std::string&, const Shape& shape) {
+    cost.parameters += element_count(shape);
+  }, shapes);
+  cost.active_parameters = cost.parameters;
+  cost.flops_per_token = 2 * spec.vocab * spec.d_model;
+
+  const auto matrices = [](const auto&... shape) { return (element_count(shape) + ...); };
+  for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+    const LayerOf<Shape>& layer = shapes.layers[l];
+    std::int64_t multiplied =
+        matrices(layer.attn.q, layer.attn.k, layer.attn.v, layer.attn.o);
+    if (const MoeOf<Shape>* m = layer.moe()) {
+      const MoeSpec& moe = *spec.layers[l].moe;
+      const FfnOf<Shape>& e = m->experts;
+      const std::int64_t experts = matrices(e.gate, e.up, e.down);
+      const std::int64_t idle = moe.experts - moe.top_k;
+      cost.active_parameters -=
+          (experts + matrices(e.gate_bias, e.up_bias, e.down_bias)) / moe.experts * idle;
+      multiplied += matrices(m->router, m->shared.gate, m->shared.up, m->shared.down) +
+                    experts / moe.experts * moe.top_k;
+    } else {
+      const auto& ffn = std::get<0>(layer.ffn);
+      multiplied += matrices(ffn.gate, ffn.up, ffn.down);
+    }
+    cost.flops_per_token += 2 * multiplied;
+  }
+  return cost;
+}
+
+}  // namespace moebius

@@ -1,0 +1,147 @@
+// The one list of a decoder's weights. `WeightsOf<T>` is a plain tree whose leaves are shapes
+// (what must be there), bindings (where it lies in files) or tensors (what is computed with);
+// `for_each_weight` walks one tree, or several of equal structure side by side. A leaf that a
+// model lacks (no bias, tied head) is visited too and is empty: the visitor decides.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "config/model_spec.h"
+
+namespace moebius {
+
+template <class T>
+struct NormOf {
+  T weight{}, bias{};  // [D]
+};
+
+template <class T>
+struct AttentionOf {
+  T q{}, k{}, v{}, o{};  // [H A, D], [G A, D], [G A, D], [D, H A]
+  T q_bias{}, k_bias{}, v_bias{}, o_bias{};
+};
+
+/// A feed-forward network; as experts every leaf has a leading E. `gate` is empty unless gated.
+template <class T>
+struct FfnOf {
+  T gate{}, up{}, down{};  // [F, D], [F, D], [D, F]
+  T gate_bias{}, up_bias{}, down_bias{};
+};
+
+template <class T>
+struct MoeOf {
+  T router{};  // [E, D]
+  FfnOf<T> experts;
+  FfnOf<T> shared;
+};
+
+template <class T>
+struct LayerOf {
+  NormOf<T> attn_norm, ffn_norm;
+  AttentionOf<T> attn;
+  std::variant<FfnOf<T>, MoeOf<T>> ffn;
+
+  const MoeOf<T>* moe() const { return std::get_if<MoeOf<T>>(&ffn); }
+};
+
+template <class T>
+struct WeightsOf {
+  T embed{};     // [V, D]
+  T position{};  // [context, D]
+  std::vector<LayerOf<T>> layers;
+  NormOf<T> norm;
+  T head{};  // [V, D], empty when tied to `embed`
+};
+
+/// A tree of empty leaves with the structure that `spec` asks for.
+template <class T>
+WeightsOf<T> make_weights(const ModelSpec& spec) {
+  WeightsOf<T> tree;
+  tree.layers.resize(spec.layers.size());
+  for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+    if (spec.layers[l].moe) tree.layers[l].ffn = MoeOf<T>{};
+  }
+  return tree;
+}
+
+namespace detail {
+
+template <class Fn, class... W>
+void visit_norm(Fn& fn, const std::string& name, W&... w) {
+  fn(name + ".weight", w.weight...);
+  fn(name + ".bias", w.bias...);
+}
+
+template <class Fn, class... W>
+void visit_ffn(Fn& fn, const std::string& name, W&... w) {
+  fn(name + ".gate.weight", w.gate...);
+  fn(name + ".gate.bias", w.gate_bias...);
+  fn(name + ".up.weight", w.up...);
+  fn(name + ".up.bias", w.up_bias...);
+  fn(name + ".down.weight", w.down...);
+  fn(name + ".down.bias", w.down_bias...);
+}
+
+template <class Fn, class... W>
+void visit_attention(Fn& fn, const std::string& name, W&... w) {
+  fn(name + ".q.weight", w.q...);
+  fn(name + ".q.bias", w.q_bias...);
+  fn(name + ".k.weight", w.k...);
+  fn(name + ".k.bias", w.k_bias...);
+  fn(name + ".v.weight", w.v...);
+  fn(name + ".v.bias", w.v_bias...);
+  fn(name + ".o.weight", w.o...);
+  fn(name + ".o.bias", w.o_bias...);
+}
+
+template <class Fn, class First, class... W>
+void visit_layer(Fn& fn, const std::string& name, First& first, W&... w) {
+  visit_norm(fn, name + ".attn_norm", first.attn_norm, w.attn_norm...);
+  visit_attention(fn, name + ".attn", first.attn, w.attn...);
+  visit_norm(fn, name + ".ffn_norm", first.ffn_norm, w.ffn_norm...);
+  if (first.ffn.index() == 0) {
+    visit_ffn(fn, name + ".ffn", std::get<0>(first.ffn), std::get<0>(w.ffn)...);
+    return;
+  }
+  fn(name + ".moe.router.weight", std::get<1>(first.ffn).router, std::get<1>(w.ffn).router...);
+  visit_ffn(fn, name + ".moe.experts", std::get<1>(first.ffn).experts,
+            std::get<1>(w.ffn).experts...);
+  visit_ffn(fn, name + ".moe.shared", std::get<1>(first.ffn).shared, std::get<1>(w.ffn).shared...);
+}
+
+}  // namespace detail
+
+/// Calls `fn(slot_name, leaf...)` for every leaf, each storage once: a tied head is not visited.
+/// Slot names: "embed.weight", "layers.3.attn.q.weight", "layers.3.moe.experts.up.weight", ...
+/// The trees may be const; all need the structure of the first.
+template <class Fn, class First, class... W>
+void for_each_weight(Fn&& fn, First& first, W&... w) {
+  fn("embed.weight", first.embed, w.embed...);
+  fn("position.weight", first.position, w.position...);
+  for (std::size_t l = 0; l < first.layers.size(); ++l) {
+    detail::visit_layer(fn, "layers." + std::to_string(l), first.layers[l], w.layers[l]...);
+  }
+  detail::visit_norm(fn, "norm", first.norm, w.norm...);
+  fn("head.weight", first.head, w.head...);
+}
+
+using Shape = std::vector<std::int64_t>;  ///< empty: the model has no such weight
+
+/// The shapes that `spec` asks for.
+WeightsOf<Shape> weight_shapes(const ModelSpec& spec);
+
+std::int64_t element_count(const Shape& shape);
+std::string to_string(const Shape& shape);  ///< "[64, 32]"
+
+/// What a model costs. FLOPs per token = 2 x parameters in matrices that a token is multiplied
+/// with: head included, look-ups, norms, biases and attention scores excluded.
+struct ModelCost {
+  std::int64_t parameters = 0, active_parameters = 0, flops_per_token = 0;
+};
+ModelCost model_cost(const ModelSpec& spec);
+
+}  // namespace moebius

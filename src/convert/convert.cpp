@@ -1,0 +1,218 @@
+#include <chrono>
+#include <future>
+#include <nlohmann/json.hpp>
+
+#include "base/digest.h"
+#include "base/error.h"
+#include "checkpoint/companions.h"
+#include "convert/copy.h"
+#include "convert/layer_test.h"
+#include "infer/generate.h"
+#include "model/device.h"
+
+namespace moebius {
+namespace {
+
+constexpr std::int64_t sample_tokens = 8;
+
+void check_options(const ConvertOptions& options, const Context& ctx) {
+  const auto require = [](bool good, std::string_view text) {
+    if (!good) throw UsageError(std::string(text));
+  };
+  require(options.experts >= 1, "--experts: must be at least 1");
+  require(options.top_k >= 1, "--top-k: must be at least 1");
+  require(options.noise >= 0, "--noise: must not be negative");
+  if (options.top_k > options.experts) {
+    fail("--top-k {} of --experts {}: K must not exceed E", options.top_k, options.experts);
+  }
+  if (options.top_k == 1) {
+    ctx.log.warn(
+        "top-1 with renormalised weights: the one weight is always 1, so the router gets no "
+        "gradient; --top-k 2 trains");
+  }
+}
+
+/// Ids of the test prompt; without a tokenizer, a few ids spread over the vocabulary.
+std::vector<std::int32_t> test_ids(const Source& source, const std::optional<Tokenizer>& tokenizer,
+                                   const ConvertOptions& options, const Context& ctx) {
+  std::vector<std::int32_t> ids;
+  if (tokenizer) {
+    check_vocabulary(source.spec, *tokenizer, options.model);
+    ids = prompt_ids(source.spec, *tokenizer, options.test_prompt);
+  } else {
+    ctx.log.warn("{}: no tokenizer.json; layers are tested on fixed ids instead of a prompt",
+                 options.model.string());
+    for (std::int64_t i = 0; i < std::min<std::int64_t>(10, source.spec.context); ++i) {
+      ids.push_back(static_cast<std::int32_t>((1 + i * 7919) % source.spec.vocab));
+    }
+  }
+  if (static_cast<std::int64_t>(ids.size()) > source.spec.context) {
+    fail("--test-prompt has {} tokens, the model's context is {}", ids.size(),
+         source.spec.context);
+  }
+  return ids;
+}
+
+/// Writes and tests at once, in the hope that no layer goes back; if one does, writes again what
+/// then is to be written.
+class Conversion {
+ public:
+  Conversion(const Source& source, const std::vector<std::int64_t>& layers,
+             const ConvertOptions& options, const Context& ctx, const fs::path& directory)
+      : source_(source), layers_(layers), options_(options), ctx_(ctx), directory_(directory),
+        max_shard_(parse_size(options.max_shard_size, "--max-shard-size")) {}
+
+  void run(const std::vector<std::int32_t>& prompt) {
+    plan = plan_output(source_, layers_, options_, ctx_.seed);
+    std::atomic<bool> cancel{false};
+    auto writing = std::async(std::launch::async, [&] { return write(cancel); });
+    try {
+      tested = test_layers(source_, layers_, prompt, options_, ctx_);
+    } catch (...) {
+      cancel = true;
+      writing.get();  // a damaged source is the better message
+      throw;
+    }
+    std::vector<std::int64_t> kept;
+    for (const LayerRecord& row : tested.layers) {
+      if (row.kept) kept.push_back(row.layer);
+    }
+    cancel = kept.size() != layers_.size();
+    copied = writing.get();
+    if (!cancel) return;
+    for (const auto& entry : fs::directory_iterator(directory_)) fs::remove(entry.path());
+    plan = plan_output(source_, kept, options_, ctx_.seed);
+    cancel = false;
+    copied = write(cancel);
+  }
+
+  OutputPlan plan;
+  LayerTestResult tested;
+  CopyResult copied;
+
+ private:
+  CopyResult write(const std::atomic<bool>& cancel) const {
+    return copy_weights(source_, plan, directory_, max_shard_, options_.noise, ctx_, cancel);
+  }
+  const Source& source_;
+  const std::vector<std::int64_t>& layers_;
+  const ConvertOptions& options_;
+  const Context& ctx_;
+  fs::path directory_;
+  std::size_t max_shard_;
+};
+
+Json report_json(const ConversionReport& report, const ConvertOptions& options,
+                 std::uint64_t seed) {
+  Json json;
+  json["source"] = {{"path", report.source}, {"digests", report.digests}};
+  json["options"] = {{"method", options.method},   {"experts", options.experts},
+                     {"top_k", options.top_k},     {"every", options.every},
+                     {"layers", options.layers},   {"noise", options.noise},
+                     {"router", options.router},   {"test_prompt", options.test_prompt},
+                     {"seed", seed},               {"max_shard_size", options.max_shard_size}};
+  json["options"]["max_kl"] = options.max_kl < 0 ? Json() : Json(options.max_kl);
+  json["layers"] = Json::array();
+  for (const LayerRecord& row : report.layers) {
+    json["layers"].push_back({{"layer", row.layer},
+                              {"method", options.method},
+                              {"experts", row.experts},
+                              {"top_k", row.top_k},
+                              {"kept", row.kept},
+                              {"ffn_error", row.ffn_error},
+                              {"kl", row.kl},
+                              {"agreement", row.agreement},
+                              {"reason", row.reason}});
+  }
+  json["dense_exact"] = report.dense_exact;
+  json["parameters"] = report.parameters;
+  json["active_parameters"] = report.active_parameters;
+  json["seconds"] = report.seconds;
+  return json;
+}
+
+/// Opens what was written and lets it generate; throws Error if it can't.
+std::string try_output(const fs::path& directory, const std::optional<Tokenizer>& tokenizer,
+                       const std::vector<std::int32_t>& ids, const Context& ctx) {
+  const Model model = load_model(directory, std::nullopt, at::kCPU);
+  if (tokenizer) {
+    GenerateOptions options;
+    options.max_tokens = sample_tokens;
+    if (static_cast<std::int64_t>(ids.size()) >= model.spec.context) return {};
+    return generate_one(model, *tokenizer, ids, options, ctx, 0, [](std::string_view) {}).text;
+  }
+  const at::InferenceMode inference;
+  at::Tensor tokens = at::empty({1, static_cast<std::int64_t>(ids.size())}, at::kLong);
+  std::copy(ids.begin(), ids.end(), tokens.mutable_data_ptr<std::int64_t>());
+  const at::ScalarType dtype = compute_dtype(model);
+  const at::Tensor hidden = decode(model.spec, model.weights, tokens, nullptr, dtype).hidden_BSD;
+  const at::Tensor last = hidden.narrow(1, hidden.size(1) - 1, 1);
+  check_finite_logits(head(model.spec, model.weights, last), model.spec, model.weights, tokens,
+                      dtype);
+  return {};
+}
+
+}  // namespace
+
+void ConvertOptions::declare(OptionSet& options) {
+  options.positional("MODEL", model, "dense model: directory in Hugging Face layout");
+  options.add("out", out, "directory to write").required = true;
+  options.choice("method", method, "how experts are made", {"upcycle"});
+  options.add("experts", experts, "experts of a converted layer, E");
+  options.add("top-k", top_k, "experts that a token is routed to, K");
+  options.add("every", every, "convert layers 0, n, 2n, ...");
+  options.add("layers", layers, "convert these instead: 0,4,8-11 or all");
+  options.add("noise", noise, "noise on every expert, times each matrix's standard deviation");
+  options.choice("router", router, "how the router starts", {"random"});
+  options.add("test-prompt", test_prompt, "text on which each converted layer is tested");
+  options.add("max-kl", max_kl, "revert a layer beyond this KL, nats (default: no bound)");
+  options.add("max-shard-size", max_shard_size, "largest weight file, as 5GB or 300MB");
+}
+
+ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
+  const auto start = std::chrono::steady_clock::now();
+  check_options(options, ctx);
+  check_output_directory(options.out, options.overwrite);
+  const Source source(options.model);
+  const auto layers = choose_layers(options.layers, options.every,
+                                    static_cast<std::int64_t>(source.spec.layers.size()));
+  if (fs::exists(options.out) && fs::equivalent(options.out, options.model)) {
+    fail("{}: source and output are the same directory", options.out.string());
+  }
+  std::optional<Tokenizer> tokenizer;
+  if (fs::exists(options.model / "tokenizer.json")) tokenizer = Tokenizer::load(options.model);
+  const auto ids = test_ids(source, tokenizer, options, ctx);
+
+  StagedDirectory staged(options.out, options.overwrite);
+  Conversion conversion(source, layers, options, ctx, staged.path());
+  conversion.run(ids);
+
+  ConversionReport report;
+  report.source = options.model.string();
+  report.digests = conversion.copied.digests;
+  report.layers = conversion.tested.layers;
+  report.dense_exact = conversion.tested.dense_exact;
+  report.bytes = conversion.copied.bytes;
+  const ModelCost cost = model_cost(conversion.plan.spec);
+  report.parameters = cost.parameters;
+  report.active_parameters = cost.active_parameters;
+  report.architecture = conversion.plan.modeling.empty()
+                            ? std::string(family_of(conversion.plan.spec.family, "").architecture)
+                            : "MoebiusForCausalLM";
+  report.digests["config.json"] = digest_of(read_file(options.model / "config.json"));
+  report.digests.merge(copy_companions(options.model, staged.path()));
+  OutputFile(staged.path() / "config.json").append(conversion.plan.config);
+  if (!conversion.plan.modeling.empty()) {
+    OutputFile(staged.path() / "modeling_moebius.py").append(conversion.plan.modeling);
+  }
+  report.sample = try_output(staged.path(), tokenizer, ids, ctx);
+  report.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  OutputFile(staged.path() / "conversion.json")
+      .append(report_json(report, options, ctx.seed).dump(2) + "\n");
+  ctx.check_interrupt();
+  staged.commit();
+  return report;
+}
+
+}  // namespace moebius

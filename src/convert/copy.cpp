@@ -1,0 +1,128 @@
+#include "convert/copy.h"
+
+#include <vector>
+
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/progress.h"
+#include "convert/upcycle.h"
+
+namespace moebius {
+namespace {
+
+constexpr std::size_t piece_bytes = 4 << 20;
+
+/// Where one source tensor goes.
+struct Target {
+  std::size_t tensor;  ///< number in the plan
+  std::int64_t expert;
+};
+
+class Copier {
+ public:
+  Copier(const Source& source, const OutputPlan& plan, ShardedWriter& writer, double noise,
+         const Context& ctx, const std::atomic<bool>& cancel)
+      : source_(source), plan_(plan), writer_(writer), noise_(noise), ctx_(ctx), cancel_(cancel),
+        progress_(ctx, "write", static_cast<double>(writer.total_bytes()) / 1e6, "MB") {
+    for (std::size_t t = 0; t < plan.tensors.size(); ++t) {
+      const OutputTensor& tensor = plan.tensors[t];
+      if (tensor.source != nullptr) targets_[tensor.source].push_back({t, tensor.expert});
+    }
+  }
+
+  std::map<std::string, std::string> run() {
+    for (std::size_t t = 0; t < plan_.tensors.size(); ++t) {
+      if (plan_.tensors[t].source == nullptr) write(t, 0, plan_.tensors[t].bytes);
+    }
+    std::map<std::string, std::string> digests;
+    for (const auto& file : source_.index.files()) {
+      digests[file->path().filename().string()] = copy_file(*file);
+    }
+    return digests;
+  }
+
+ private:
+  /// Tensors in the order of the data; what lies between them is hashed too.
+  std::string copy_file(const MappedFile& file) {
+    Digest digest;
+    const std::byte* at = file.bytes().data();
+    for (const TensorEntry& entry : source_.index.tensors()) {
+      if (entry.file.get() != &file || entry.bytes == 0) continue;
+      digest.add({at, entry.data});
+      copy_tensor(entry, digest);
+      at = entry.data + entry.bytes;
+    }
+    digest.add({at, file.bytes().data() + file.bytes().size()});
+    return digest.hex();
+  }
+
+  void copy_tensor(const TensorEntry& entry, Digest& digest) {
+    const auto found = targets_.find(&entry);
+    const std::size_t item = size_of(entry.dtype);
+    const bool noisy = noise_ > 0 && entry.shape.size() >= 2 && found != targets_.end() &&
+                       found->second[0].expert >= 0;
+    const double deviation = noisy ? noise_ * standard_deviation(entry, ctx_.threads) : 0.0;
+    for (std::size_t begin = 0; begin < entry.bytes; begin += piece_bytes) {
+      if (cancel_) return;
+      ctx_.check_interrupt();
+      const std::size_t size = std::min(piece_bytes, entry.bytes - begin);
+      const std::span<const std::byte> piece(entry.data + begin, size);
+      digest.add(piece);
+      if (found == targets_.end()) continue;
+      check_finite(entry, begin / item, size / item);
+      for (const Target& target : found->second) {
+        if (!noisy) {
+          write(target.tensor, begin, piece);
+          continue;
+        }
+        buffer_.resize(size);
+        add_noise(entry, begin / item, size / item, deviation, ctx_.seed,
+                  noise_stream(entry.name, target.expert), ctx_.threads, buffer_);
+        write(target.tensor, begin, buffer_);
+      }
+    }
+  }
+
+  void check_finite(const TensorEntry& entry, std::size_t begin, std::size_t count) const {
+    const std::size_t bad =
+        find_non_finite(entry.data + begin * size_of(entry.dtype), entry.dtype, count);
+    if (bad == count) return;
+    throw Error(fmt::format("{}: tensor {} holds a non-finite weight at element {}",
+                            entry.file->path().string(), entry.name, begin + bad),
+                "the checkpoint is damaged or diverged in training");
+  }
+
+  void write(std::size_t tensor, std::size_t offset, std::span<const std::byte> bytes) {
+    writer_.write(tensor, offset, bytes);
+    done_ += bytes.size();
+    progress_.update(static_cast<double>(done_) / 1e6);
+  }
+
+  const Source& source_;
+  const OutputPlan& plan_;
+  ShardedWriter& writer_;
+  double noise_;
+  const Context& ctx_;
+  const std::atomic<bool>& cancel_;
+  Progress progress_;
+  std::map<const TensorEntry*, std::vector<Target>> targets_;
+  std::vector<std::byte> buffer_;
+  std::size_t done_ = 0;
+};
+
+}  // namespace
+
+CopyResult copy_weights(const Source& source, const OutputPlan& plan, const fs::path& directory,
+                        std::size_t max_shard_bytes, double noise, const Context& ctx,
+                        const std::atomic<bool>& cancel) {
+  std::vector<TensorMeta> metas;
+  for (const OutputTensor& tensor : plan.tensors) metas.push_back(tensor.meta);
+  ShardedWriter writer(directory, metas, max_shard_bytes);
+  CopyResult result;
+  result.digests = Copier(source, plan, writer, noise, ctx, cancel).run();
+  result.bytes = writer.total_bytes();
+  if (!cancel) writer.finish();
+  return result;
+}
+
+}  // namespace moebius

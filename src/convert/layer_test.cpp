@@ -1,0 +1,205 @@
+// One pass over the dense weights serves all candidates: a batch of streams walks through the
+// layers, stream 0 being the dense model; at a candidate's layer a new stream forks from the last
+// one and takes the MoE instead. So each weight is read once, for all streams, and candidate i is
+// tested on top of those before it. This assumes that those are accepted; when one is not, the
+// candidates after it are tested again without it.
+#include "convert/layer_test.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <set>
+
+#include "base/error.h"
+#include "convert/upcycle.h"
+#include "eval/evaluate.h"
+#include "model/load.h"
+
+namespace moebius {
+namespace {
+
+/// One expert's copies of a dense tensor with noise, stacked: [E, ...].
+at::Tensor noisy_experts(const TensorEntry& entry, bool transposed, std::int64_t experts,
+                         double noise, const Context& ctx) {
+  const double deviation = noise * standard_deviation(entry, ctx.threads);
+  std::vector<at::Tensor> copies;
+  for (std::int64_t e = 0; e < experts; ++e) {
+    at::Tensor copy = at::empty(entry.shape, to_torch(entry.dtype));
+    add_noise(entry, 0, static_cast<std::size_t>(entry.elements()), deviation, ctx.seed,
+              noise_stream(entry.name, e), ctx.threads,
+              {static_cast<std::byte*>(copy.mutable_data_ptr()), entry.bytes});
+    copies.push_back(transposed ? copy.transpose(-1, -2) : copy);
+  }
+  return at::stack(copies);
+}
+
+class LayerTester {
+ public:
+  LayerTester(const Source& source, const std::vector<std::int32_t>& prompt_ids,
+              const ConvertOptions& options, const Context& ctx)
+      : source_(source), options_(options), ctx_(ctx),
+        weights_(map_weights(source.spec, source.index)) {
+    ids_ = at::empty({1, static_cast<std::int64_t>(prompt_ids.size())}, at::kLong);
+    std::copy(prompt_ids.begin(), prompt_ids.end(), ids_.mutable_data_ptr<std::int64_t>());
+  }
+
+  /// Tests `candidates` one on top of the other, all of them on top of `accepted`.
+  LayerTestResult pass(const std::set<std::int64_t>& accepted,
+                       const std::vector<std::int64_t>& candidates) {
+    const ModelSpec& spec = source_.spec;
+    LayerTestResult result;
+    at::Tensor x = embed(spec, weights_, ids_, 0, at::kFloat);  // [streams, T, D]
+    if (!accepted.empty()) x = at::cat({x, x});
+    const Rotary angles = rotary(spec, 0, ids_.size(1), at::kCPU);
+    for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+      ctx_.check_interrupt();
+      const auto layer = static_cast<std::int64_t>(l);
+      x = attention_block(spec, weights_.layers[l], x, angles, nullptr, 0);
+      const at::Tensor dense = ffn_branch(spec, spec.layers[l], weights_.layers[l], x).y_BSD;
+      at::Tensor next = add_residual(spec, x, dense);
+      const std::int64_t last = x.size(0) - 1;
+      const bool candidate =
+          std::find(candidates.begin(), candidates.end(), layer) != candidates.end();
+      if (candidate || accepted.contains(layer)) {
+        const at::Tensor moe = moe_branch(layer, x.narrow(0, last, 1));
+        const at::Tensor with_moe = add_residual(spec, x.narrow(0, last, 1), moe);
+        if (candidate) {
+          const at::Tensor wanted = dense.narrow(0, last, 1);
+          result.layers.push_back(record(layer, moe, wanted));
+          next = at::cat({next, with_moe});
+        } else {
+          next = at::cat({next.narrow(0, 0, last), with_moe});
+        }
+      }
+      x = next;
+    }
+    measure(x, result);
+    return result;
+  }
+
+ private:
+  LayerRecord record(std::int64_t layer, const at::Tensor& moe, const at::Tensor& dense) const {
+    LayerRecord row;
+    row.layer = layer;
+    row.experts = options_.experts;
+    row.top_k = options_.top_k;
+    row.ffn_error = (moe - dense).norm().item<double>() / dense.norm().item<double>();
+    return row;
+  }
+
+  /// Output of the converted FFN of `layer` for x [1, T, D].
+  at::Tensor moe_branch(std::int64_t layer, const at::Tensor& x) const {
+    const auto l = static_cast<std::size_t>(layer);
+    const ModelSpec spec = converted_spec(source_.spec, {layer}, options_);
+    const std::vector<float> router = make_router(source_, layer, options_, ctx_.seed);
+    const TensorEntry& like =
+        source_.holding({fmt::format("layers.{}.ffn_norm.weight", layer)});
+    LayerWeights w = weights_.layers[l];
+    Moe moe;
+    // Rounded to the dtype in which it will be stored, then computed with in f32.
+    moe.router = at::from_blob(const_cast<float*>(router.data()),
+                               {options_.experts, spec.d_model}, at::kFloat)
+                     .to(to_torch(like.dtype))
+                     .to(at::kFloat, false, /*copy=*/true);
+    moe.experts = experts_of(layer);
+    w.ffn = std::move(moe);
+    return ffn_branch(spec, spec.layers[l], w, x).y_BSD;
+  }
+
+  Ffn experts_of(std::int64_t layer) const {
+    const Ffn& dense = std::get<Ffn>(weights_.layers[static_cast<std::size_t>(layer)].ffn);
+    const auto expand = [&](const at::Tensor& t) {
+      if (!t.defined()) return t;
+      std::vector<std::int64_t> sizes = t.sizes().vec();
+      sizes.insert(sizes.begin(), options_.experts);
+      return t.expand(sizes);
+    };
+    const std::string slot = fmt::format("layers.{}.ffn.", layer);
+    const auto matrix = [&](const char* name, const at::Tensor& t) {
+      if (!t.defined() || options_.noise == 0) return expand(t);
+      for (const BoundTensor& bound : source_.bound) {
+        if (bound.wanted.slots[0] == slot + name) {
+          return noisy_experts(*bound.found, bound.wanted.transposed, options_.experts,
+                               options_.noise, ctx_);
+        }
+      }
+      fail("no tensor holds {}{}", slot, name);
+    };
+    return {matrix("gate.weight", dense.gate), matrix("up.weight", dense.up),
+            matrix("down.weight", dense.down), expand(dense.gate_bias),
+            expand(dense.up_bias),             expand(dense.down_bias)};
+  }
+
+  /// KL, agreement and exactness from the last hidden states of all streams, a few positions at a
+  /// time so that the logits stay small.
+  void measure(const at::Tensor& x_NTD, LayerTestResult& result) const {
+    const std::int64_t streams = x_NTD.size(0), tokens = x_NTD.size(1);
+    const std::int64_t at_once = std::max<std::int64_t>(1, 256 / streams);
+    const auto first = streams - static_cast<std::int64_t>(result.layers.size());
+    double largest = 0, difference = 0;
+    for (std::int64_t t = 0; t < tokens; t += at_once) {
+      const std::int64_t count = std::min(at_once, tokens - t);
+      const at::Tensor logits = head(source_.spec, weights_, x_NTD.narrow(1, t, count));
+      for (std::size_t c = 0; c < result.layers.size(); ++c) {
+        const Divergence d =
+            divergence(logits[0], logits[first + static_cast<std::int64_t>(c)]);
+        result.layers[c].kl += d.kl_sum / static_cast<double>(tokens);
+        result.layers[c].agreement +=
+            static_cast<double>(d.agreements) / static_cast<double>(tokens);
+      }
+      largest = std::max(largest, logits[0].abs().max().item<double>());
+      difference =
+          std::max(difference, (logits[streams - 1] - logits[0]).abs().max().item<double>());
+    }
+    result.dense_exact = largest > 0 ? difference / largest : difference;
+  }
+
+  const Source& source_;
+  const ConvertOptions& options_;
+  const Context& ctx_;
+  Weights weights_;
+  at::Tensor ids_;
+};
+
+/// Why a layer is not kept; empty if it is.
+std::string verdict(const LayerRecord& row, double max_kl) {
+  if (!std::isfinite(row.ffn_error) || !std::isfinite(row.kl)) return "non-finite";
+  if (max_kl >= 0 && row.kl > max_kl) return fmt::format("kl {:.3g} > max-kl {:.3g}", row.kl, max_kl);
+  return {};
+}
+
+}  // namespace
+
+LayerTestResult test_layers(const Source& source, const std::vector<std::int64_t>& layers,
+                            const std::vector<std::int32_t>& prompt_ids,
+                            const ConvertOptions& options, const Context& ctx) {
+  const at::InferenceMode inference;
+  LayerTester tester(source, prompt_ids, options, ctx);
+  LayerTestResult result;
+  std::set<std::int64_t> accepted;
+  std::vector<std::int64_t> left = layers;
+  while (!left.empty()) {
+    const LayerTestResult pass = tester.pass(accepted, left);
+    result.dense_exact = pass.dense_exact;
+    std::size_t done = 0;
+    for (bool kept = true; kept && done < pass.layers.size(); ++done) {
+      LayerRecord row = pass.layers[done];
+      row.reason = verdict(row, options.max_kl);
+      row.kept = kept = row.reason.empty();
+      if (kept) {
+        accepted.insert(row.layer);
+      } else {
+        ctx.log.warn("layer {} goes back to dense: {}", row.layer, row.reason);
+      }
+      result.layers.push_back(std::move(row));
+    }
+    left.erase(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(done));
+  }
+  // When the very last layer went back, the last pass measured a model that is not the result.
+  if (!result.layers.empty() && !result.layers.back().kept) {
+    result.dense_exact = accepted.empty() ? 0.0 : tester.pass(accepted, {}).dense_exact;
+  }
+  return result;
+}
+
+}  // namespace moebius

@@ -1,0 +1,21 @@
+// The layer test: what each converted layer does to the model, measured on a prompt, in f32.
+#pragma once
+
+#include <atomic>
+
+#include "convert/output_plan.h"
+
+namespace moebius {
+
+struct LayerTestResult {
+  std::vector<LayerRecord> layers;
+  double dense_exact = 0;
+};
+
+/// Tests `layers` in ascending order: each one on top of those accepted before it. A layer whose
+/// figures are not finite, or whose KL exceeds `max_kl` (negative: no bound), is not kept.
+LayerTestResult test_layers(const Source& source, const std::vector<std::int64_t>& layers,
+                            const std::vector<std::int32_t>& prompt_ids,
+                            const ConvertOptions& options, const Context& ctx);
+
+}  // namespace moebius

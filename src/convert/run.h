@@ -1,0 +1,60 @@
+// Dense model in, mixture of experts out: what the command line and a server call.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/context.h"
+#include "config/options.h"
+
+namespace moebius {
+
+struct ConvertOptions {
+  fs::path model, out;
+  std::string method = "upcycle";
+  std::int64_t experts = 4, top_k = 2;
+  std::int64_t every = 4;
+  std::string layers;  ///< "0,4,8-11" or "all"; empty: every `every`-th
+  double noise = 0.0;  ///< times the standard deviation of each matrix
+  std::string router = "random";
+  std::string test_prompt = "The quick brown fox jumps over the lazy dog.";
+  double max_kl = -1.0;  ///< nats; negative: no bound
+  std::string max_shard_size = "5GB";
+  bool overwrite = false;  ///< taken from the common options
+
+  void declare(OptionSet& options);
+};
+
+/// A converted layer, as conversion.json has it.
+struct LayerRecord {
+  std::int64_t layer = 0, experts = 0, top_k = 0;
+  bool kept = false;
+  double ffn_error = 0;  ///< ||MoE output - dense output|| / ||dense output|| over the prompt
+  double kl = 0;         ///< KL(dense || layers accepted so far and this one), nats, mean
+  double agreement = 0;  ///< share of positions with equal argmax
+  std::string reason;    ///< why it was reverted; empty when kept
+};
+
+struct ConversionReport {
+  std::string source;
+  std::map<std::string, std::string> digests;  ///< XXH3-128 by file name
+  std::vector<LayerRecord> layers;
+  double dense_exact = 0;  ///< max |logit difference| / max |logit| against the dense model, f32
+  std::int64_t parameters = 0, active_parameters = 0;
+  std::string architecture;  ///< class that opens the output in transformers
+  std::string sample;        ///< what the saved model continued the test prompt with
+  std::uint64_t bytes = 0;   ///< weights written
+  double seconds = 0;
+};
+
+/// Converts, tests layer by layer, writes `options.out` atomically and opens it again.
+ConversionReport convert(const ConvertOptions& options, const Context& ctx);
+
+/// Layers that `--layers` or `--every` choose, ascending. Throws UsageError on malformed text,
+/// Error for layers out of range.
+std::vector<std::int64_t> choose_layers(const std::string& layers, std::int64_t every,
+                                        std::int64_t count);
+
+}  // namespace moebius

@@ -1,0 +1,175 @@
+#include "infer/generate.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/utf8.h"
+#include "infer/sampler.h"
+#include "infer/stop_filter.h"
+#include "model/device.h"
+
+namespace moebius {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+at::Tensor ids_tensor(std::span<const std::int32_t> ids, at::Device device) {
+  at::Tensor tensor = at::empty({1, static_cast<std::int64_t>(ids.size())}, at::kLong);
+  std::copy(ids.begin(), ids.end(), tensor.mutable_data_ptr<std::int64_t>());
+  return tensor.to(device);
+}
+
+/// Scores of the token after `ids`; appends them to the cache.
+at::Tensor step(const Model& model, std::span<const std::int32_t> ids, KvCache& cache,
+                at::ScalarType dtype, at::Device device) {
+  const at::Tensor hidden =
+      decode(model.spec, model.weights, ids_tensor(ids, device), &cache, dtype).hidden_BSD;
+  return head(model.spec, model.weights, hidden.narrow(1, hidden.size(1) - 1, 1))
+      .flatten()
+      .to(at::kCPU)
+      .contiguous();
+}
+
+std::vector<std::string> read_prompts(const fs::path& file) {
+  const std::string content = read_file(file);
+  check_utf8(content, file.string());
+  std::vector<std::string> prompts;
+  for (std::size_t at = 0; at < content.size();) {
+    const std::size_t end = std::min(content.find('\n', at), content.size());
+    prompts.push_back(content.substr(at, end - at));
+    at = end + 1;
+  }
+  if (prompts.empty()) fail("{}: no prompt in it", file.string());
+  return prompts;
+}
+
+}  // namespace
+
+void GenerateOptions::declare(OptionSet& options) {
+  options.positional("MODEL", model, "directory in Hugging Face layout");
+  options.add("prompt", prompt, "text to continue; \"\" starts from BOS");
+  options.add("prompts", prompts, "file with one prompt a line");
+  options.add("max-tokens", max_tokens, "new tokens at most");
+  options.add("temperature", sampling.temperature, "0 takes the most probable token");
+  options.add("top-k", sampling.top_k, "sample from the k most probable tokens, 0 from all");
+  options.add("top-p", sampling.top_p, "sample from the fewest tokens of this probability");
+  options.add("repetition-penalty", sampling.repetition_penalty,
+              "divides scores of tokens that stood before, 1 for none");
+  options.add("stop", stop, "end before this text; may be given several times");
+  options.choice("weights", weights, "dtype to compute with (default: as stored)",
+                 {"f32", "bf16"});
+}
+
+at::ScalarType compute_dtype(const Model& model) {
+  return model.weights.embed.scalar_type() == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
+}
+
+void check_vocabulary(const ModelSpec& spec, const Tokenizer& tokenizer, const fs::path& model) {
+  if (tokenizer.vocab_size() > spec.vocab) {
+    fail("{}: the tokenizer has {} ids, the model's vocabulary {}", model.string(),
+         tokenizer.vocab_size(), spec.vocab);
+  }
+}
+
+std::vector<std::int32_t> prompt_ids(const ModelSpec& spec, const Tokenizer& tokenizer,
+                                     std::string_view prompt) {
+  std::vector<std::int32_t> ids = tokenizer.encode(prompt);
+  if (ids.empty()) {
+    if (!spec.bos) {
+      throw Error("an empty prompt needs a BOS token, and this model has none", "give a --prompt");
+    }
+    ids.push_back(static_cast<std::int32_t>(*spec.bos));
+  }
+  for (const std::int32_t id : ids) {
+    if (id >= spec.vocab) fail("token {} is outside the model's vocabulary of {}", id, spec.vocab);
+  }
+  return ids;
+}
+
+Generation generate_one(const Model& model, const Tokenizer& tokenizer,
+                        std::span<const std::int32_t> prompt, const GenerateOptions& options,
+                        const Context& ctx, std::uint64_t stream,
+                        const std::function<void(std::string_view)>& on_text) {
+  const at::InferenceMode inference;
+  const ModelSpec& spec = model.spec;
+  const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
+  if (prompt_tokens >= spec.context) {
+    throw Error(fmt::format("the prompt has {} tokens, the model's context is {}", prompt_tokens,
+                            spec.context),
+                "shorten the prompt");
+  }
+  const std::int64_t limit = std::min(options.max_tokens, spec.context - prompt_tokens);
+  const at::ScalarType dtype = compute_dtype(model);
+  const at::Device device = model.weights.embed.device();
+  KvCache cache = make_cache(spec, 1, prompt_tokens + limit,
+                             at::TensorOptions(dtype).device(device));
+  Sampler sampler(options.sampling, ctx.seed, stream);
+  for (const std::int32_t id : prompt) sampler.saw(id);
+  StreamDecoder decoder(tokenizer, prompt);
+  StopFilter filter(options.stop);
+
+  Generation out;
+  out.prompt_tokens = prompt_tokens;
+  out.finish_reason = "length";
+  const auto emit = [&](const std::string& piece) {
+    if (piece.empty()) return;
+    out.text += piece;
+    on_text(piece);
+  };
+  const auto start = Clock::now();
+  at::Tensor logits = step(model, prompt, cache, dtype, device);
+  check_finite_logits(logits, spec, model.weights, ids_tensor(prompt, device), dtype);
+  out.prefill_seconds = seconds_since(start);
+  const auto decode_start = Clock::now();
+  while (out.new_tokens < limit) {
+    ctx.check_interrupt();
+    const std::int32_t id =
+        sampler.next({logits.mutable_data_ptr<float>(), static_cast<std::size_t>(logits.numel())});
+    ++out.new_tokens;
+    if (std::find(spec.eos.begin(), spec.eos.end(), id) != spec.eos.end()) {
+      out.finish_reason = "stop";
+      break;
+    }
+    sampler.saw(id);
+    if (id < tokenizer.vocab_size()) emit(filter.push(decoder.push(id)));
+    if (filter.stopped()) {
+      out.finish_reason = "stop";
+      break;
+    }
+    if (out.new_tokens < limit) logits = step(model, {&id, 1}, cache, dtype, device);
+  }
+  emit(filter.push(decoder.finish()));
+  emit(filter.finish());
+  out.decode_seconds = seconds_since(decode_start);
+  return out;
+}
+
+std::vector<Generation> generate(const GenerateOptions& options, const Context& ctx,
+                                 const OnText& on_text) {
+  if (options.max_tokens < 1) {
+    throw UsageError(fmt::format("--max-tokens {}: must be at least 1", options.max_tokens));
+  }
+  const Tokenizer tokenizer = Tokenizer::load(options.model);
+  std::optional<DType> dtype;
+  if (!options.weights.empty()) dtype = dtype_from_config(options.weights);
+  const Model model = load_model(options.model, dtype, device_of(ctx));
+  check_vocabulary(model.spec, tokenizer, options.model);
+  const std::vector<std::string> prompts =
+      options.prompts.empty() ? std::vector{options.prompt} : read_prompts(options.prompts);
+  std::vector<Generation> results;
+  for (std::size_t p = 0; p < prompts.size(); ++p) {
+    const auto ids = prompt_ids(model.spec, tokenizer, prompts[p]);
+    results.push_back(generate_one(model, tokenizer, ids, options, ctx, p,
+                                   [&](std::string_view piece) { on_text(p, piece); }));
+    results.back().prompt = prompts[p];
+  }
+  return results;
+}
+
+}  // namespace moebius

@@ -1,0 +1,70 @@
+#include "infer/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace moebius {
+
+Sampler::Sampler(const SamplingOptions& options, std::uint64_t seed, std::uint64_t stream)
+    : options_(options), random_(seed, stream) {
+  const auto check = [](bool good, std::string_view name, double value, std::string_view need) {
+    if (!good) throw UsageError(fmt::format("--{} {}: {}", name, value, need));
+  };
+  check(options.temperature >= 0, "temperature", options.temperature, "must not be negative");
+  check(options.top_k >= 0, "top-k", static_cast<double>(options.top_k), "must not be negative");
+  check(options.top_p > 0 && options.top_p <= 1, "top-p", options.top_p, "must be in (0, 1]");
+  check(options.repetition_penalty > 0, "repetition-penalty", options.repetition_penalty,
+        "must be positive");
+}
+
+std::int32_t Sampler::next(std::span<float> logits_V) {
+  if (options_.repetition_penalty != 1.0) {
+    const auto penalty = static_cast<float>(options_.repetition_penalty);
+    for (const std::int32_t id : seen_) {
+      float& logit = logits_V[static_cast<std::size_t>(id)];
+      logit = logit > 0 ? logit / penalty : logit * penalty;
+    }
+  }
+  if (options_.temperature == 0) {
+    return static_cast<std::int32_t>(std::max_element(logits_V.begin(), logits_V.end()) -
+                                     logits_V.begin());
+  }
+  return draw(logits_V);
+}
+
+std::int32_t Sampler::draw(std::span<const float> logits_V) {
+  std::vector<std::int32_t> order(logits_V.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int32_t>(i);
+  const auto better = [&](std::int32_t a, std::int32_t b) {
+    const float x = logits_V[static_cast<std::size_t>(a)], y = logits_V[static_cast<std::size_t>(b)];
+    return x != y ? x > y : a < b;
+  };
+  const std::size_t keep =
+      options_.top_k > 0 ? std::min(order.size(), static_cast<std::size_t>(options_.top_k))
+                         : order.size();
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(keep), order.end(),
+                    better);
+  order.resize(keep);
+
+  std::vector<double> probability(keep);
+  const double best = logits_V[static_cast<std::size_t>(order[0])];
+  double sum = 0;
+  for (std::size_t i = 0; i < keep; ++i) {
+    const double logit = logits_V[static_cast<std::size_t>(order[i])];
+    sum += probability[i] = std::exp((logit - best) / options_.temperature);
+  }
+  // The nucleus: the fewest best tokens that reach top_p (Holtzman et al., 2020).
+  double nucleus = 0;
+  std::size_t count = 0;
+  while (count < keep && (count == 0 || nucleus < options_.top_p * sum)) {
+    nucleus += probability[count++];
+  }
+  double mark = random_.next_uniform() * nucleus;
+  for (std::size_t i = 0; i + 1 < count; ++i) {
+    if ((mark -= probability[i]) < 0) return order[i];
+  }
+  return order[count - 1];
+}
+
+}  // namespace moebius

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <unordered_set>
+
+#include "base/random.h"
+#include "infer/run.h"
+
+namespace moebius {
+
+/// Chooses tokens; the same seed and logits give the same tokens.
+class Sampler {
+ public:
+  Sampler(const SamplingOptions& options, std::uint64_t seed, std::uint64_t stream);
+
+  /// A token of prompt or text, for the repetition penalty.
+  void saw(std::int32_t id) { seen_.insert(id); }
+  /// Picks from the scores of all tokens, which it may change.
+  std::int32_t next(std::span<float> logits_V);
+
+ private:
+  std::int32_t draw(std::span<const float> logits_V);
+  SamplingOptions options_;
+  Random random_;
+  std::unordered_set<std::int32_t> seen_;
+};
+
+}  // namespace moebius

@@ -1,0 +1,163 @@
+#include "model/decoder.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "base/error.h"
+#include "ops/linear.h"
+
+namespace moebius {
+namespace {
+
+/// [B, S, heads * A] -> [B, heads, S, A]
+at::Tensor split_heads(const at::Tensor& x, std::int64_t heads, std::int64_t head_dim) {
+  return x.view({x.size(0), x.size(1), heads, head_dim}).transpose(1, 2);
+}
+
+/// Rotates the halves of each head (RoFormer, Su et al. 2021, in the layout of GPT-NeoX). In f32.
+at::Tensor rotate(const at::Tensor& x_BHSA, const Rotary& rotary) {
+  if (!rotary.cos_SA.defined()) return x_BHSA;
+  const at::Tensor x = x_BHSA.to(at::kFloat);
+  const std::int64_t half = x.size(-1) / 2;
+  const at::Tensor turned = at::cat({-x.narrow(-1, half, half), x.narrow(-1, 0, half)}, -1);
+  return (x * rotary.cos_SA + turned * rotary.sin_SA).to(x_BHSA.scalar_type());
+}
+
+/// Causal attention of S queries over `length` + S keys.
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                  std::int64_t length, double scale) {
+  const std::int64_t queries = q.size(2), keys = k.size(2);
+  c10::optional<at::Tensor> mask;
+  const bool causal = length == 0 && queries > 1;
+  if (!causal && queries > 1) {
+    const auto options = q.options().dtype(at::kBool);
+    mask = at::ones({queries, keys}, options).tril(length);
+  }
+  return at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale,
+                                          /*enable_gqa=*/q.size(1) != k.size(1));
+}
+
+bool all_finite(const at::Tensor& x) { return at::isfinite(x).all().item<bool>(); }
+
+}  // namespace
+
+KvCache make_cache(const ModelSpec& spec, std::int64_t batch, std::int64_t capacity,
+                   const at::TensorOptions& options) {
+  KvCache cache;
+  cache.capacity = capacity;
+  for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+    const auto allocate = [&] {
+      return at::empty({batch, spec.kv_heads, capacity, spec.head_dim}, options);
+    };
+    cache.layers.push_back({allocate(), allocate()});
+  }
+  return cache;
+}
+
+Rotary rotary(const ModelSpec& spec, std::int64_t start, std::int64_t count, at::Device device) {
+  if (spec.position != PositionKind::rope) return {};
+  const auto options = at::TensorOptions(at::kFloat).device(device);
+  const auto even = at::arange(0, spec.head_dim, 2, options);
+  const at::Tensor inverse = 1.0 / at::pow(spec.rope_theta, even / spec.head_dim);
+  const at::Tensor angles =
+      at::arange(start, start + count, options).unsqueeze(1) * inverse.unsqueeze(0);
+  const at::Tensor both = at::cat({angles, angles}, -1);
+  return {both.cos(), both.sin()};
+}
+
+at::Tensor embed(const ModelSpec& spec, const Weights& w, const at::Tensor& ids_BS,
+                 std::int64_t start, at::ScalarType dtype) {
+  at::Tensor x = ops::embedding(ids_BS, w.embed, dtype);
+  if (spec.position == PositionKind::learned) {
+    x = x + w.position.narrow(0, start, ids_BS.size(1)).to(dtype);
+  }
+  return spec.embedding_multiplier == 1.0 ? x : x * spec.embedding_multiplier;
+}
+
+at::Tensor attention_block(const ModelSpec& spec, const LayerWeights& w, const at::Tensor& x_BSD,
+                           const Rotary& rotary, LayerCache* cache, std::int64_t length) {
+  const at::Tensor x =
+      ops::norm(x_BSD, w.attn_norm.weight, w.attn_norm.bias, spec.norm, spec.norm_eps);
+  const AttentionOf<at::Tensor>& a = w.attn;
+  const at::Tensor q =
+      rotate(split_heads(ops::linear(x, a.q, a.q_bias), spec.heads, spec.head_dim), rotary);
+  at::Tensor k =
+      rotate(split_heads(ops::linear(x, a.k, a.k_bias), spec.kv_heads, spec.head_dim), rotary);
+  at::Tensor v = split_heads(ops::linear(x, a.v, a.v_bias), spec.kv_heads, spec.head_dim);
+  if (cache != nullptr) {
+    const std::int64_t count = k.size(2);
+    cache->k_BGSA.narrow(2, length, count).copy_(k);
+    cache->v_BGSA.narrow(2, length, count).copy_(v);
+    k = cache->k_BGSA.narrow(2, 0, length + count);
+    v = cache->v_BGSA.narrow(2, 0, length + count);
+  }
+  const at::Tensor mixed = attend(q, k, v, length, spec.attention_scale).transpose(1, 2).flatten(2);
+  return add_residual(spec, x_BSD, ops::linear(mixed, a.o, a.o_bias));
+}
+
+FfnOutput ffn_branch(const ModelSpec& spec, const LayerSpec& layer, const LayerWeights& w,
+                     const at::Tensor& x_BSD) {
+  const at::Tensor x =
+      ops::norm(x_BSD, w.ffn_norm.weight, w.ffn_norm.bias, spec.norm, spec.norm_eps);
+  if (const Moe* moe = w.moe()) {
+    MoeOutput out = moe_layer(x.flatten(0, 1), *moe, *layer.moe, spec.activation);
+    return {out.y_TD.view(x.sizes()), std::move(out.routing)};
+  }
+  return {ffn(x, std::get<Ffn>(w.ffn), spec.activation), std::nullopt};
+}
+
+at::Tensor add_residual(const ModelSpec& spec, const at::Tensor& x, const at::Tensor& y) {
+  return x + (spec.residual_multiplier == 1.0 ? y : y * spec.residual_multiplier);
+}
+
+at::Tensor head(const ModelSpec& spec, const Weights& w, const at::Tensor& x) {
+  const at::Tensor normed = ops::norm(x, w.norm.weight, w.norm.bias, spec.norm, spec.norm_eps);
+  const at::Tensor logits =
+      ops::linear(normed, w.head.defined() ? w.head : w.embed).to(at::kFloat);
+  return spec.logits_divisor == 1.0 ? logits : logits / spec.logits_divisor;
+}
+
+DecoderOutput decode(const ModelSpec& spec, const Weights& w, const at::Tensor& ids_BS,
+                     KvCache* cache, at::ScalarType dtype) {
+  const std::int64_t start = cache != nullptr ? cache->length : 0, count = ids_BS.size(1);
+  if (start + count > spec.context || (cache != nullptr && start + count > cache->capacity)) {
+    fail("[decode] {} tokens, but the context is {}", start + count,
+         cache != nullptr ? cache->capacity : spec.context);
+  }
+  const Rotary angles = rotary(spec, start, count, ids_BS.device());
+  DecoderOutput out;
+  at::Tensor x = embed(spec, w, ids_BS, start, dtype);
+  for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+    LayerCache* layer_cache = cache != nullptr ? &cache->layers[l] : nullptr;
+    x = attention_block(spec, w.layers[l], x, angles, layer_cache, start);
+    FfnOutput branch = ffn_branch(spec, spec.layers[l], w.layers[l], x);
+    x = add_residual(spec, x, branch.y_BSD);
+    if (branch.routing) out.routings.push_back(std::move(*branch.routing));
+  }
+  if (cache != nullptr) cache->length += count;
+  out.hidden_BSD = x;
+  return out;
+}
+
+void check_finite_logits(const at::Tensor& logits, const ModelSpec& spec, const Weights& w,
+                         const at::Tensor& ids_BS, at::ScalarType dtype) {
+  if (all_finite(logits)) return;
+  const at::NoGradGuard no_grad;
+  at::Tensor x = embed(spec, w, ids_BS, 0, dtype);
+  if (!all_finite(x)) fail("non-finite logits: the first NaN or infinity is in the embedding");
+  const Rotary angles = rotary(spec, 0, ids_BS.size(1), ids_BS.device());
+  for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+    x = attention_block(spec, w.layers[l], x, angles, nullptr, 0);
+    if (!all_finite(x)) {
+      fail("non-finite logits: the first NaN or infinity is in the attention of layer {}", l);
+    }
+    x = add_residual(spec, x, ffn_branch(spec, spec.layers[l], w.layers[l], x).y_BSD);
+    if (!all_finite(x)) {
+      fail("non-finite logits: the first NaN or infinity is in the {} of layer {}",
+           spec.layers[l].moe ? "MoE" : "FFN", l);
+    }
+  }
+  fail("non-finite logits: the first NaN or infinity is in the final norm or the head");
+}
+
+}  // namespace moebius

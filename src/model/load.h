@@ -1,0 +1,45 @@
+// Weights between files and tensors. Loading fails loudly: see `bind_checkpoint`.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "checkpoint/index.h"
+#include "model/decoder.h"
+
+namespace moebius {
+
+at::ScalarType to_torch(DType dtype);
+DType from_torch(at::ScalarType dtype);
+
+/// A view of a mapped tensor; it keeps the mapping alive. Must not be written to.
+at::Tensor map_tensor(const TensorEntry& entry);
+
+/// The weights of a checkpoint as views of its mapped files wherever a view can serve: nothing is
+/// copied but experts that do not lie at equal distances.
+Weights map_weights(const ModelSpec& spec, const CheckpointIndex& index);
+
+/// A model that is ready to compute with.
+struct Model {
+  ModelSpec spec;
+  Weights weights;
+};
+
+/// Opens a directory. `dtype` empty: as stored, f16 as f32. Weights that need no change of dtype or
+/// device stay views of the files.
+Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Device device);
+
+/// Fresh weights: matrices normal(0, initializer_range), those that write into the residual stream
+/// divided by sqrt(2 layers) (GPT-2), norms 1, biases 0. The same seed gives the same weights.
+Weights init_weights(const ModelSpec& spec, std::uint64_t seed);
+
+/// Private copies in `dtype`, contiguous, as parameters of training need them.
+Weights copy_weights(const Weights& weights, at::ScalarType dtype, at::Device device);
+
+/// Writes the weights in the names and layout of the family, sharded.
+void save_weights(const ModelSpec& spec, const Weights& weights, DType dtype,
+                  const fs::path& directory, std::size_t max_shard_bytes);
+
+/// Rows of the CPU's memory that tensors of this model fill, in bytes, at `dtype`.
+std::int64_t weight_bytes(const ModelSpec& spec, DType dtype);
+
+}  // namespace moebius

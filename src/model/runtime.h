@@ -1,0 +1,14 @@
+// Setting LibTorch up for a command, without showing LibTorch to it.
+#pragma once
+
+#include "base/context.h"
+
+namespace moebius {
+
+/// Sets the number of threads and checks that the device exists; throws UsageError naming it.
+void init_runtime(const Context& ctx);
+
+/// One line about the machine: LibTorch's version and the instruction set it uses.
+std::string runtime_description();
+
+}  // namespace moebius

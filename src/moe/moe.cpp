@@ -1,0 +1,111 @@
+#include "moe/moe.h"
+
+#include <ATen/ATen.h>
+
+#include "base/error.h"
+#include "ops/linear.h"
+
+namespace moebius {
+namespace {
+
+/// The K best experts by logits. Sorting stably makes ties fall to the lower number, everywhere.
+at::Tensor best_experts(const at::Tensor& logits_TE, const MoeSpec& moe) {
+  const std::int64_t size = moe.group_size();
+  const auto best = [](const at::Tensor& scores, std::int64_t count) {
+    return std::get<1>(at::sort(scores, /*stable=*/true, /*dim=*/-1, /*descending=*/true))
+        .narrow(-1, 0, count);
+  };
+  if (size == 1) return best(logits_TE, moe.top_k);
+  const std::int64_t tokens = logits_TE.size(0);
+  const at::Tensor by_group = logits_TE.view({tokens, moe.groups, size}).sum(-1);
+  const at::Tensor groups = best(by_group, moe.top_k / size);
+  const at::Tensor members = at::arange(size, groups.options());
+  return (groups.unsqueeze(-1) * size + members).view({tokens, moe.top_k});
+}
+
+at::Tensor expert_weights(const at::Tensor& logits_TE, const at::Tensor& ids_TK,
+                          RouterWeights kind) {
+  switch (kind) {
+    case RouterWeights::softmax_renorm: return at::softmax(logits_TE.gather(1, ids_TK), -1);
+    case RouterWeights::softmax: return at::softmax(logits_TE, -1).gather(1, ids_TK);
+    case RouterWeights::sigmoid: return at::sigmoid(logits_TE.gather(1, ids_TK));
+    case RouterWeights::one: return at::ones_like(ids_TK, logits_TE.options());
+  }
+  fail("[route] unknown router weights");
+}
+
+/// Weights of expert e alone.
+Ffn slice(const Ffn& w, std::int64_t e) {
+  const auto at_e = [&](const at::Tensor& t) { return t.defined() ? t[e] : t; };
+  return {at_e(w.gate),      at_e(w.up),      at_e(w.down),
+          at_e(w.gate_bias), at_e(w.up_bias), at_e(w.down_bias)};
+}
+
+}  // namespace
+
+Routing route(const at::Tensor& x_TD, const at::Tensor& router_ED, const MoeSpec& moe) {
+  Routing routing;
+  routing.logits_TE = ops::linear(x_TD.to(at::kFloat), router_ED);
+  routing.ids_TK = best_experts(routing.logits_TE.detach(), moe);
+  routing.weights_TK = expert_weights(routing.logits_TE, routing.ids_TK, moe.weights);
+  return routing;
+}
+
+Permutation permute(const Routing& routing, std::int64_t experts) {
+  const at::Tensor flat = routing.ids_TK.flatten();
+  const std::int64_t top_k = routing.ids_TK.size(1);
+  const at::Tensor order = at::argsort(flat, /*stable=*/true, 0, /*descending=*/false);
+  Permutation permutation;
+  permutation.rows_N = at::floor_divide(order, top_k);
+  permutation.places_N = at::empty_like(order).scatter_(
+      0, order, at::arange(order.size(0), order.options()));
+  const at::Tensor counts = at::bincount(flat, {}, experts).to(at::kCPU);
+  permutation.offsets_E.assign(1, 0);
+  const auto* count = counts.const_data_ptr<std::int64_t>();
+  for (std::int64_t e = 0; e < experts; ++e) {
+    permutation.offsets_E.push_back(permutation.offsets_E.back() + count[e]);
+  }
+  return permutation;
+}
+
+at::Tensor ffn(const at::Tensor& x, const Ffn& w, Activation activation) {
+  const at::Tensor up = ops::linear(x, w.up, w.up_bias);
+  if (!w.gate.defined()) {
+    return ops::linear(ops::activate(up, activation), w.down, w.down_bias);
+  }
+  const at::Tensor gate = ops::activate(ops::linear(x, w.gate, w.gate_bias), activation);
+  return ops::linear(gate * up, w.down, w.down_bias);
+}
+
+at::Tensor experts(const at::Tensor& x_TD, const Permutation& permutation, const Ffn& w,
+                   Activation activation) {
+  const at::Tensor x_ND = x_TD.index_select(0, permutation.rows_N);
+  std::vector<at::Tensor> parts;
+  for (std::size_t e = 0; e + 1 < permutation.offsets_E.size(); ++e) {
+    const std::int64_t begin = permutation.offsets_E[e], end = permutation.offsets_E[e + 1];
+    if (begin == end) continue;
+    const Ffn expert = slice(w, static_cast<std::int64_t>(e));
+    parts.push_back(ffn(x_ND.narrow(0, begin, end - begin), expert, activation));
+  }
+  return at::cat(parts);
+}
+
+at::Tensor combine(const at::Tensor& y_ND, const Permutation& permutation,
+                   const Routing& routing) {
+  const auto tokens = routing.ids_TK.size(0), top_k = routing.ids_TK.size(1);
+  const at::Tensor y_TKD =
+      y_ND.index_select(0, permutation.places_N).view({tokens, top_k, y_ND.size(1)});
+  return (y_TKD * routing.weights_TK.to(y_ND.scalar_type()).unsqueeze(-1)).sum(1);
+}
+
+MoeOutput moe_layer(const at::Tensor& x_TD, const Moe& w, const MoeSpec& moe,
+                    Activation activation) {
+  MoeOutput out;
+  out.routing = route(x_TD, w.router, moe);
+  const Permutation permutation = permute(out.routing, moe.experts);
+  out.y_TD = combine(experts(x_TD, permutation, w.experts, activation), permutation, out.routing);
+  if (w.shared.up.defined()) out.y_TD = out.y_TD + ffn(x_TD, w.shared, activation);
+  return out;
+}
+
+}  // namespace moebius

@@ -1,0 +1,58 @@
+// The MoE layer, one page: four pure functions, each returning a small struct.
+//   x_TD -> route -> permute -> experts -> combine -> y_TD
+// T tokens, D model width, F expert width, E experts, K experts a token, N = T K rows.
+// Losses and metrics come from what is returned; nothing is kept anywhere else.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "config/weights.h"
+
+namespace moebius {
+
+using Ffn = FfnOf<at::Tensor>;
+using Moe = MoeOf<at::Tensor>;
+
+/// Which experts each token goes to, and how much each counts.
+struct Routing {
+  at::Tensor ids_TK;      ///< int64, the best first
+  at::Tensor weights_TK;  ///< f32
+  at::Tensor logits_TE;   ///< f32: scores of all experts, the input of losses
+};
+
+/// Rows of the T K assignments, sorted by expert, tokens in order inside an expert.
+struct Permutation {
+  at::Tensor rows_N;                    ///< int64: the token of each sorted row
+  at::Tensor places_N;                  ///< int64: the sorted row of assignment t K + k
+  std::vector<std::int64_t> offsets_E;  ///< E + 1 borders of the experts' rows
+};
+
+/// Scores in f32, the K best experts (whole groups where the spec has groups; among equals the
+/// lower number), and their weights as `moe.weights` says.
+Routing route(const at::Tensor& x_TD, const at::Tensor& router_ED, const MoeSpec& moe);
+
+Permutation permute(const Routing& routing, std::int64_t experts);
+
+/// down(act(gate x) * up x) or down(act(up x)) of one FFN, for rows x [..., D].
+at::Tensor ffn(const at::Tensor& x, const Ffn& w, Activation activation);
+
+/// The FFN of each sorted row's expert: [N, D]. An expert without rows costs nothing.
+at::Tensor experts(const at::Tensor& x_TD, const Permutation& permutation, const Ffn& w,
+                   Activation activation);
+
+/// Weighted sum of each token's K rows: [T, D].
+at::Tensor combine(const at::Tensor& y_ND, const Permutation& permutation, const Routing& routing);
+
+/// What a MoE layer gives back.
+struct MoeOutput {
+  at::Tensor y_TD;
+  Routing routing;
+};
+
+/// The whole layer, shared experts included.
+MoeOutput moe_layer(const at::Tensor& x_TD, const Moe& w, const MoeSpec& moe,
+                    Activation activation);
+
+}  // namespace moebius

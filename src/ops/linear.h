@@ -1,0 +1,24 @@
+// Matrix products with a weight, whatever the weight is stored as.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "config/model_spec.h"
+
+namespace moebius::ops {
+
+/// x [..., in] times w [out, in] transposed, plus bias [out] where defined. A weight stored in
+/// another dtype than x is widened or narrowed for the product: so a bf16 checkpoint computes in
+/// f32 without ever being held in f32. Throws Error if the inner dimensions differ.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias = {});
+
+/// Rows of w [V, D] for ids [...], in `dtype`.
+at::Tensor embedding(const at::Tensor& ids, const at::Tensor& w, at::ScalarType dtype);
+
+/// RMS norm (Zhang and Sennrich, 2019) or layer norm over the last dimension, computed in f32.
+at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                NormKind kind, double eps);
+
+at::Tensor activate(const at::Tensor& x, Activation activation);
+
+}  // namespace moebius::ops

@@ -1,0 +1,24 @@
+// The part that adds `<s>` and the like around the tokens of a text.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/json.h"
+
+namespace moebius {
+
+class PostProcessor {
+ public:
+  virtual ~PostProcessor() = default;
+  virtual void apply(std::vector<std::int32_t>& ids, bool add_special) const = 0;
+
+  /// The one under `key` of `parent`; null where there is none. Throws Error naming a type that
+  /// is not supported.
+  static std::unique_ptr<const PostProcessor> load(const JsonView& parent, std::string_view key);
+  /// Every id that `apply` may add.
+  virtual std::vector<std::int32_t> added_ids() const = 0;
+};
+
+}  // namespace moebius

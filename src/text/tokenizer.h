@@ -1,0 +1,67 @@
+// From text to token ids and back, as a model's tokenizer.json prescribes: normaliser,
+// pre-tokenizer, byte-pair merges, added tokens, post-processor, decoder. Ids are those of Hugging
+// Face's tokenizers library, version 0.23.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/files.h"
+
+namespace moebius {
+
+/// Cheap to copy; any number of threads may use one at once.
+class Tokenizer {
+ public:
+  /// Reads `directory`/tokenizer.json. Throws Error naming the file and the key if it's absent,
+  /// malformed, larger than 64 MiB, or has a part that is not supported.
+  static Tokenizer load(const fs::path& directory);
+
+  /// Throws Error if the text is not UTF-8. `add_special`: with what the post-processor puts
+  /// around a text, such as a beginning-of-sequence token.
+  std::vector<std::int32_t> encode(std::string_view utf8_text, bool add_special = true) const;
+
+  /// The bytes that the ids stand for; not UTF-8 if the ids cut a character. Throws Error naming
+  /// an id outside the vocabulary.
+  std::string decode(std::span<const std::int32_t> ids, bool skip_special) const;
+
+  /// Highest id + 1, added tokens included; ids below may be unused.
+  std::int32_t vocab_size() const;
+  std::optional<std::int32_t> id_of(std::string_view token) const;
+  /// Throws Error naming an id outside the vocabulary.
+  const std::string& token_of(std::int32_t id) const;
+  bool is_special(std::int32_t id) const;
+
+ private:
+  friend class StreamDecoder;
+  struct Impl;
+  explicit Tokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// Text as its ids arrive, special tokens left out. What `push` and `finish` return, joined, is
+/// what the ids add to the decoded prompt, with U+FFFD for bytes that are no UTF-8. The cost per
+/// id doesn't grow with the text.
+class StreamDecoder {
+ public:
+  StreamDecoder(const Tokenizer& tokenizer, std::span<const std::int32_t> prompt_ids);
+  ~StreamDecoder();
+  StreamDecoder(StreamDecoder&&) noexcept;
+  StreamDecoder& operator=(StreamDecoder&&) noexcept;
+
+  /// Whole characters that `id` made printable.
+  std::string push(std::int32_t id);
+  /// The rest; nothing may be pushed afterwards.
+  std::string finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace moebius

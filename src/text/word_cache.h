@@ -1,0 +1,74 @@
+// Remembers what short byte strings were encoded to. It belongs to one call of encode, so it needs
+// no lock; words repeat enough within a text to make it worth while.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace moebius {
+
+class WordCache {
+ public:
+  /// Where a key was found, or where it would go: what `insert` needs.
+  struct Place {
+    std::uint64_t hash;
+    std::size_t slot;
+    bool found;
+    std::span<const std::int32_t> ids;
+  };
+
+  WordCache() : slots_(64) {}
+
+  Place find(std::string_view key) const {
+    const std::uint64_t hash = std::hash<std::string_view>{}(key) | 1;  // 0 marks a free slot
+    std::size_t at = (hash >> 7) & (slots_.size() - 1);
+    for (;; at = (at + 1) & (slots_.size() - 1)) {
+      const Slot& slot = slots_[at];
+      if (slot.hash == 0) return {hash, at, false, {}};
+      if (slot.hash == hash && std::string_view(keys_).substr(slot.key, slot.key_size) == key) {
+        return {hash, at, true, std::span(ids_).subspan(slot.ids, slot.ids_size)};
+      }
+    }
+  }
+
+  /// `place` comes from a `find` of the same key since which nothing was inserted.
+  void insert(const Place& place, std::string_view key, std::span<const std::int32_t> ids) {
+    if (size_ == kLimit) return;
+    slots_[place.slot] = {place.hash, static_cast<std::uint32_t>(keys_.size()),
+                          static_cast<std::uint32_t>(key.size()),
+                          static_cast<std::uint32_t>(ids_.size()),
+                          static_cast<std::uint32_t>(ids.size())};
+    keys_.append(key);
+    ids_.insert(ids_.end(), ids.begin(), ids.end());
+    if (2 * ++size_ > slots_.size()) grow();
+  }
+
+ private:
+  struct Slot {
+    std::uint64_t hash = 0;
+    std::uint32_t key = 0, key_size = 0, ids = 0, ids_size = 0;
+  };
+  static constexpr std::size_t kLimit = std::size_t{1} << 20;  // words; bounds the memory
+
+  void grow() {
+    std::vector<Slot> old(2 * slots_.size());
+    old.swap(slots_);
+    for (const Slot& slot : old) {
+      if (slot.hash == 0) continue;
+      std::size_t at = (slot.hash >> 7) & (slots_.size() - 1);
+      while (slots_[at].hash != 0) at = (at + 1) & (slots_.size() - 1);
+      slots_[at] = slot;
+    }
+  }
+
+  std::vector<Slot> slots_;
+  std::string keys_;
+  std::vector<std::int32_t> ids_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace moebius

@@ -1,0 +1,20 @@
+// The training loop. It knows steps, gradients, schedules, metrics and checkpoints; what is
+// minimised is the objective's.
+#pragma once
+
+#include "train/checkpoint.h"
+#include "train/objective.h"
+
+namespace moebius {
+
+/// Slots that `--train` selects: all, router, experts, or a pattern in which '*' matches anything.
+/// Throws Error if nothing matches.
+std::vector<Parameter> select_parameters(Weights& weights, const std::string& train);
+
+/// Runs `options.steps` steps of `objective` on `model`, in RUN = options.out: metrics.jsonl,
+/// checkpoint-N, latest. `config` is the model's config.json, `like` where its tokenizer lies.
+/// After SIGINT or SIGTERM finishes the step, saves, says how to resume and throws Interrupted.
+TrainReport run_loop(Model& model, Objective& objective, const LoopOptions& options,
+                     const std::string& config, const fs::path& like, const Context& ctx);
+
+}  // namespace moebius

@@ -1,0 +1,169 @@
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "checkpoint/writer.h"
+#include "data/corpus.h"
+#include "data/shards.h"
+#include "infer/generate.h"
+#include "model/device.h"
+#include "train/language_model.h"
+#include "train/loop.h"
+
+namespace moebius {
+namespace {
+
+/// Where the model comes from: its configuration, the folder with its tokenizer, its weights.
+struct Start {
+  Model model;
+  std::string config;
+  fs::path tokenizer;
+};
+
+Start open_start(const TrainOptions& options, const Context& ctx) {
+  if (options.init.empty() == options.model_config.empty()) {
+    throw UsageError("give either --init MODEL or --model-config FILE");
+  }
+  Start start;
+  if (!options.init.empty()) {
+    start.config = read_file(options.init / "config.json");
+    start.tokenizer = options.tokenizer.empty() ? options.init : options.tokenizer;
+    start.model = load_model(options.init, DType::f32, at::kCPU);
+  } else {
+    if (options.tokenizer.empty()) throw UsageError("--model-config needs --tokenizer DIR");
+    start.config = read_file(options.model_config);
+    start.tokenizer = options.tokenizer;
+    const std::string where = options.model_config.string();
+    start.model.spec = parse_model_spec(parse_json(start.config, where), where);
+    start.model.weights = init_weights(start.model.spec, ctx.seed);
+  }
+  // Training writes to its weights, so it never works on views of files.
+  start.model.weights = copy_weights(start.model.weights, at::kFloat, device_of(ctx));
+  return start;
+}
+
+/// One shard a file under RUN/shards, made once and found again on resume; a .tok file as it is.
+std::vector<TokenShard> open_shards(const TrainOptions& options, const Start& start,
+                                    const Tokenizer& tokenizer, const Context& ctx) {
+  std::optional<std::int64_t> eos;
+  if (!start.model.spec.eos.empty()) eos = start.model.spec.eos[0];
+  const auto vocab = static_cast<std::int32_t>(start.model.spec.vocab);
+  std::vector<TokenShard> shards;
+  fs::create_directories(options.loop.out / "shards");
+  for (std::size_t i = 0; i < options.data.size(); ++i) {
+    ctx.check_interrupt();
+    const fs::path file = options.data[i];
+    const fs::path shard =
+        file.extension() == ".tok"
+            ? file
+            : options.loop.out / "shards" / fmt::format("{}-{}.tok", i, file.stem().string());
+    if (shard != file && !(options.loop.resume && fs::exists(shard))) {
+      write_token_shard(shard, tokenize_file(file, options.key, tokenizer, eos), vocab);
+    }
+    shards.push_back(TokenShard::open(shard));
+    if (shards.back().vocab_size() > vocab) {
+      fail("{}: made for a vocabulary of {}, the model has {}", shard.string(),
+           shards.back().vocab_size(), vocab);
+    }
+  }
+  return shards;
+}
+
+/// RUN: new, or taken up again.
+void prepare_run(const TrainOptions& options) {
+  const fs::path& run = options.loop.out;
+  if (fs::exists(run) && !options.loop.resume) {
+    check_output_directory(run, options.overwrite);
+    fs::remove_all(run);
+  }
+  fs::create_directories(run);
+  write_file_atomically(run / "config.yaml", options.config_echo);
+}
+
+void check_options(const TrainOptions& options) {
+  const auto require = [](bool good, std::string_view text) {
+    if (!good) throw UsageError(std::string(text));
+  };
+  require(options.batch >= 1, "--batch: must be at least 1");
+  require(options.loop.accumulate >= 1, "--accumulate: must be at least 1");
+  require(options.loop.keep >= 1, "--keep: must be at least 1");
+  require(options.loop.optimizer.lr > 0, "--lr: must be positive");
+  require(options.loop.optimizer.warmup >= 0, "--warmup: must not be negative");
+  require((options.loop.steps > 0) != (options.epochs > 0), "give either --steps or --epochs");
+}
+
+}  // namespace
+
+void OptimizerOptions::declare(OptionSet& options) {
+  options.add("lr", lr, "highest learning rate");
+  options.add("min-lr-ratio", min_lr_ratio, "share of lr that the cosine ends at");
+  options.add("warmup", warmup, "steps of linear warm-up");
+  options.add("weight-decay", weight_decay, "of matrices and embeddings");
+  options.add("beta1", beta1, "AdamW's first decay");
+  options.add("beta2", beta2, "AdamW's second decay");
+  options.add("eps", eps, "AdamW's epsilon");
+  options.add("clip", clip, "largest gradient norm, 0 for none");
+}
+
+void LoopOptions::declare(OptionSet& options) {
+  options.add("out", out, "run directory").required = true;
+  options.add("resume", resume, "go on from the run's last checkpoint");
+  options.add("steps", steps, "optimiser steps");
+  options.add("accumulate", accumulate, "batches of a step");
+  options.add("save-every", save_every, "steps between checkpoints, 0 for one at the end");
+  options.add("keep", keep, "checkpoints that stay on disk");
+  options.add("train", train, "what trains: all, router, experts, or a pattern as layers.0.*");
+  options.add("max-shard-size", max_shard_size, "largest weight file, as 5GB or 300MB");
+  optimizer.declare(options);
+}
+
+void TrainOptions::declare(OptionSet& options) {
+  options.add("init", init, "model to train on: directory in Hugging Face layout");
+  options.add("model-config", model_config, "config.json of a model to train from scratch");
+  options.add("tokenizer", tokenizer, "directory with tokenizer.json (default: that of --init)");
+  Option& files = options.add("data", data, "text, .jsonl or .tok files");
+  files.many = files.required = true;
+  options.add("key", key, "key of the text in .jsonl rows");
+  options.add("epochs", epochs, "passes over the data, instead of --steps");
+  options.add("batch", batch, "sequences of a batch");
+  options.add("sequence", sequence, "tokens of a sequence (default: the smaller of 256 and the model's context)");
+  options.add("shuffle", shuffle, "visit the data in random order").negatable = true;
+  options.add("balance", balance, "coefficient of the balance loss (default: the configuration's)");
+  options.choice("balance-form", balance_form, "mean over layers, or pooled as transformers has it",
+                 {"layer", "pooled"});
+  loop.declare(options);
+}
+
+TrainReport train(const TrainOptions& options, const Context& ctx) {
+  check_options(options);
+  Start start = open_start(options, ctx);
+  const ModelSpec& spec = start.model.spec;
+  const Tokenizer tokenizer = Tokenizer::load(start.tokenizer);
+  check_vocabulary(spec, tokenizer, start.tokenizer);
+  const std::int64_t sequence =
+      options.sequence > 0 ? options.sequence : std::min<std::int64_t>(256, spec.context);
+  if (sequence > spec.context) {
+    fail("--sequence {}: the model's context is {}", sequence, spec.context);
+  }
+  prepare_run(options);
+  const double balance = options.balance >= 0 ? options.balance : spec.balance_coefficient;
+  LanguageModelObjective objective(open_shards(options, start, tokenizer, ctx), options.batch,
+                                   sequence, options.shuffle, ctx.seed, balance,
+                                   options.balance_form == "pooled");
+  LoopOptions loop = options.loop;
+  if (options.epochs > 0) {
+    const double windows = options.epochs * static_cast<double>(objective.windows());
+    loop.steps = static_cast<std::int64_t>(
+        std::ceil(windows / static_cast<double>(options.batch * loop.accumulate)));
+  }
+  TrainReport report =
+      run_loop(start.model, objective, loop, start.config, start.tokenizer, ctx);
+  report.model = loop.out / "model";
+  StagedDirectory staged(report.model, /*overwrite=*/true);
+  write_model(start.model, spec.dtype, start.config, start.tokenizer, staged.path(),
+              parse_size(loop.max_shard_size, "--max-shard-size"));
+  staged.commit();
+  return report;
+}
+
+}  // namespace moebius
