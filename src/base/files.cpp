@@ -152,13 +152,18 @@ void OutputFile::start_writeback(std::size_t offset, std::size_t size) {
                     SYNC_FILE_RANGE_WRITE);
 }
 
-void OutputFile::reserve(std::size_t size) {
-  if (::fallocate(fd_, 0, 0, static_cast<off_t>(size)) == 0) return;
-  if (errno != EOPNOTSUPP && errno != ENOSYS) fail_system("cannot reserve space", path_);
-}
-
 void OutputFile::sync() {
   if (::fsync(fd_) != 0) fail_system("cannot sync", path_);
+}
+
+void check_free_space(const fs::path& directory, std::size_t bytes) {
+  std::error_code unknown;
+  const fs::space_info space = fs::space(directory, unknown);
+  if (unknown || space.available >= bytes) return;
+  throw Error(fmt::format("{}: {:.3f} GB are needed, {:.3f} GB are free", directory.string(),
+                          static_cast<double>(bytes) / 1e9,
+                          static_cast<double>(space.available) / 1e9),
+              "free some space or choose another output");
 }
 
 void write_file_atomically(const fs::path& path, std::string_view bytes) {

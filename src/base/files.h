@@ -52,8 +52,6 @@ class OutputFile {
   /// Asks the kernel to start writing what was written so far in [offset, offset + size), so that
   /// the final sync has little left to wait for.
   void start_writeback(std::size_t offset, std::size_t size);
-  /// Reserves `size` bytes, so that a full disk is found before the work is done.
-  void reserve(std::size_t size);
   void sync();
   const fs::path& path() const { return path_; }
 
@@ -61,6 +59,10 @@ class OutputFile {
   fs::path path_;
   int fd_;
 };
+
+/// Throws Error if the file system of `directory` has less than `bytes` free, so that a full disk is
+/// found before the work is done.
+void check_free_space(const fs::path& directory, std::size_t bytes);
 
 /// Writes beside `path`, syncs, renames over it.
 void write_file_atomically(const fs::path& path, std::string_view bytes);

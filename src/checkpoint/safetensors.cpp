@@ -13,18 +13,21 @@ namespace {
 
 constexpr std::uint64_t max_header = 100'000'000;  // the format's own limit
 
-Json parse_header(std::string_view text, const std::string& where) {
+/// Sorted by name: a header may list tens of thousands of tensors, which `Json` would search in line.
+using Header = nlohmann::json;
+
+Header parse_header(std::string_view text, const std::string& where) {
   std::set<std::string> names;
-  const auto check_key = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth == 1 && event == Json::parse_event_t::key &&
+  const auto check_key = [&](int depth, Header::parse_event_t event, Header& parsed) {
+    if (depth == 1 && event == Header::parse_event_t::key &&
         !names.insert(parsed.get<std::string>()).second) {
       fail("{}: tensor {} is listed twice", where, parsed.get<std::string>());
     }
     return true;
   };
   try {
-    return Json::parse(text, check_key);
-  } catch (const Json::parse_error&) {
+    return Header::parse(text, check_key);
+  } catch (const Header::parse_error&) {
     fail("{}: the safetensors header is not JSON", where);
   }
 }
@@ -100,14 +103,14 @@ std::vector<TensorEntry> read_safetensors(const fs::path& path) {
                 "the file is truncated or not in safetensors format");
   }
   const auto* text = reinterpret_cast<const char*>(bytes.data() + sizeof length);
-  const Json header = parse_header({text, static_cast<std::size_t>(length)}, where);
+  const Header header = parse_header({text, static_cast<std::size_t>(length)}, where);
   if (!header.is_object()) fail("{}: the safetensors header is not a JSON object", where);
 
   const auto data = bytes.subspan(sizeof length + length);
   std::vector<TensorEntry> entries;
   for (const auto& [name, json] : header.items()) {
     if (name == "__metadata__") continue;
-    entries.push_back(read_entry(name, json, where, data));
+    entries.push_back(read_entry(name, Json(json), where, data));
     entries.back().file = file;
   }
   std::sort(entries.begin(), entries.end(), [](const TensorEntry& a, const TensorEntry& b) {
@@ -122,14 +125,14 @@ std::vector<TensorEntry> read_safetensors(const fs::path& path) {
 }
 
 std::string safetensors_header(const std::vector<TensorPlan>& tensors) {
-  Json header;
-  header["__metadata__"] = {{"format", "pt"}};
+  // Put together by hand: the order of the data stays, and each name is quoted by the library.
+  std::string text = R"({"__metadata__":{"format":"pt"})";
   for (const TensorPlan& tensor : tensors) {
-    header[tensor.name] = {{"dtype", safetensors_name(tensor.dtype)},
-                           {"shape", tensor.shape},
-                           {"data_offsets", {tensor.offset, tensor.offset + tensor.bytes}}};
+    text += fmt::format(R"(,{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
+                        Json(tensor.name).dump(), safetensors_name(tensor.dtype),
+                        fmt::join(tensor.shape, ","), tensor.offset, tensor.offset + tensor.bytes);
   }
-  std::string text = header.dump();
+  text += "}";
   text.append((64 - (sizeof(std::uint64_t) + text.size()) % 64) % 64, ' ');
   const std::uint64_t length = text.size();
   std::string out(sizeof length, '\0');

@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/json.h"
 
 namespace moebius {
 
@@ -42,6 +41,7 @@ ShardedWriter::ShardedWriter(const fs::path& directory, const std::vector<Tensor
     used += bytes;
     total_ += bytes;
   }
+  check_free_space(directory, total_);
   std::vector<std::size_t> data_begin;
   for (std::size_t s = 0; s < plans.size(); ++s) {
     const std::string name =
@@ -49,7 +49,6 @@ ShardedWriter::ShardedWriter(const fs::path& directory, const std::vector<Tensor
                           : fmt::format("model-{:05}-of-{:05}.safetensors", s + 1, plans.size());
     const std::string header = safetensors_header(plans[s]);
     shards_.emplace_back(directory / name);
-    shards_.back().reserve(header.size() + plans[s].back().offset + plans[s].back().bytes);
     shards_.back().append(header);
     data_begin.push_back(header.size());
   }
@@ -72,7 +71,7 @@ void ShardedWriter::finish() {
   }
   for (OutputFile& shard : shards_) shard.sync();
   if (shards_.size() == 1) return;
-  Json index;
+  nlohmann::json index;  // sorted: tens of thousands of names
   index["metadata"]["total_size"] = total_;
   for (std::size_t t = 0; t < names_.size(); ++t) {
     index["weight_map"][names_[t]] = shards_[places_[t].shard].path().filename().string();

@@ -25,7 +25,8 @@ class ShardedWriter {
  public:
   /// Lays the tensors out in the order given, into `model.safetensors` if they fit into
   /// `max_shard_bytes`, else into `model-00001-of-0000N.safetensors` and an index; a tensor is
-  /// never split. Creates the files in `directory`, writes their headers and reserves their space.
+  /// never split. Creates the files in `directory` and writes their headers. Throws Error if the
+  /// disk has too little room.
   ShardedWriter(const fs::path& directory, const std::vector<TensorMeta>& tensors,
                 std::size_t max_shard_bytes);
 

@@ -9,11 +9,18 @@
 #include "convert/layer_test.h"
 #include "infer/generate.h"
 #include "model/device.h"
+#include "model/runtime.h"
 
 namespace moebius {
 namespace {
 
-constexpr std::int64_t sample_tokens = 8;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::int64_t sample_tokens = 4;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 void check_options(const ConvertOptions& options, const Context& ctx) {
   const auto require = [](bool good, std::string_view text) {
@@ -67,18 +74,23 @@ class Conversion {
     std::atomic<bool> cancel{false};
     auto writing = std::async(std::launch::async, [&] { return write(cancel); });
     try {
+      // The writer keeps one core busy: threads that wait for each other at barriers must not
+      // wait for it.
+      const ComputeThreads fewer(std::max(1, ctx_.threads - 1));
       tested = test_layers(source_, layers_, prompt, options_, ctx_);
     } catch (...) {
       cancel = true;
       writing.get();  // a damaged source is the better message
       throw;
     }
+    ctx_.log.debug("layers tested after {:.2f} s", seconds_since(start_));
     std::vector<std::int64_t> kept;
     for (const LayerRecord& row : tested.layers) {
       if (row.kept) kept.push_back(row.layer);
     }
     cancel = kept.size() != layers_.size();
     copied = writing.get();
+    ctx_.log.debug("weights written and synced after {:.2f} s", seconds_since(start_));
     if (!cancel) return;
     for (const auto& entry : fs::directory_iterator(directory_)) fs::remove(entry.path());
     plan = plan_output(source_, kept, options_, ctx_.seed);
@@ -100,6 +112,7 @@ class Conversion {
   const Context& ctx_;
   fs::path directory_;
   std::size_t max_shard_;
+  Clock::time_point start_ = Clock::now();
 };
 
 Json report_json(const ConversionReport& report, const ConvertOptions& options,
@@ -170,7 +183,7 @@ void ConvertOptions::declare(OptionSet& options) {
 }
 
 ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   check_options(options, ctx);
   check_output_directory(options.out, options.overwrite);
   const Source source(options.model);
@@ -206,8 +219,8 @@ ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
     OutputFile(staged.path() / "modeling_moebius.py").append(conversion.plan.modeling);
   }
   report.sample = try_output(staged.path(), tokenizer, ids, ctx);
-  report.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = seconds_since(start);
+  ctx.log.debug("output opened and tried after {:.2f} s", report.seconds);
   OutputFile(staged.path() / "conversion.json")
       .append(report_json(report, options, ctx.seed).dump(2) + "\n");
   ctx.check_interrupt();

@@ -28,6 +28,11 @@ void init_runtime(const Context& ctx) {
   device_of(ctx);
 }
 
+ComputeThreads::ComputeThreads(int threads) : before_(at::get_num_threads()) {
+  at::set_num_threads(threads);
+}
+ComputeThreads::~ComputeThreads() { at::set_num_threads(before_); }
+
 std::string runtime_description() { return at::get_cpu_capability(); }
 
 }  // namespace moebius

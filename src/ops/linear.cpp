@@ -1,14 +1,70 @@
 #include "ops/linear.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <vector>
 
 #include "base/error.h"
+#include "kernels/kernels.h"
 
 namespace moebius::ops {
+
+namespace {
+
+constexpr std::int64_t few_rows = 192;
+
+kernels::WeightType weight_type(at::ScalarType dtype) {
+  if (dtype == at::kBFloat16) return kernels::WeightType::bf16;
+  return dtype == at::kHalf ? kernels::WeightType::f16 : kernels::WeightType::f32;
+}
+
+/// Whether the kernel for few rows serves: f32 activations on the CPU, no gradient to record, and
+/// rows of w in one piece.
+bool suits_rows_gemm(const at::Tensor& x, const at::Tensor& w) {
+  const bool recording = at::GradMode::is_enabled() && (x.requires_grad() || w.requires_grad());
+  return !recording && x.is_cpu() && x.scalar_type() == at::kFloat && w.dim() == 2 &&
+         w.stride(1) == 1 && x.numel() / x.size(-1) <= few_rows;
+}
+
+at::Tensor rows_gemm(const at::Tensor& x, const at::Tensor& w) {
+  const kernels::KernelTable* table = kernels::table();
+  if (table == nullptr) {
+    throw Error("MOEBIUS_ISA names an instruction set that is unknown or that this processor lacks",
+                "unset it, or use ref, avx2 or avx512");
+  }
+  const at::Tensor flat = x.reshape({-1, x.size(-1)}).contiguous();
+  std::vector<std::int64_t> sizes = x.sizes().vec();
+  sizes.back() = w.size(0);
+  at::Tensor y = at::empty(sizes, x.options());
+  const kernels::RowsGemm args{flat.const_data_ptr<float>(),
+                               w.const_data_ptr(),
+                               y.mutable_data_ptr<float>(),
+                               flat.size(0),
+                               w.size(0),
+                               flat.size(1),
+                               flat.size(1),
+                               w.stride(0),
+                               w.size(0),
+                               weight_type(w.scalar_type())};
+  const std::int64_t grain = std::max<std::int64_t>(1, (1 << 17) / (args.m * args.k + 1));
+  at::parallel_for(0, args.n, grain, [&](std::int64_t begin, std::int64_t end) {
+    table->rows_gemm(args, begin, end);
+  });
+  return y;
+}
+
+}  // namespace
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
   if (x.size(-1) != w.size(-1)) {
     fail("[linear] x has {} columns but w takes {}", x.size(-1), w.size(-1));
+  }
+  if (suits_rows_gemm(x, w)) {
+    at::Tensor y = rows_gemm(x, w);
+    return bias.defined() ? y.add_(bias) : y;
   }
   const auto as_x = [&](const at::Tensor& t) { return t.defined() ? t.to(x.scalar_type()) : t; };
   return at::linear(x, as_x(w), as_x(bias));

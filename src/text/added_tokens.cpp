@@ -160,6 +160,7 @@ void AddedTokens::split(const StringSet& set, std::string_view text, const Piece
     }
     if (token.lstrip) begin = std::max(trailing_space(text.substr(0, begin)), from);
     if (token.rstrip) end += leading_space(text.substr(end));
+    if (begin >= end) continue;  // the token before has stripped all of it away
     if (from < begin) piece(-1, text.substr(from, begin - from));
     piece(match.value, text.substr(begin, end - begin));
     from = end;

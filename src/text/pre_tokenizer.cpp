@@ -75,7 +75,8 @@ class Split final : public PreTokenizer {
     std::vector<Span> spans;
     std::size_t from = 0;
     const auto add = [&](std::size_t begin, std::size_t end, bool match) {
-      if (begin != end) spans.push_back({begin, end, match != invert_});
+      // An empty match is none of the words, but it parts its neighbours.
+      if (begin != end || match) spans.push_back({begin, end, match != invert_});
     };
     pattern_.each_match(word, [&](std::size_t begin, std::size_t end) {
       add(from, begin, false);

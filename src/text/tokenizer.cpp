@@ -89,7 +89,9 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
   try {
     document = nlohmann::json::parse(text);
   } catch (const nlohmann::json::parse_error& error) {
-    fail("{}: malformed JSON at byte {}: {}", path.string(), error.byte, error.what());
+    std::string what = error.what();  // the position stands behind the library's own id
+    if (const auto at = what.find("parse error"); at != std::string::npos) what.erase(0, at);
+    fail("{}: malformed JSON: {}", path.string(), what);
   }
   const nlohmann::json vocab = take(document, "vocab"), merges = take(document, "merges");
   const Json rest(document);

@@ -9,7 +9,8 @@ namespace {
 using Strings = std::vector<std::string>;
 
 TEST(BpeTrainer, MergesTheMostFrequentPairs) {
-  const Strings documents = {"abab abab", "abc \xC3\xA9"}, specials = {"<|endoftext|>", "<pad>"};
+  const Strings documents = {"abab abab abab", "abc \xC3\xA9"},
+                specials = {"<|endoftext|>", "<pad>"};
   Ids progress;
   const std::string text = train_byte_level_bpe(documents, 261, specials, [&](int done, int total) {
     EXPECT_EQ(total, 261);
@@ -17,7 +18,6 @@ TEST(BpeTrainer, MergesTheMostFrequentPairs) {
   });
   EXPECT_EQ(progress, (Ids{259, 260, 261}));
   const auto json = nlohmann::json::parse(text);
-  // Twice each " ab" + "ab" and so on: ties go to the lower ids.
   EXPECT_EQ(json["model"]["merges"],
             nlohmann::json::parse(R"([["a", "b"], ["ab", "ab"], ["\u0120", "abab"]])"));
   EXPECT_EQ(json["model"]["vocab"].size(), 261u);

@@ -30,7 +30,7 @@ TEST(TokenizerLoad, AbsentFileIsNamed) {
 
 TEST(TokenizerLoad, MalformedFiles) {
   EXPECT_TRUE(mentions(load_error(std::string("{\"model\": ")),
-                       {"tokenizer.json", "malformed JSON", "byte 10"}));
+                       {"tokenizer.json", "malformed JSON", "line 1, column 11"}));
   EXPECT_TRUE(mentions(load_error(std::string("")), {"malformed JSON"}));
   EXPECT_TRUE(mentions(load_error(std::string("[1]")), {"object was expected"}));
   EXPECT_TRUE(mentions(load_error(std::string("{}")), {"model", "is missing"}));

@@ -1,0 +1,51 @@
+# `make demo` and `make test` are all that a newcomer needs; both set up and build first.
+PRESET ?= release
+BUILD := build/$(PRESET)
+BIN := build/release/moebius
+
+.PHONY: all build setup setup-tests demo test test-cpp test-python asan format format-check bench clean
+
+all: build
+
+setup:
+	@scripts/setup.sh
+
+setup-tests:
+	@scripts/setup.sh --tests
+
+build: setup
+	@cmake --preset $(PRESET) >build-configure.log 2>&1 || (cat build-configure.log; exit 1)
+	@rm -f build-configure.log
+	@cmake --build $(BUILD)
+
+# The story in five minutes. MODEL=DIR does it to a checkpoint of yours.
+demo: build
+	@$(BIN) demo $(if $(MODEL),--model $(MODEL)) --overwrite
+
+test: setup-tests build test-cpp test-python
+
+test-cpp:
+	@cd $(BUILD) && ctest --output-on-failure
+
+test-python:
+	@OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q tests/python
+
+# The torch-free targets under AddressSanitizer and UndefinedBehaviorSanitizer.
+asan: setup
+	@cmake --preset asan >/dev/null
+	@cmake --build build/asan
+	@cd build/asan && ctest --output-on-failure
+
+bench: setup-tests build
+	@.venv/bin/python bench/convert_speed.py
+	@.venv/bin/python bench/load_time.py
+	@.venv/bin/python bench/tokenizer_speed.py
+
+format:
+	@git ls-files '*.cpp' '*.h' | xargs clang-format -i
+
+format-check:
+	@git ls-files '*.cpp' '*.h' | xargs clang-format --dry-run --Werror
+
+clean:
+	@rm -rf build

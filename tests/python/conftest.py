@@ -1,0 +1,83 @@
+"""Where the binaries and the data are, and how the tests start them."""
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Before transformers is imported anywhere: no network, and remote code in a folder of our own.
+_modules = tempfile.TemporaryDirectory(prefix="moebius-modules-")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_MODULES_CACHE"] = _modules.name
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["OMP_WAIT_POLICY"] = "passive"
+
+ROOT = Path(__file__).resolve().parents[2]
+MOEBIUS = os.environ.get("MOEBIUS_BIN", str(ROOT / "build/release/moebius"))
+PROBE = os.environ.get("MOEBIUS_PROBE", str(ROOT / "build/release/tests/probe"))
+DATA = Path(os.environ.get("MOEBIUS_TEST_DATA", ROOT / "../shared/data")).resolve()
+
+
+def start(binary, *args, input=b"", check=False, env=None, timeout=120, **kw):
+    """Runs a binary to its end; bytes in, bytes out."""
+    done = subprocess.run(
+        [binary, *map(str, args)],
+        input=input,
+        capture_output=True,
+        env={**os.environ, **(env or {})},
+        timeout=timeout,
+        **kw,
+    )
+    if check:
+        assert done.returncode == 0, f"{args}: exit {done.returncode}: {done.stderr.decode()}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def moebius():
+    if not os.access(MOEBIUS, os.X_OK):
+        pytest.fail(f"{MOEBIUS} is not there: run make, or set MOEBIUS_BIN")
+
+    def call(*args, **kw):
+        return start(MOEBIUS, *args, **kw)
+
+    call.path = MOEBIUS
+    return call
+
+
+@pytest.fixture(scope="session")
+def probe():
+    if not os.access(PROBE, os.X_OK):
+        pytest.fail(f"{PROBE} is not there: build the tests, or set MOEBIUS_PROBE")
+
+    def call(*args, **kw):
+        return start(PROBE, *args, **{"check": True, **kw})
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def data():
+    if not DATA.is_dir():
+        pytest.skip(f"no test data at {DATA}; set MOEBIUS_TEST_DATA")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def stories(data):
+    """The real model: 260 thousand parameters that tell stories."""
+    return data / "models/stories260K"
+
+
+@pytest.fixture(scope="session")
+def hf():
+    """transformers, imported once."""
+    import torch
+
+    torch.set_num_threads(2)
+    transformers = pytest.importorskip("transformers")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
