@@ -18,6 +18,7 @@ const std::vector<Command>& commands() {
       {"train", "train a model, dense or MoE, from scratch or on", run_train},
       {"eval", "perplexity, divergence from a reference, routing", run_eval},
       {"data synth", "write four synthetic text domains", run_data_synth},
+      {"demo", "the whole way once, small: data, dense, MoE, a table", run_demo},
   };
   return table;
 }

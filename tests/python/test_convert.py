@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import tiny
 
@@ -83,8 +84,11 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize("choice", range(len(CHOICES)))
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize(
+    "name, choice",
+    [(name, choice) for name in SOURCES for choice in range(len(CHOICES))
+     if name in ("llama", "gpt2") or choice in (0, 2)],
+)
 def test_noise_0_is_the_dense_model_everywhere(
         hf, moebius, probe, convert, sources, tmp_path, name, choice):
     options, experts, top_k, layers = CHOICES[choice]
@@ -155,12 +159,13 @@ def test_half_precision_sources(hf, probe, convert, sources, tmp_path, name, dty
     assert tiny.max_difference(tiny.hf_logits(low, ids), dense) <= 0.2 * dense.std()
 
 
-@pytest.mark.parametrize("options", [["--layers", "all"], ["--every", 2], []])
-def test_the_real_model(hf, moebius, probe, convert, stories, tmp_path, options):
+@pytest.mark.parametrize(
+    "options, layers",
+    [(["--layers", "all"], [0, 1, 2, 3, 4]), (["--every", 2], [0, 2, 4]), ([], [0, 4])])
+def test_the_real_model(hf, moebius, probe, convert, stories, tmp_path, options, layers):
     prompt = "Once upon a time, there was a little girl"
     out, report = convert(stories, *options, prompt=prompt)
-    assert chosen_layers(report) == {0: [0, 4], 2: list(range(5))}.get(
-        len(options) if options[:1] != ["--every"] else 9, [0, 2, 4])
+    assert chosen_layers(report) == layers
     assert report["dense_exact"] <= 1e-5
     expected = (stories / "expected_greedy_200.txt").read_bytes()
     assert moebius("generate", out, "--prompt", "", "--max-tokens", 200, check=True).stdout == expected
@@ -197,9 +202,8 @@ def is_router(name):
     return name.endswith((".block_sparse_moe.gate.weight", ".mlp.router.weight"))
 
 
-@pytest.mark.parametrize("layers", ["all", "0-1"])
 @pytest.mark.parametrize("name", SOURCES)
-@pytest.mark.parametrize("noise", [0, 0.1])
+@pytest.mark.parametrize("noise, layers", [(0, "all"), (0.1, "0-1")])
 def test_weights_are_copies_bit_by_bit(convert, sources, name, layers, noise):
     _, source = sources(name)
     out, report = convert(source, "--layers", layers, "--experts", 3, "--noise", noise)
@@ -491,13 +495,33 @@ def test_info_generate_and_eval_open_the_output(moebius, convert, stories, tmp_p
     text.write_text("Once upon a time, there was a little girl named Lily. " * 5)
     report = json.loads(
         moebius("eval", out, "--data", text, "--reference", stories, "--json", check=True).stdout)
-    assert abs(report["kl"]) < 1e-9 or report["kl"] < 1e-6
+    assert abs(report["kl"]) < 1e-6
     assert report["top1_agreement"] == 1
     assert moebius("info", out, check=True).stdout
     assert moebius("eval", out, "--data", text, check=True).stdout
 
 
-def test_source_without_a_tokenizer(hf, moebius, probe, tmp_path):
+@pytest.mark.parametrize("layers", ["all", "1"])
+@pytest.mark.parametrize("name, prefix", [("gpt2", "transformer."), ("llama", "model.")])
+def test_source_with_other_names(hf, convert, sources, tmp_path, name, prefix, layers):
+    """Names without prefix, buffers, a stored copy of a tied head: the output has the usual ones."""
+    model, original = sources(name)
+    source = tmp_path / "source"
+    shutil.copytree(original, source)
+    tensors = tiny.tensors_of(source)
+    tensors = {n.removeprefix(prefix): t.contiguous() for n, t in tensors.items()}
+    if name == "gpt2":
+        tensors["h.0.attn.bias"] = torch.ones(1, 1, 64, 64)
+        tensors["lm_head.weight"] = tensors["wte.weight"].clone()
+    save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
+    out, _ = convert(source, "--layers", layers)
+    usual, _ = convert(original, "--layers", layers)
+    ours, theirs = tiny.tensors_of(out), tiny.tensors_of(usual)
+    assert set(ours) == set(theirs)
+    assert all(tiny.same_bits(ours[n], theirs[n]) for n in theirs)
+
+
+def test_source_without_a_tokenizer(moebius, hf, tmp_path):
     model = tiny.make_model(hf, "llama")
     source = tiny.save(model, tmp_path / "source")
     done = moebius("convert", source, "-o", tmp_path / "out-bare", "--layers", "all", check=True)

@@ -100,6 +100,18 @@ def test_old_spelling_of_the_configuration(hf, compare, tmp_path, family):
     compare(model, directory)
 
 
+def test_sliding_window_bounds_the_context(hf, moebius, probe, tmp_path):
+    """Inside its window a sliding attention is a full one; beyond it nothing is computed."""
+    model = tiny.make_model(hf, "mistral", sliding_window=16)
+    directory = tiny.save(model, tmp_path / "model")
+    ids = tiny.random_ids(131, 2, 16)
+    found = tiny.probe_logits(probe, directory, ids, tmp_path)
+    assert tiny.max_difference(found, tiny.hf_logits(model, ids)) <= LIMIT
+    assert json.loads(moebius("info", directory, "--json", check=True).stdout)["context"] == 16
+    with pytest.raises(AssertionError, match="context is 16"):
+        tiny.probe_logits(probe, directory, tiny.random_ids(131, 1, 17), tmp_path)
+
+
 def test_defaults_of_absent_keys(hf, compare, tmp_path):
     """A configuration of 2023 leaves out what LlamaConfig then had as default."""
     model = tiny.make_model(hf, "llama", num_key_value_heads=6, rms_norm_eps=1e-6)

@@ -1,8 +1,8 @@
 """The training loop against one of our own in torch, and what a run leaves behind."""
 
+import copy
 import json
 import math
-import os
 import shutil
 import signal
 import subprocess
@@ -89,7 +89,8 @@ def torch_loop(model, drawn, extra_loss=None):
     for step, ids in enumerate(drawn):
         for group in optimiser.param_groups:
             group["lr"] = lr_at(step, STEPS)
-        output = model(ids[:, :-1], use_cache=False, **({"output_router_logits": True} if extra_loss else {}))
+        more = {"output_router_logits": True} if extra_loss else {}
+        output = model(ids[:, :-1], use_cache=False, **more)
         loss = torch.nn.functional.cross_entropy(output.logits.flatten(0, 1), ids[:, 1:].flatten())
         total, extra = loss, 0.0
         if extra_loss:
@@ -116,7 +117,7 @@ FAMILIES = {
 def test_ten_losses_equal_those_of_torch(moebius, models, text, tmp_path, name):
     family, overrides = FAMILIES[name]
     model, directory = models(family, seed=7, **overrides)
-    expected = torch_loop(copy_of(model), batches(moebius, directory, text))
+    expected = torch_loop(copy.deepcopy(model), batches(moebius, directory, text))
     run = tmp_path / "run"
     train(moebius, directory, text, run, *SHAPE, *OPTIMISER, "--no-shuffle", "--balance", 0)
     rows = rows_of(run)
@@ -127,12 +128,6 @@ def test_ten_losses_equal_those_of_torch(moebius, models, text, tmp_path, name):
         assert row["grad_norm"] == pytest.approx(norm, rel=1e-3), f"step {row['step']}"
         assert row["lr"] == pytest.approx(lr, rel=1e-9)
     assert abs(rows[-1]["loss"] - rows[0]["loss"]) > 1e-2, "nothing was trained"
-
-
-def copy_of(model):
-    import copy
-
-    return copy.deepcopy(model)
 
 
 # ---- Balance loss -----------------------------------------------------------------------------
@@ -187,7 +182,7 @@ def test_training_with_a_balance_loss(hf, moebius, models, text, tmp_path, form)
         loss = load_balancing_loss_func(tuple(output.router_logits), 5, 3)
         return (loss if form == "pooled" else loss / 3), 0.5
 
-    expected = torch_loop(copy_of(model), batches(moebius, directory, text), extra)
+    expected = torch_loop(copy.deepcopy(model), batches(moebius, directory, text), extra)
     run = tmp_path / "run"
     train(moebius, directory, text, run, *SHAPE, *OPTIMISER, "--no-shuffle", "--balance", 0.5,
           "--balance-form", form)
@@ -204,6 +199,15 @@ def test_accumulation_equals_a_larger_batch(moebius, models, text, tmp_path):
     train(moebius, directory, text, tmp_path / "b", *common, "--batch", 2, "--accumulate", 2)
     assert losses_of(tmp_path / "b") == pytest.approx(losses_of(tmp_path / "a"), rel=1e-6)
     assert rows_of(tmp_path / "b")[-1]["tokens"] == rows_of(tmp_path / "a")[-1]["tokens"]
+
+
+def test_epochs(moebius, models, text, tmp_path):
+    _, directory = models("llama")
+    ids = moebius("tokenize", directory, input=text.read_bytes(), check=True).stdout.split()
+    windows = (len(ids) - 1) // SEQUENCE
+    train(moebius, directory, text, tmp_path / "run", "--epochs", 1.5, "--batch", 4, "--sequence",
+          SEQUENCE)
+    assert len(rows_of(tmp_path / "run")) == math.ceil(1.5 * windows / 4)
 
 
 # ---- What a run leaves ------------------------------------------------------------------------

@@ -1,0 +1,109 @@
+#include "demo/measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+
+#include "data/corpus.h"
+
+namespace moebius {
+namespace {
+
+/// Mutual information of domain and expert in one layer, nats, all domains counting alike.
+double mutual_information(const DemoRow& row, std::size_t layer) {
+  const std::vector<double>& all = row.total.layers[layer].share;
+  double sum = 0;
+  for (const EvalResult& domain : row.domains) {
+    for (std::size_t e = 0; e < all.size(); ++e) {
+      const double share = domain.layers[layer].share[e];
+      if (share > 0 && all[e] > 0) sum += share * std::log(share / all[e]);
+    }
+  }
+  return sum / static_cast<double>(row.domains.size());
+}
+
+}  // namespace
+
+std::vector<DomainText> read_domains(const fs::path& data, const Tokenizer& tokenizer,
+                                     std::optional<std::int64_t> eos, std::size_t limit) {
+  std::vector<DomainText> domains;
+  for (const char* name : {"finance", "legal", "code", "general"}) {
+    DomainText domain{name, tokenize_file(data / fmt::format("{}.heldout.jsonl", name), "text",
+                                          tokenizer, eos)};
+    if (limit > 0 && domain.ids.size() > limit) domain.ids.resize(limit);
+    domains.push_back(std::move(domain));
+  }
+  return domains;
+}
+
+void measure_rows(std::vector<DemoRow>& rows, const std::vector<DomainText>& domains,
+                  std::int64_t context, int rounds, const Context& ctx) {
+  std::vector<std::vector<double>> speeds(rows.size());
+  for (int round = 0; round < rounds; ++round) {
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      const Model model = load_model(rows[r].model, std::nullopt, at::kCPU);
+      std::vector<EvalResult> results;
+      for (const DomainText& domain : domains) {
+        results.push_back(evaluate_ids(model, domain.ids, context, nullptr, ctx));
+        results.back().name = domain.name;
+      }
+      EvalResult total = merge_results(results);
+      speeds[r].push_back(static_cast<double>(total.tokens) / total.seconds);
+      if (round > 0) continue;
+      rows[r].cost = model_cost(model.spec);
+      rows[r].domains = std::move(results);
+      rows[r].total = std::move(total);
+    }
+  }
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    std::sort(speeds[r].begin(), speeds[r].end());
+    rows[r].tokens_per_s = speeds[r][speeds[r].size() / 2];
+  }
+}
+
+std::string format_table(const std::vector<DemoRow>& rows) {
+  std::string out = fmt::format("{:<22}", "perplexity");
+  for (const EvalResult& domain : rows[0].domains) out += fmt::format(" {:>8}", domain.name);
+  out += fmt::format(" {:>8} | {:>15}  {:>12}  {:>8}\n", "all", "active/total M", "MFLOP/token",
+                     "tok/s");
+  for (const DemoRow& row : rows) {
+    out += fmt::format("{:<22}", row.name);
+    for (const EvalResult& domain : row.domains) {
+      out += row.speed_only ? fmt::format(" {:>8}", "-")
+                            : fmt::format(" {:>8.3f}", domain.perplexity);
+    }
+    out += row.speed_only ? fmt::format(" {:>8}", "-")
+                          : fmt::format(" {:>8.3f}", row.total.perplexity);
+    const std::string size =
+        fmt::format("{:.3f}/{:.3f}", static_cast<double>(row.cost.active_parameters) / 1e6,
+                    static_cast<double>(row.cost.parameters) / 1e6);
+    out += fmt::format(" | {:>15}  {:>12.2f}  {:>8.0f}\n", size,
+                       static_cast<double>(row.cost.flops_per_token) / 1e6, row.tokens_per_s);
+  }
+  return out;
+}
+
+std::string format_experts(const DemoRow& row) {
+  std::size_t layer = 0;
+  for (std::size_t l = 1; l < row.total.layers.size(); ++l) {
+    if (mutual_information(row, l) > mutual_information(row, layer)) layer = l;
+  }
+  std::string out = fmt::format("layer {}: ", row.total.layers[layer].layer);
+  for (const EvalResult& domain : row.domains) {
+    const std::vector<double>& share = domain.layers[layer].share;
+    const std::vector<double>& all = row.total.layers[layer].share;
+    std::vector<std::size_t> order(share.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return share[a] - all[a] > share[b] - all[b];
+    });
+    out += fmt::format("{}{} ->", domain.name == row.domains[0].name ? "" : "   ", domain.name);
+    for (std::size_t i = 0; i < std::min<std::size_t>(2, order.size()); ++i) {
+      out += fmt::format(" {}", order[i]);
+    }
+  }
+  return out;
+}
+
+}  // namespace moebius

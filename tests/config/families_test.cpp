@@ -1,0 +1,272 @@
+#include "config/families.h"
+
+#include <cmath>
+
+#include "base/support.h"
+#include "config/examples.h"
+
+namespace moebius {
+namespace {
+
+using examples::all_families;
+using examples::config_of;
+using examples::llama_like;
+using examples::spec_of;
+using support::error_of;
+using support::mentions;
+using support::TempDir;
+
+std::string refusal(const Json& config) {
+  return error_of([&] { spec_of(config); });
+}
+
+TEST(Families, TheTableHoldsTheFiveAndNamesThem) {
+  std::vector<std::string> names;
+  for (const Family& family : families()) names.emplace_back(family.model_type);
+  EXPECT_EQ(names, all_families);
+  const std::string unknown = refusal({{"model_type", "bloom"}});
+  EXPECT_TRUE(mentions(unknown, {"config.json", "unknown architecture", "bloom"}));
+  for (const std::string& name : all_families) EXPECT_TRUE(mentions(unknown, {name}));
+  EXPECT_TRUE(mentions(refusal(Json::object()), {"config.json", "\"model_type\" is missing"}));
+}
+
+TEST(Families, LlamaSkeletonIsReadForItsFourFamilies) {
+  for (const char* family : {"llama", "mistral", "mixtral", "granitemoe"}) {
+    const ModelSpec spec = spec_of(llama_like(family));
+    EXPECT_EQ(spec.family, family);
+    EXPECT_FALSE(spec.overlay);
+    EXPECT_EQ(spec.vocab, 16);
+    EXPECT_EQ(spec.d_model, 8);
+    EXPECT_EQ(spec.heads, 4);
+    EXPECT_EQ(spec.kv_heads, 2);
+    EXPECT_EQ(spec.head_dim, 2);
+    EXPECT_EQ(spec.context, 32);
+    ASSERT_EQ(spec.layers.size(), 2u);
+    EXPECT_EQ(spec.layers[1].width, 6);
+    EXPECT_EQ(spec.norm, NormKind::rms);
+    EXPECT_EQ(spec.position, PositionKind::rope);
+    EXPECT_EQ(spec.rope_theta, 5000.0);
+    EXPECT_EQ(spec.activation, Activation::silu);
+    EXPECT_TRUE(spec.gated);
+    EXPECT_FALSE(spec.qkv_bias || spec.o_bias || spec.mlp_bias || spec.tied);
+    EXPECT_EQ(spec.dtype, DType::f32);
+  }
+}
+
+TEST(Families, DefaultsAreThoseOfTransformers) {
+  const auto without = [](std::string family) {
+    Json config = llama_like(family);
+    for (const char* key : {"rope_theta", "num_key_value_heads", "max_position_embeddings",
+                            "tie_word_embeddings"}) {
+      config.erase(key);
+    }
+    config["num_attention_heads"] = 8;
+    config["hidden_size"] = 16;
+    return spec_of(config);
+  };
+  EXPECT_EQ(without("llama").rope_theta, 1e4);
+  EXPECT_EQ(without("mistral").rope_theta, 1e4);
+  EXPECT_EQ(without("mixtral").rope_theta, 1e6);
+  EXPECT_EQ(without("granitemoe").rope_theta, 1e4);
+  EXPECT_EQ(without("llama").norm_eps, 1e-6);
+  EXPECT_EQ(without("mixtral").norm_eps, 1e-5);
+  EXPECT_EQ(without("llama").kv_heads, 8);
+  EXPECT_EQ(without("mistral").kv_heads, 8);
+  EXPECT_EQ(without("llama").context, 2048);
+  EXPECT_EQ(without("mixtral").context, 131072);
+  EXPECT_FALSE(without("llama").tied);
+  EXPECT_EQ(without("llama").attention_scale, 1 / std::sqrt(2.0));
+  EXPECT_EQ(without("granitemoe").attention_scale, 1.0);  // attention_multiplier
+  EXPECT_EQ(without("mixtral").balance_coefficient, 0.001);
+}
+
+TEST(Families, Gpt2HasLearnedPositionsBiasesAndATiedHead) {
+  const ModelSpec spec = spec_of(examples::gpt2());
+  EXPECT_EQ(spec.layers[0].width, 32);
+  EXPECT_EQ(spec.norm, NormKind::layer);
+  EXPECT_EQ(spec.position, PositionKind::learned);
+  EXPECT_EQ(spec.activation, Activation::gelu_tanh);
+  EXPECT_FALSE(spec.gated);
+  EXPECT_TRUE(spec.qkv_bias && spec.o_bias && spec.mlp_bias && spec.tied);
+  Json config = examples::gpt2();
+  config["n_inner"] = 12;
+  config["scale_attn_weights"] = false;
+  config["activation_function"] = "relu";
+  EXPECT_EQ(spec_of(config).layers[0].width, 12);
+  EXPECT_EQ(spec_of(config).attention_scale, 1.0);
+  EXPECT_EQ(spec_of(config).activation, Activation::relu);
+  config["n_inner"] = nullptr;
+  EXPECT_EQ(spec_of(config).layers[0].width, 32);
+}
+
+TEST(Families, ExpertsOfMixtralAndGraniteAreRowsOfTheSameDescription) {
+  for (const char* family : {"mixtral", "granitemoe"}) {
+    const ModelSpec spec = spec_of(llama_like(family));
+    for (const LayerSpec& layer : spec.layers) {
+      ASSERT_TRUE(layer.moe);
+      EXPECT_EQ(layer.moe->experts, 4);
+      EXPECT_EQ(layer.moe->top_k, 2);
+      EXPECT_EQ(layer.moe->groups, 4);
+      EXPECT_EQ(layer.moe->width, 6);
+      EXPECT_EQ(layer.moe->weights, RouterWeights::softmax_renorm);
+    }
+  }
+}
+
+TEST(Families, GraniteMultipliersAreRead) {
+  Json config = llama_like("granitemoe");
+  config["embedding_multiplier"] = 12.0;
+  config["attention_multiplier"] = 0.25;
+  config["residual_multiplier"] = 0.5;
+  config["logits_scaling"] = 8;
+  config["attention_bias"] = true;
+  const ModelSpec spec = spec_of(config);
+  EXPECT_EQ(spec.embedding_multiplier, 12.0);
+  EXPECT_EQ(spec.attention_scale, 0.25);
+  EXPECT_EQ(spec.residual_multiplier, 0.5);
+  EXPECT_EQ(spec.logits_divisor, 8.0);
+  EXPECT_TRUE(spec.qkv_bias && spec.o_bias);
+  config["logits_scaling"] = 0;
+  EXPECT_TRUE(mentions(refusal(config), {"logits_scaling"}));
+}
+
+TEST(Families, OldAndNewSpellingOfDtypeAndRopeAreRead) {
+  for (const char* family : {"llama", "mistral", "mixtral", "granitemoe"}) {
+    Json old_style = llama_like(family), new_style = llama_like(family);
+    old_style["torch_dtype"] = "bfloat16";
+    old_style["rope_theta"] = 777.0;
+    new_style.erase("rope_theta");
+    new_style["dtype"] = "bfloat16";
+    new_style["rope_parameters"] = {{"rope_theta", 777.0}, {"rope_type", "default"}};
+    for (const Json& config : {old_style, new_style}) {
+      EXPECT_EQ(spec_of(config).dtype, DType::bf16);
+      EXPECT_EQ(spec_of(config).rope_theta, 777.0);
+    }
+  }
+  Json gpt2 = examples::gpt2();
+  gpt2["torch_dtype"] = "float16";
+  EXPECT_EQ(spec_of(gpt2).dtype, DType::f16);
+  gpt2["dtype"] = "float32";  // the new name wins
+  EXPECT_EQ(spec_of(gpt2).dtype, DType::f32);
+}
+
+TEST(Families, OnlyPlainRotaryPositionsAreTaken) {
+  for (const char* key : {"rope_parameters", "rope_scaling"}) {
+    for (const char* name : {"rope_type", "type"}) {
+      Json config = llama_like("llama");
+      config[key] = {{name, "linear"}, {"factor", 2.0}};
+      EXPECT_TRUE(mentions(refusal(config), {"config.json", key, "linear", "only default"}));
+    }
+  }
+  Json config = llama_like("llama");
+  config["rope_scaling"] = nullptr;
+  EXPECT_EQ(refusal(config), "no error");
+  config["rope_parameters"] = {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}};
+  EXPECT_TRUE(mentions(refusal(config), {"partial_rotary_factor"}));
+  config.erase("rope_parameters");
+  config["rope_theta"] = 0;
+  EXPECT_TRUE(mentions(refusal(config), {"rope_theta"}));
+}
+
+TEST(Families, EverySizeThatIsNoSizeIsRefused) {
+  const std::vector<std::string> sizes{"vocab_size",          "hidden_size",
+                                       "num_attention_heads", "num_key_value_heads",
+                                       "intermediate_size",   "num_hidden_layers",
+                                       "head_dim",            "max_position_embeddings",
+                                       "num_local_experts",   "num_experts_per_tok"};
+  for (const std::string& key : sizes) {
+    for (const Json& bad : {Json(0), Json(-1), Json(1LL << 40), Json(2.5), Json("8"), Json(true)}) {
+      Json config = llama_like("mixtral");
+      config[key] = bad;
+      EXPECT_TRUE(mentions(refusal(config), {"config.json", key})) << bad;
+    }
+  }
+  for (const char* key : {"vocab_size", "n_embd", "n_head", "n_layer", "n_positions", "n_inner"}) {
+    for (const Json& bad : {Json(0), Json(-1), Json(1LL << 40)}) {
+      Json config = examples::gpt2();
+      config[key] = bad;
+      EXPECT_TRUE(mentions(refusal(config), {"config.json", key})) << bad;
+    }
+  }
+}
+
+TEST(Families, SizesThatDoNotFitTogetherAreRefused) {
+  const auto expect = [](const char* family, Json changes, std::string_view key,
+                         std::string_view what) {
+    Json config = config_of(family);
+    config.update(changes);
+    EXPECT_TRUE(mentions(refusal(config), {"config.json", key, what}));
+  };
+  expect("llama", {{"num_key_value_heads", 3}}, "num_key_value_heads", "does not divide 4 heads");
+  expect("llama", {{"num_attention_heads", 6}}, "num_attention_heads", "does not divide hidden_size 8");
+  expect("llama", {{"head_dim", 3}}, "head_dim", "odd");
+  expect("llama", {{"hidden_size", 12}}, "head_dim", "odd");
+  expect("gpt2", {{"n_head", 3}}, "n_head", "does not divide");
+  expect("mixtral", {{"num_experts_per_tok", 5}}, "top-5 of 4", "K must not exceed E");
+  expect("llama", {{"hidden_act", "softplus"}}, "hidden_act", "softplus");
+  expect("gpt2", {{"activation_function", "mish"}}, "activation_function", "mish");
+  expect("gpt2", {{"scale_attn_by_inverse_layer_idx", true}}, "scale_attn_by_inverse_layer_idx",
+         "not supported");
+  expect("llama", {{"dtype", "float8"}}, "dtype", "float8");
+  expect("llama", {{"dtype", "int8"}}, "dtype", "int8");
+}
+
+TEST(Families, HeadDimNeedNotBeWidthByHeads) {
+  Json config = llama_like("llama");
+  config["head_dim"] = 6;
+  EXPECT_EQ(spec_of(config).head_dim, 6);
+  EXPECT_EQ(weight_shapes(spec_of(config)).layers[0].attn.o, (Shape{8, 24}));
+}
+
+TEST(Families, ASlidingWindowBoundsTheContext) {
+  Json config = llama_like("mistral");
+  config["sliding_window"] = 20;
+  EXPECT_EQ(spec_of(config).context, 20);
+  config["sliding_window"] = nullptr;
+  EXPECT_EQ(spec_of(config).context, 32);
+}
+
+TEST(ReadModelSpec, GenerationConfigWinsOverBosAndEos) {
+  const TempDir dir;
+  Json config = llama_like("llama");
+  config["bos_token_id"] = 1;
+  config["eos_token_id"] = 2;
+  dir.write("config.json", config.dump());
+  EXPECT_EQ(read_model_spec(dir.path()).eos, std::vector<std::int64_t>{2});
+  dir.write("generation_config.json", R"({"bos_token_id": 5, "eos_token_id": [7, 8]})");
+  const ModelSpec spec = read_model_spec(dir.path());
+  EXPECT_EQ(spec.bos, 5);
+  EXPECT_EQ(spec.eos, (std::vector<std::int64_t>{7, 8}));
+}
+
+TEST(ReadModelSpec, NamesTheDirectoryOrFileThatIsWrong) {
+  const TempDir dir;
+  EXPECT_TRUE(mentions(error_of([&] { read_model_spec(dir.path() / "x"); }), {"x", "no such"}));
+  EXPECT_TRUE(mentions(error_of([&] { read_model_spec(dir.path()); }), {"config.json"}));
+  dir.write("config.json", llama_like("llama").dump());
+  dir.write("generation_config.json", R"({"eos_token_id": "no"})");
+  EXPECT_TRUE(mentions(error_of([&] { read_model_spec(dir.path()); }),
+                       {"generation_config.json", "eos_token_id"}));
+}
+
+TEST(Substitute, ReplacesItsKeyAlone) {
+  EXPECT_EQ(substitute("a.{l}.b.{e}", "l", 3), "a.3.b.{e}");
+  EXPECT_EQ(substitute("a.b", "l", 3), "a.b");
+}
+
+TEST(Matches, StarStandsForAnythingAndNothing) {
+  EXPECT_TRUE(matches("abc", "abc"));
+  EXPECT_FALSE(matches("abc", "abcd"));
+  EXPECT_FALSE(matches("", "a"));
+  EXPECT_TRUE(matches("*", ""));
+  EXPECT_TRUE(matches("layers.*.attn.*", "layers.10.attn.q.weight"));
+  EXPECT_FALSE(matches("layers.*.attn.*", "layers.10.ffn.up.weight"));
+  EXPECT_TRUE(matches("*.bias", "a.bias.bias"));
+  EXPECT_FALSE(matches("*.bias", "a.biased"));
+  EXPECT_TRUE(matches("a*b*c", "abbc"));
+  EXPECT_FALSE(matches("a*b*c", "acb"));
+  EXPECT_TRUE(matches("**a", "a"));
+}
+
+}  // namespace
+}  // namespace moebius

@@ -1,0 +1,242 @@
+// The grouped layer against a loop over tokens in double precision, and its gradients.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "model/random_model.h"
+#include "moe/moe.h"
+
+namespace moebius {
+namespace {
+
+using support::largest_difference;
+using support::normal_tensor;
+
+constexpr std::int64_t width_d = 12, width_f = 9;
+
+struct Case {
+  std::int64_t experts, top_k, tokens;
+  bool gated, biases;
+  std::int64_t shared = 0, groups = 0;
+  RouterWeights weights = RouterWeights::softmax_renorm;
+  Activation activation = Activation::silu;
+
+  MoeSpec spec() const {
+    return {.experts = experts, .top_k = top_k, .width = width_f, .weights = weights,
+            .groups = groups ? groups : experts, .shared_width = shared};
+  }
+};
+
+const std::vector<Case> cases{
+    {4, 2, 17, true, false},
+    {4, 2, 17, false, true, 0, 0, RouterWeights::softmax, Activation::gelu_tanh},
+    {8, 1, 3, true, true},  // five experts at least get no token
+    {3, 3, 10, true, false},
+    {5, 1, 11, false, false, 0, 0, RouterWeights::sigmoid, Activation::relu},
+    {4, 2, 9, true, true, 7},
+    {6, 4, 13, false, true, 5, 3, RouterWeights::one, Activation::gelu_erf},
+    {1, 1, 4, true, false},
+};
+
+Ffn random_ffn(std::int64_t experts, std::int64_t width, bool gated, bool biases,
+               std::uint64_t seed) {
+  const auto make = [&](std::vector<std::int64_t> sizes, std::uint64_t part) {
+    if (experts > 0) sizes.insert(sizes.begin(), experts);
+    return normal_tensor(sizes, seed + part, 0.5);
+  };
+  Ffn w;
+  w.up = make({width, width_d}, 1);
+  w.down = make({width_d, width}, 2);
+  if (gated) w.gate = make({width, width_d}, 3);
+  if (biases) {
+    w.up_bias = make({width}, 4);
+    w.down_bias = make({width_d}, 5);
+    if (gated) w.gate_bias = make({width}, 6);
+  }
+  return w;
+}
+
+Moe random_moe(const Case& c) {
+  Moe moe;
+  moe.router = normal_tensor({c.experts, width_d}, 11, 0.4);
+  moe.experts = random_ffn(c.experts, width_f, c.gated, c.biases, 20);
+  if (c.shared > 0) moe.shared = random_ffn(0, c.shared, c.gated, c.biases, 40);
+  return moe;
+}
+
+at::Tensor act(const at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::silu: return x / (1 + (-x).exp());
+    case Activation::gelu_tanh:
+      return 0.5 * x * (1 + (0.7978845608028654 * (x + 0.044715 * x.pow(3))).tanh());
+    case Activation::gelu_erf: return 0.5 * x * (1 + (x / std::sqrt(2.0)).erf());
+    case Activation::relu: return x.clamp_min(0);
+  }
+  return x;
+}
+
+/// One FFN on one token, in the dtype of x.
+at::Tensor naive_ffn(const at::Tensor& x_D, const Ffn& w, Activation activation, std::int64_t e) {
+  const auto pick = [&](const at::Tensor& t) {
+    return (e >= 0 ? t[e] : t).to(x_D.scalar_type());
+  };
+  const auto affine = [&](const at::Tensor& v, const at::Tensor& m, const at::Tensor& bias) {
+    const at::Tensor y = at::mv(pick(m), v);
+    return bias.defined() ? y + pick(bias) : y;
+  };
+  at::Tensor hidden = affine(x_D, w.up, w.up_bias);
+  hidden = w.gate.defined() ? act(affine(x_D, w.gate, w.gate_bias), activation) * hidden
+                            : act(hidden, activation);
+  return affine(hidden, w.down, w.down_bias);
+}
+
+/// The layer token by token, with the experts that `ids_TK` names; weights by their formulas.
+at::Tensor naive_layer(const at::Tensor& x_TD, const Moe& w, const Case& c,
+                       const at::Tensor& ids_TK) {
+  std::vector<at::Tensor> rows;
+  for (std::int64_t t = 0; t < x_TD.size(0); ++t) {
+    const at::Tensor scores = at::mv(w.router.to(x_TD.scalar_type()), x_TD[t]);
+    const at::Tensor chosen = scores.index_select(0, ids_TK[t]);
+    at::Tensor weights = at::ones_like(chosen);
+    if (c.weights == RouterWeights::softmax_renorm) weights = chosen.exp() / chosen.exp().sum();
+    if (c.weights == RouterWeights::softmax) weights = chosen.exp() / scores.exp().sum();
+    if (c.weights == RouterWeights::sigmoid) weights = 1 / (1 + (-chosen).exp());
+    at::Tensor y = at::zeros_like(x_TD[t]);
+    for (std::int64_t k = 0; k < c.top_k; ++k) {
+      y = y + weights[k] * naive_ffn(x_TD[t], w.experts, c.activation,
+                                     ids_TK[t][k].item<std::int64_t>());
+    }
+    if (c.shared > 0) y = y + naive_ffn(x_TD[t], w.shared, c.activation, -1);
+    rows.push_back(y);
+  }
+  return at::stack(rows);
+}
+
+std::vector<at::Tensor> leaves_of(Moe& w) {
+  std::vector<at::Tensor> leaves{w.router};
+  for (Ffn* f : {&w.experts, &w.shared}) {
+    for (const at::Tensor& t : {f->gate, f->up, f->down, f->gate_bias, f->up_bias, f->down_bias}) {
+      if (t.defined()) leaves.push_back(t);
+    }
+  }
+  return leaves;
+}
+
+TEST(MoeLayer, EqualsALoopOverTokensInDouble) {
+  for (const Case& c : cases) {
+    const Moe w = random_moe(c);
+    const at::Tensor x = normal_tensor({c.tokens, width_d}, 7);
+    const MoeOutput out = moe_layer(x, w, c.spec(), c.activation);
+    const at::Tensor exact = naive_layer(x.to(at::kDouble), w, c, out.routing.ids_TK);
+    EXPECT_LT(largest_difference(out.y_TD, exact), 1e-5 * exact.abs().max().item<double>())
+        << c.experts << " experts, top-" << c.top_k;
+  }
+}
+
+TEST(MoeLayer, ManyTokensTakeTheSameResultAsFew) {
+  const Case c{4, 2, 900, true, false};  // beyond the kernel for few rows
+  const Moe w = random_moe(c);
+  const at::Tensor x = normal_tensor({c.tokens, width_d}, 8);
+  const at::Tensor all = moe_layer(x, w, c.spec(), c.activation).y_TD;
+  for (std::int64_t t = 0; t < c.tokens; t += 100) {
+    const at::Tensor one = moe_layer(x.narrow(0, t, 1), w, c.spec(), c.activation).y_TD;
+    EXPECT_LT(largest_difference(one[0], all[t]), 1e-5);
+  }
+}
+
+TEST(MoeLayer, EqualExpertsWithWeightsOfSumOneAreTheDenseFfn) {
+  for (const std::int64_t top_k : {1, 2, 5}) {
+    const Case c{5, top_k, 12, true, true};
+    Moe w = random_moe(c);
+    const Ffn dense = random_ffn(0, width_f, true, true, 60);
+    const auto copies = [&](const at::Tensor& t) {
+      std::vector<std::int64_t> sizes = t.sizes().vec();
+      sizes.insert(sizes.begin(), c.experts);
+      return t.unsqueeze(0).expand(sizes);
+    };
+    w.experts = {copies(dense.gate),      copies(dense.up),      copies(dense.down),
+                 copies(dense.gate_bias), copies(dense.up_bias), copies(dense.down_bias)};
+    const at::Tensor x = normal_tensor({c.tokens, width_d}, 9);
+    EXPECT_LT(largest_difference(moe_layer(x, w, c.spec(), c.activation).y_TD,
+                                 ffn(x, dense, c.activation)),
+              1e-5);
+  }
+}
+
+TEST(MoeLayer, Bf16WeightsAndTokensStayNearTheF32Result) {
+  const Case c{4, 2, 17, true, false};
+  const Moe w = random_moe(c);
+  Moe narrow = w;
+  narrow.experts = {w.experts.gate.to(at::kBFloat16), w.experts.up.to(at::kBFloat16),
+                    w.experts.down.to(at::kBFloat16)};
+  const at::Tensor x = normal_tensor({c.tokens, width_d}, 7).to(at::kBFloat16);
+  const MoeOutput out = moe_layer(x, narrow, c.spec(), c.activation);
+  EXPECT_EQ(out.y_TD.scalar_type(), at::kBFloat16);
+  const at::Tensor exact = naive_layer(x.to(at::kDouble), w, c, out.routing.ids_TK);
+  EXPECT_LT(largest_difference(out.y_TD, exact), 0.03 * exact.abs().max().item<double>());
+}
+
+TEST(MoeLayer, GradientsEqualThoseOfTheLoop) {
+  for (const Case& c : cases) {
+    Moe ours = random_moe(c), naive = random_moe(c);
+    at::Tensor x_ours = normal_tensor({c.tokens, width_d}, 7), x_naive = x_ours.clone();
+    auto a = leaves_of(ours), b = leaves_of(naive);
+    a.push_back(x_ours);
+    b.push_back(x_naive);
+    for (at::Tensor& t : a) t.requires_grad_();
+    for (at::Tensor& t : b) t.requires_grad_();
+    const at::Tensor probe = normal_tensor({c.tokens, width_d}, 70);
+    const MoeOutput out = moe_layer(x_ours, ours, c.spec(), c.activation);
+    (out.y_TD * probe).sum().backward();
+    const at::Tensor y = naive_layer(x_naive.to(at::kDouble), naive, c, out.routing.ids_TK);
+    (y * probe).sum().backward();
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      // Weights of sum one or a plain sum leave a router of K = 1 or `one` without gradient.
+      const at::Tensor got = a[i].grad().defined() ? a[i].grad() : at::zeros_like(a[i]);
+      const at::Tensor want = b[i].grad().defined() ? b[i].grad() : at::zeros_like(b[i]);
+      EXPECT_LT(largest_difference(got, want), 1e-4 * (1 + want.abs().max().item<double>()))
+          << "weight " << i << " of " << c.experts << " experts, top-" << c.top_k;
+    }
+  }
+}
+
+TEST(Experts, GradientsEqualCentralDifferencesInDouble) {
+  const Case c{3, 2, 5, true, true};
+  Moe w = random_moe(c);
+  Routing routing = moe_layer(normal_tensor({c.tokens, width_d}, 7), w, c.spec(), c.activation).routing;
+  const Permutation permutation = permute(routing, c.experts);
+  at::Tensor x = normal_tensor({c.tokens, width_d}, 7).to(at::kDouble);
+  routing.weights_TK = routing.weights_TK.to(at::kDouble);
+  for (at::Tensor* t : {&w.experts.gate, &w.experts.up, &w.experts.down, &w.experts.gate_bias,
+                        &w.experts.up_bias, &w.experts.down_bias}) {
+    *t = t->to(at::kDouble);
+  }
+  const at::Tensor probe = normal_tensor({c.tokens, width_d}, 70).to(at::kDouble);
+  const auto value = [&] {
+    const at::Tensor rows = experts(x, permutation, w.experts, c.activation);
+    return (combine(rows, permutation, routing) * probe).sum();
+  };
+  std::vector<at::Tensor> leaves{x, routing.weights_TK, w.experts.gate, w.experts.up,
+                                 w.experts.down, w.experts.gate_bias, w.experts.up_bias,
+                                 w.experts.down_bias};
+  for (at::Tensor& t : leaves) t.requires_grad_();
+  value().backward();
+  for (at::Tensor& leaf : leaves) {
+    const at::Tensor grad = leaf.grad();
+    leaf.requires_grad_(false);
+    auto* element = leaf.mutable_data_ptr<double>();
+    for (std::int64_t i = 0; i < leaf.numel(); i += 1 + leaf.numel() / 20) {
+      const double before = element[i], step = 1e-5;
+      element[i] = before + step;
+      const double up = value().item<double>();
+      element[i] = before - step;
+      const double down = value().item<double>();
+      element[i] = before;
+      EXPECT_NEAR(grad.flatten()[i].item<double>(), (up - down) / (2 * step), 1e-7);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace moebius
