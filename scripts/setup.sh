@@ -39,15 +39,16 @@ if [ ! -x .venv/bin/python ]; then
   python3 -m venv .venv
 fi
 
-# Installs a requirements file once; its digest is remembered.
+# Installs a requirements file once; what was installed is remembered. More arguments go to pip.
 install_requirements() {
   local file=$1 mark=.venv/.installed-$(basename "$1")
+  shift
   if [ -f "$mark" ] && cmp -s "$file" "$mark"; then
     say "$file is installed"
     return
   fi
   say "installing $file (pip's configured indexes are used)"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$file"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$file" "$@"
   cp "$file" "$mark"
 }
 
@@ -59,4 +60,6 @@ else
 fi
 if [ "${1:-}" = --tests ]; then
   install_requirements scripts/requirements-tests.txt
+  # The generation before, in a folder of its own: converted models must open there too.
+  install_requirements scripts/requirements-tests-4.txt --no-deps --target .venv/transformers-4
 fi

@@ -59,6 +59,8 @@ Json mixtral_config(const Json& source, const ModelSpec& spec) {
 
 Json overlay_config(const Json& source, const ModelSpec& spec) {
   Json config = source;
+  // Versions 4 of transformers read this spelling alone.
+  if (spec.position == PositionKind::rope) config["rope_theta"] = spec.rope_theta;
   config["architectures"] = {"MoebiusForCausalLM"};
   config["model_type"] = "moebius";
   config["auto_map"] = {{"AutoConfig", "modeling_moebius.MoebiusConfig"},

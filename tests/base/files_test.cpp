@@ -26,8 +26,8 @@ TEST(ReadFile, NamesWhatItCannotRead) {
   const TempDir dir;
   const fs::path absent = dir.path() / "absent";
   EXPECT_TRUE(mentions(error_of([&] { read_file(absent); }), {absent.string(), "cannot open"}));
-  EXPECT_TRUE(mentions(error_of([&] { read_file(dir.path()); }),
-                       {dir.path().string(), "is a directory"}));
+  EXPECT_TRUE(
+      mentions(error_of([&] { read_file(dir.path()); }), {dir.path().string(), "is a directory"}));
 }
 
 TEST(MappedFile, ShowsTheBytesAndOutlivesTheName) {

@@ -91,7 +91,8 @@ TEST_F(JsonViewTest, EveryErrorNamesFileAndKey) {
   expect([&] { view_.objects("numbers"); }, "numbers[0]", "a JSON object was expected");
   expect([&] { view_.integers("mixed"); }, "mixed", "not an integer");
   expect([&] { view_.integers("text"); }, "text", "not an integer");
-  expect([&] { view_.objects("rows")[1].integer("a", 0, 1); }, "rows[1]", "\"a\" is not an integer");
+  expect([&] { view_.objects("rows")[1].integer("a", 0, 1); }, "rows[1]",
+         "\"a\" is not an integer");
 }
 
 TEST(JsonView, WantsAnObject) {

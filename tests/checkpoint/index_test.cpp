@@ -126,12 +126,14 @@ TEST_F(Bind, AMissingTensorIsNamedWithItsShape) {
 
 TEST_F(Bind, AMisshapenTensorIsNamedWithBothShapes) {
   tensors_["model.layers.0.self_attn.k_proj.weight"] = {8, 4};
-  EXPECT_TRUE(mentions(error(), {"model.safetensors", "self_attn.k_proj.weight", "[8, 4]", "[4, 8]"}));
+  EXPECT_TRUE(
+      mentions(error(), {"model.safetensors", "self_attn.k_proj.weight", "[8, 4]", "[4, 8]"}));
 }
 
 TEST_F(Bind, ATensorOfNoPartIsNamed) {
   tensors_["model.layers.0.mlp.extra.weight"] = {2};
-  EXPECT_TRUE(mentions(error(), {"model.layers.0.mlp.extra.weight [2]", "no part of a llama model"}));
+  EXPECT_TRUE(
+      mentions(error(), {"model.layers.0.mlp.extra.weight [2]", "no part of a llama model"}));
   tensors_.erase("model.layers.0.mlp.extra.weight");
   tensors_["model.layers.0.self_attn.q_proj.bias"] = {8};  // the configuration has no biases
   EXPECT_TRUE(mentions(error(), {"self_attn.q_proj.bias"}));
@@ -148,9 +150,9 @@ TEST_F(Bind, WeightsMustBeFloats) {
     at += bytes;
   }
   dir_.write("model.safetensors", raw_safetensors(header + "}", std::string(at, '\0')));
-  EXPECT_TRUE(mentions(
-      error_of([&] { bind_checkpoint(spec_, CheckpointIndex::open(dir_.path())); }),
-      {"model.norm.weight", "I32"}));
+  EXPECT_TRUE(
+      mentions(error_of([&] { bind_checkpoint(spec_, CheckpointIndex::open(dir_.path())); }),
+               {"model.norm.weight", "I32"}));
 }
 
 TEST_F(Bind, IgnoredNamesArePassedOver) {

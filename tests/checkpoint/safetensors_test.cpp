@@ -17,7 +17,9 @@ class ReadSafetensors : public ::testing::Test {
   std::string error(const std::string& bytes) {
     const fs::path file = dir_.write("model.safetensors", bytes);
     const std::string message = error_of([&] { read_safetensors(file); });
-    if (message != "no error") EXPECT_TRUE(mentions(message, {"model.safetensors"}));
+    if (message != "no error") {
+      EXPECT_TRUE(mentions(message, {"model.safetensors"}));
+    }
     return message;
   }
   /// The error of one tensor "w" with `entry`, over 8 bytes of data.
@@ -88,8 +90,8 @@ TEST_F(ReadSafetensors, ANameGivenTwiceIsAnError) {
 
 TEST_F(ReadSafetensors, EntriesThatAreMalformedNameTheTensor) {
   for (const char* entry :
-       {"3", "[]", "{}", R"({"dtype":"F32","shape":[2]})", R"({"dtype":"F32","data_offsets":[0,8]})",
-        R"({"shape":[2],"data_offsets":[0,8]})",
+       {"3", "[]", "{}", R"({"dtype":"F32","shape":[2]})",
+        R"({"dtype":"F32","data_offsets":[0,8]})", R"({"shape":[2],"data_offsets":[0,8]})",
         R"({"dtype":7,"shape":[2],"data_offsets":[0,8]})",
         R"({"dtype":"F32","shape":2,"data_offsets":[0,8]})",
         R"({"dtype":"F32","shape":[2.0],"data_offsets":[0,8]})",
@@ -112,9 +114,9 @@ TEST_F(ReadSafetensors, AnUnknownDtypeIsNamed) {
 
 TEST_F(ReadSafetensors, OffsetsThatLieAreErrors) {
   const auto expect = [&](const std::string& offsets, std::string_view what) {
-    EXPECT_TRUE(mentions(
-        entry_error(R"({"dtype":"F32","shape":[2],"data_offsets":[)" + offsets + "]}"),
-        {"tensor w", what}))
+    EXPECT_TRUE(
+        mentions(entry_error(R"({"dtype":"F32","shape":[2],"data_offsets":[)" + offsets + "]}"),
+                 {"tensor w", what}))
         << offsets;
   };
   expect("8,0", "not [begin, end]");

@@ -108,8 +108,8 @@ TEST(ShardedWriter, ShardsAtTheLimitAndNeverSplitsATensor) {
 
 TEST(ShardedWriter, TheIndexNamesEveryTensorsShard) {
   const TempDir dir;
-  const std::vector<TensorMeta> metas{{"a", DType::f32, {2}}, {"b", DType::f32, {2}},
-                                      {"c", DType::f32, {1}}};
+  const std::vector<TensorMeta> metas{
+      {"a", DType::f32, {2}}, {"b", DType::f32, {2}}, {"c", DType::f32, {1}}};
   ShardedWriter writer(dir.path(), metas, 12);
   const std::string zeros(8, '\0');
   for (std::size_t t = 0; t < 3; ++t) {
@@ -155,7 +155,8 @@ TEST(ShardedWriter, MoreBytesThanAnnouncedNameTheTensor) {
   const TempDir dir;
   ShardedWriter writer(dir.path(), {{"a", DType::u8, {4}}, {"b", DType::u8, {4}}}, 100);
   const std::string data(5, 'x');
-  EXPECT_TRUE(mentions(error_of([&] { writer.write(0, std::as_bytes(std::span(data))); }), {"a: more"}));
+  EXPECT_TRUE(
+      mentions(error_of([&] { writer.write(0, std::as_bytes(std::span(data))); }), {"a: more"}));
   EXPECT_TRUE(mentions(
       error_of([&] { writer.write(1, 4, std::as_bytes(std::span(data)).first(1)); }), {"b: more"}));
 }
@@ -169,8 +170,8 @@ TEST(ParseSize, KnowsTheUnitsAndNothingElse) {
   EXPECT_EQ(parse_size("17B", "--x"), 17u);
   for (const char* bad : {"", "GB", "-1GB", "0", "5gb", "5 GB", "5GBs", "1e30GB", "nan", "inf"}) {
     EXPECT_THROW(parse_size(bad, "--max-shard-size"), UsageError) << bad;
-    EXPECT_TRUE(mentions(error_of([&] { parse_size(bad, "--max-shard-size"); }),
-                         {"--max-shard-size"}));
+    EXPECT_TRUE(
+        mentions(error_of([&] { parse_size(bad, "--max-shard-size"); }), {"--max-shard-size"}));
   }
 }
 

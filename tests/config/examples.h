@@ -10,11 +10,16 @@ namespace moebius::examples {
 /// D 8, 4 heads, 2 key/value heads of 2, F 6, 2 layers, V 16. Every layer an MoE of 4 where the
 /// family has experts.
 inline Json llama_like(const std::string& model_type) {
-  Json config{{"model_type", model_type},     {"vocab_size", 16},
-              {"hidden_size", 8},             {"num_attention_heads", 4},
-              {"num_key_value_heads", 2},     {"intermediate_size", 6},
-              {"num_hidden_layers", 2},       {"max_position_embeddings", 32},
-              {"tie_word_embeddings", false}, {"rope_theta", 5000.0}};
+  Json config{{"model_type", model_type},
+              {"vocab_size", 16},
+              {"hidden_size", 8},
+              {"num_attention_heads", 4},
+              {"num_key_value_heads", 2},
+              {"intermediate_size", 6},
+              {"num_hidden_layers", 2},
+              {"max_position_embeddings", 32},
+              {"tie_word_embeddings", false},
+              {"rope_theta", 5000.0}};
   if (model_type == "mixtral" || model_type == "granitemoe") {
     config["num_local_experts"] = 4;
     config["num_experts_per_tok"] = 2;
@@ -41,7 +46,9 @@ inline Json overlay_of(const std::string& family) {
   return config;
 }
 
-inline ModelSpec spec_of(const Json& config) { return parse_model_spec(config, "config.json"); }
+inline ModelSpec spec_of(const Json& config) {
+  return parse_model_spec(config, "config.json");
+}
 
 inline const std::vector<std::string> all_families{"llama", "mistral", "mixtral", "granitemoe",
                                                    "gpt2"};

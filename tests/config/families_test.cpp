@@ -56,8 +56,8 @@ TEST(Families, LlamaSkeletonIsReadForItsFourFamilies) {
 TEST(Families, DefaultsAreThoseOfTransformers) {
   const auto without = [](std::string family) {
     Json config = llama_like(family);
-    for (const char* key : {"rope_theta", "num_key_value_heads", "max_position_embeddings",
-                            "tie_word_embeddings"}) {
+    for (const char* key :
+         {"rope_theta", "num_key_value_heads", "max_position_embeddings", "tie_word_embeddings"}) {
       config.erase(key);
     }
     config["num_attention_heads"] = 8;
@@ -169,11 +169,16 @@ TEST(Families, OnlyPlainRotaryPositionsAreTaken) {
 }
 
 TEST(Families, EverySizeThatIsNoSizeIsRefused) {
-  const std::vector<std::string> sizes{"vocab_size",          "hidden_size",
-                                       "num_attention_heads", "num_key_value_heads",
-                                       "intermediate_size",   "num_hidden_layers",
-                                       "head_dim",            "max_position_embeddings",
-                                       "num_local_experts",   "num_experts_per_tok"};
+  const std::vector<std::string> sizes{"vocab_size",
+                                       "hidden_size",
+                                       "num_attention_heads",
+                                       "num_key_value_heads",
+                                       "intermediate_size",
+                                       "num_hidden_layers",
+                                       "head_dim",
+                                       "max_position_embeddings",
+                                       "num_local_experts",
+                                       "num_experts_per_tok"};
   for (const std::string& key : sizes) {
     for (const Json& bad : {Json(0), Json(-1), Json(1LL << 40), Json(2.5), Json("8"), Json(true)}) {
       Json config = llama_like("mixtral");
@@ -198,7 +203,8 @@ TEST(Families, SizesThatDoNotFitTogetherAreRefused) {
     EXPECT_TRUE(mentions(refusal(config), {"config.json", key, what}));
   };
   expect("llama", {{"num_key_value_heads", 3}}, "num_key_value_heads", "does not divide 4 heads");
-  expect("llama", {{"num_attention_heads", 6}}, "num_attention_heads", "does not divide hidden_size 8");
+  expect("llama", {{"num_attention_heads", 6}}, "num_attention_heads",
+         "does not divide hidden_size 8");
   expect("llama", {{"head_dim", 3}}, "head_dim", "odd");
   expect("llama", {{"hidden_size", 12}}, "head_dim", "odd");
   expect("gpt2", {{"n_head", 3}}, "n_head", "does not divide");

@@ -90,8 +90,9 @@ TEST(FileLayout, Gpt2FusesAttentionInputsAndTransposesMatrices) {
   const FileTensor& fused = layout.at("transformer.h.1.attn.c_attn.weight");
   EXPECT_EQ(fused.shape, (Shape{8, 24}));
   EXPECT_TRUE(fused.transposed);
-  EXPECT_EQ(fused.slots, (std::vector<std::string>{"layers.1.attn.q.weight", "layers.1.attn.k.weight",
-                                                   "layers.1.attn.v.weight"}));
+  EXPECT_EQ(fused.slots,
+            (std::vector<std::string>{"layers.1.attn.q.weight", "layers.1.attn.k.weight",
+                                      "layers.1.attn.v.weight"}));
   EXPECT_EQ(layout.at("transformer.h.1.attn.c_attn.bias").shape, Shape{24});
   EXPECT_EQ(layout.at("transformer.h.0.mlp.c_fc.weight").shape, (Shape{8, 32}));
   EXPECT_EQ(layout.at("transformer.h.0.mlp.c_proj.weight").shape, (Shape{32, 8}));

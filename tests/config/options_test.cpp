@@ -42,8 +42,9 @@ class ConfigFile : public ::testing::Test {
 };
 
 TEST_F(ConfigFile, SetsEveryType) {
-  ASSERT_EQ(read("flag: true\ncount: -4\nrate: 1e-3\nname: x y\nkind: b\nfile: a/b\nlist: [p, q]\n"),
-            "no error");
+  ASSERT_EQ(
+      read("flag: true\ncount: -4\nrate: 1e-3\nname: x y\nkind: b\nfile: a/b\nlist: [p, q]\n"),
+      "no error");
   EXPECT_TRUE(values_.flag);
   EXPECT_EQ(values_.count, -4);
   EXPECT_EQ(values_.rate, 1e-3);
@@ -63,7 +64,8 @@ TEST_F(ConfigFile, TheCommandLineWins) {
 }
 
 TEST_F(ConfigFile, AnUnknownKeyNamesTheLineAndTheNearestOption) {
-  EXPECT_TRUE(mentions(read("flag: true\ncuont: 1\n"), {"job.yaml:2", "cuont", "did you mean count?"}));
+  EXPECT_TRUE(
+      mentions(read("flag: true\ncuont: 1\n"), {"job.yaml:2", "cuont", "did you mean count?"}));
   const std::string far = read("nothing-like-it: 1\n");
   EXPECT_TRUE(mentions(far, {"job.yaml:1", "unknown option"}));
   EXPECT_EQ(far.find("did you mean"), std::string::npos);
@@ -111,7 +113,8 @@ TEST(EchoConfig, ReadBackGivesTheSameValues) {
   values.flag = true;
   values.count = INT64_MIN;
   values.rate = 0.1 + 0.2;
-  values.name = "a \"quoted\" \\ text:\n\ttab, # not a comment, \xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80";
+  values.name =
+      "a \"quoted\" \\ text:\n\ttab, # not a comment, \xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80";
   values.kind = "b";
   values.file = "some dir/with: colon";
   values.list = {"true", "1.5", "", "a, b", "- x", "key: value", "~", "line\nbreak"};
@@ -151,7 +154,8 @@ TEST(CommonOptions, AreDeclaredOnceEach) {
   CommonOptions common;
   OptionSet options;
   common.declare(options);
-  for (const char* name : {"config", "threads", "device", "seed", "log-level", "overwrite", "json"}) {
+  for (const char* name :
+       {"config", "threads", "device", "seed", "log-level", "overwrite", "json"}) {
     ASSERT_NE(options.find(name), nullptr) << name;
   }
   EXPECT_TRUE(mentions(error_of([&] { set_value(*options.find("log-level"), {"loud"}); }),

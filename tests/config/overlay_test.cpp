@@ -45,7 +45,8 @@ TEST(Overlay, ContradictionsNameTheRow) {
   const auto expect = [](std::string_view key, const Json& value, std::string_view what) {
     Json config = overlay_of("llama");
     config["moebius"]["layers"][0][std::string(key)] = value;
-    EXPECT_TRUE(mentions(error_of([&] { spec_of(config); }), {"config.json: moebius: layers[0]", what}))
+    EXPECT_TRUE(
+        mentions(error_of([&] { spec_of(config); }), {"config.json: moebius: layers[0]", what}))
         << key << value;
   };
   expect("layer", 2, "\"layer\" is 2");

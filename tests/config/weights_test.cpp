@@ -13,9 +13,11 @@ using examples::spec_of;
 std::map<std::string, Shape> shapes_by_slot(const ModelSpec& spec) {
   std::map<std::string, Shape> by_slot;
   const auto shapes = weight_shapes(spec);
-  for_each_weight([&](const std::string& slot, const Shape& shape) {
-    EXPECT_TRUE(by_slot.emplace(slot, shape).second) << slot << " was visited twice";
-  }, shapes);
+  for_each_weight(
+      [&](const std::string& slot, const Shape& shape) {
+        EXPECT_TRUE(by_slot.emplace(slot, shape).second) << slot << " was visited twice";
+      },
+      shapes);
   std::erase_if(by_slot, [](const auto& each) { return each.second.empty(); });
   return by_slot;
 }
@@ -101,8 +103,7 @@ TEST(ModelCost, CountsSharedExpertsBiasesAndATiedHead) {
                             dense_bias + shared + 4 + 8 + 24;
   EXPECT_EQ(cost.parameters, rest + 3 * (expert + expert_bias));
   EXPECT_EQ(cost.active_parameters, rest + 2 * (expert + expert_bias));
-  EXPECT_EQ(cost.flops_per_token,
-            2 * (128 + 2 * attention + dense + 24 + shared + 2 * expert));
+  EXPECT_EQ(cost.flops_per_token, 2 * (128 + 2 * attention + dense + 24 + shared + 2 * expert));
 }
 
 TEST(Shapes, CountAndPrint) {

@@ -22,7 +22,9 @@ DType dtype_of(WeightType type) {
   return type == WeightType::f16 ? DType::f16 : DType::bf16;
 }
 
-std::size_t index(std::int64_t n) { return static_cast<std::size_t>(n); }
+std::size_t index(std::int64_t n) {
+  return static_cast<std::size_t>(n);
+}
 
 /// One product with its oracle.
 class Problem {

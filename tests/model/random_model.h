@@ -24,12 +24,14 @@ inline at::Tensor normal_tensor(at::IntArrayRef sizes, std::uint64_t seed, doubl
 inline Weights random_weights(const ModelSpec& spec, std::uint64_t seed) {
   auto weights = make_weights<at::Tensor>(spec);
   const auto shapes = weight_shapes(spec);
-  for_each_weight([&](const std::string& slot, at::Tensor& weight, const Shape& shape) {
-    if (shape.empty()) return;
-    const bool bias = slot.ends_with(".bias"), norm = slot.find("norm") != std::string::npos;
-    weight = normal_tensor(shape, seed ^ stream_of(slot), bias || norm ? 0.1 : 0.3);
-    if (norm && !bias) weight += 1.0;
-  }, weights, shapes);
+  for_each_weight(
+      [&](const std::string& slot, at::Tensor& weight, const Shape& shape) {
+        if (shape.empty()) return;
+        const bool bias = slot.ends_with(".bias"), norm = slot.find("norm") != std::string::npos;
+        weight = normal_tensor(shape, seed ^ stream_of(slot), bias || norm ? 0.1 : 0.3);
+        if (norm && !bias) weight += 1.0;
+      },
+      weights, shapes);
   return weights;
 }
 
@@ -49,9 +51,12 @@ inline std::vector<Json> all_configs() {
   configs.push_back(examples::overlay_of("llama"));
   configs.push_back(examples::overlay_of("gpt2"));
   Json granite = examples::llama_like("granitemoe");
-  granite.update({{"embedding_multiplier", 3.0}, {"attention_multiplier", 0.4},
-                  {"residual_multiplier", 0.7}, {"logits_scaling", 2.0},
-                  {"tie_word_embeddings", true}, {"attention_bias", true}});
+  granite.update({{"embedding_multiplier", 3.0},
+                  {"attention_multiplier", 0.4},
+                  {"residual_multiplier", 0.7},
+                  {"logits_scaling", 2.0},
+                  {"tie_word_embeddings", true},
+                  {"attention_bias", true}});
   configs.push_back(granite);
   return configs;
 }

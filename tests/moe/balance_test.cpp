@@ -28,7 +28,9 @@ Routing collapsed(std::size_t e) {
   return routing_of(scores, Ids(8, static_cast<std::int64_t>(e)), 1);
 }
 
-double value(const at::Tensor& t) { return t.item<double>(); }
+double value(const at::Tensor& t) {
+  return t.item<double>();
+}
 
 TEST(LayerBalanceLoss, IsOneWhereTokensAndProbabilitiesAreSpreadEvenly) {
   EXPECT_NEAR(value(layer_balance_loss(routing_of({0, 0, 0, 0}, {0, 1, 2, 3}, 1))), 1.0, 1e-6);
@@ -71,8 +73,10 @@ TEST(PooledBalanceLoss, HasTheMinimumKAndIsKTimesTheLayerFormOfOneLayer) {
 }
 
 TEST(PooledBalanceLoss, LayersOfDifferentEAreAnError) {
-  const std::vector<Routing> layers{routing_of({0, 0}, {0, 1}, 1), routing_of({0, 0, 0}, {0, 1}, 1)};
-  EXPECT_TRUE(support::mentions(support::error_of([&] { pooled_balance_loss(layers); }), {"2 and 3"}));
+  const std::vector<Routing> layers{routing_of({0, 0}, {0, 1}, 1),
+                                    routing_of({0, 0, 0}, {0, 1}, 1)};
+  EXPECT_TRUE(
+      support::mentions(support::error_of([&] { pooled_balance_loss(layers); }), {"2 and 3"}));
 }
 
 TEST(RouterHealth, CountsViolationsAndTheDead) {

@@ -23,8 +23,12 @@ struct Case {
   Activation activation = Activation::silu;
 
   MoeSpec spec() const {
-    return {.experts = experts, .top_k = top_k, .width = width_f, .weights = weights,
-            .groups = groups ? groups : experts, .shared_width = shared};
+    return {.experts = experts,
+            .top_k = top_k,
+            .width = width_f,
+            .weights = weights,
+            .groups = groups ? groups : experts,
+            .shared_width = shared};
   }
 };
 
@@ -67,20 +71,21 @@ Moe random_moe(const Case& c) {
 
 at::Tensor act(const at::Tensor& x, Activation activation) {
   switch (activation) {
-    case Activation::silu: return x / (1 + (-x).exp());
+    case Activation::silu:
+      return x / (1 + (-x).exp());
     case Activation::gelu_tanh:
       return 0.5 * x * (1 + (0.7978845608028654 * (x + 0.044715 * x.pow(3))).tanh());
-    case Activation::gelu_erf: return 0.5 * x * (1 + (x / std::sqrt(2.0)).erf());
-    case Activation::relu: return x.clamp_min(0);
+    case Activation::gelu_erf:
+      return 0.5 * x * (1 + (x / std::sqrt(2.0)).erf());
+    case Activation::relu:
+      return x.clamp_min(0);
   }
   return x;
 }
 
 /// One FFN on one token, in the dtype of x.
 at::Tensor naive_ffn(const at::Tensor& x_D, const Ffn& w, Activation activation, std::int64_t e) {
-  const auto pick = [&](const at::Tensor& t) {
-    return (e >= 0 ? t[e] : t).to(x_D.scalar_type());
-  };
+  const auto pick = [&](const at::Tensor& t) { return (e >= 0 ? t[e] : t).to(x_D.scalar_type()); };
   const auto affine = [&](const at::Tensor& v, const at::Tensor& m, const at::Tensor& bias) {
     const at::Tensor y = at::mv(pick(m), v);
     return bias.defined() ? y + pick(bias) : y;
@@ -104,8 +109,8 @@ at::Tensor naive_layer(const at::Tensor& x_TD, const Moe& w, const Case& c,
     if (c.weights == RouterWeights::sigmoid) weights = 1 / (1 + (-chosen).exp());
     at::Tensor y = at::zeros_like(x_TD[t]);
     for (std::int64_t k = 0; k < c.top_k; ++k) {
-      y = y + weights[k] * naive_ffn(x_TD[t], w.experts, c.activation,
-                                     ids_TK[t][k].item<std::int64_t>());
+      y = y + weights[k] *
+                  naive_ffn(x_TD[t], w.experts, c.activation, ids_TK[t][k].item<std::int64_t>());
     }
     if (c.shared > 0) y = y + naive_ffn(x_TD[t], w.shared, c.activation, -1);
     rows.push_back(y);
@@ -204,7 +209,8 @@ TEST(MoeLayer, GradientsEqualThoseOfTheLoop) {
 TEST(Experts, GradientsEqualCentralDifferencesInDouble) {
   const Case c{3, 2, 5, true, true};
   Moe w = random_moe(c);
-  Routing routing = moe_layer(normal_tensor({c.tokens, width_d}, 7), w, c.spec(), c.activation).routing;
+  Routing routing =
+      moe_layer(normal_tensor({c.tokens, width_d}, 7), w, c.spec(), c.activation).routing;
   const Permutation permutation = permute(routing, c.experts);
   at::Tensor x = normal_tensor({c.tokens, width_d}, 7).to(at::kDouble);
   routing.weights_TK = routing.weights_TK.to(at::kDouble);
@@ -217,8 +223,13 @@ TEST(Experts, GradientsEqualCentralDifferencesInDouble) {
     const at::Tensor rows = experts(x, permutation, w.experts, c.activation);
     return (combine(rows, permutation, routing) * probe).sum();
   };
-  std::vector<at::Tensor> leaves{x, routing.weights_TK, w.experts.gate, w.experts.up,
-                                 w.experts.down, w.experts.gate_bias, w.experts.up_bias,
+  std::vector<at::Tensor> leaves{x,
+                                 routing.weights_TK,
+                                 w.experts.gate,
+                                 w.experts.up,
+                                 w.experts.down,
+                                 w.experts.gate_bias,
+                                 w.experts.up_bias,
                                  w.experts.down_bias};
   for (at::Tensor& t : leaves) t.requires_grad_();
   value().backward();

@@ -30,8 +30,7 @@ TEST(Route, WeightsFollowTheirFormulas) {
   const double e0 = 1, e1 = std::exp(1), e2 = std::exp(2), e3 = std::exp(3);
   const double all = e0 + e1 + e2 + e3;
   const auto expect = [&](RouterWeights kind, double first, double second) {
-    const Routing r =
-        route_scores({1, 3, 2, 0}, {.experts = 4, .top_k = 2, .weights = kind});
+    const Routing r = route_scores({1, 3, 2, 0}, {.experts = 4, .top_k = 2, .weights = kind});
     EXPECT_EQ(ids_of(r), (Ids{1, 2}));
     EXPECT_EQ(r.ids_TK.scalar_type(), at::kLong);
     EXPECT_NEAR(r.weights_TK[0][0].item<double>(), first, 1e-6);
@@ -99,7 +98,8 @@ TEST(Route, ScoresOfBf16TokensAreComputedInF32) {
 TEST(Permute, SortsStablyAndPlacesAreTheInverse) {
   constexpr std::int64_t tokens = 23, experts = 6, top_k = 3;
   const at::Tensor x = normal_tensor({tokens, experts}, 3);
-  const Routing r = route(x, at::eye(experts), {.experts = experts, .top_k = top_k, .groups = experts});
+  const Routing r =
+      route(x, at::eye(experts), {.experts = experts, .top_k = top_k, .groups = experts});
   const Permutation p = permute(r, experts);
   ASSERT_EQ(p.offsets_E.size(), static_cast<std::size_t>(experts + 1));
   EXPECT_EQ(p.offsets_E.front(), 0);

@@ -1,0 +1,122 @@
+#include "infer/generate.h"
+
+#include <cmath>
+
+#include "base/support.h"
+#include "model/random_model.h"
+
+namespace moebius {
+namespace {
+
+using support::error_of;
+using support::mentions;
+using support::random_model;
+using support::TempDir;
+
+/// One letter a token: a is 0, b is 1, ... of 16.
+Tokenizer letters() {
+  const TempDir dir;
+  std::string vocab;
+  for (int i = 0; i < 16; ++i) {
+    vocab += fmt::format("{}\"{}\": {}", i > 0 ? ", " : "", static_cast<char>('a' + i), i);
+  }
+  dir.write("tokenizer.json",
+            R"({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+                "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+                "decoder": {"type": "Fuse"}, "model": {"type": "BPE", "merges": [], "vocab": {)" +
+                vocab + "}}}");
+  return Tokenizer::load(dir.path());
+}
+
+class Generate : public ::testing::Test {
+ protected:
+  Generation run(std::vector<std::int32_t> prompt) {
+    streamed_.clear();
+    return generate_one(model_, tokenizer_, prompt, options_, ctx_, 0,
+                        [&](std::string_view piece) { streamed_ += piece; });
+  }
+  Model model_ = random_model(examples::llama_like("llama"));
+  Tokenizer tokenizer_ = letters();
+  GenerateOptions options_;
+  Context ctx_;
+  std::string streamed_;
+};
+
+TEST_F(Generate, GreedyTextIsTheArgmaxOfEachPrefix) {
+  options_.max_tokens = 6;
+  const Generation out = run({3, 1, 4});
+  at::Tensor ids = at::tensor(std::vector<std::int64_t>{3, 1, 4}).unsqueeze(0);
+  std::string expected;
+  for (int i = 0; i < 6; ++i) {
+    const at::Tensor best = support::logits_of(model_, ids).select(1, -1).argmax(-1, true);
+    expected += static_cast<char>('a' + best.item<std::int64_t>());
+    ids = at::cat({ids, best}, 1);
+  }
+  EXPECT_EQ(out.text, expected);
+  EXPECT_EQ(streamed_, expected);
+  EXPECT_EQ(out.prompt_tokens, 3);
+  EXPECT_EQ(out.new_tokens, 6);
+  EXPECT_EQ(out.finish_reason, "length");
+}
+
+TEST_F(Generate, StopsBeforeAStopStringAndAtEndOfText) {
+  options_.max_tokens = 8;
+  const std::string whole = run({3, 1, 4}).text;
+  options_.stop = {whole.substr(3, 2)};
+  const Generation stopped = run({3, 1, 4});
+  EXPECT_EQ(stopped.text, whole.substr(0, whole.find(options_.stop[0])));
+  EXPECT_EQ(stopped.finish_reason, "stop");
+  options_.stop.clear();
+  model_.spec.eos = {99, whole[0] - 'a'};
+  const Generation ended = run({3, 1, 4});
+  EXPECT_EQ(ended.text, "");
+  EXPECT_EQ(ended.new_tokens, 1);
+  EXPECT_EQ(ended.finish_reason, "stop");
+}
+
+TEST_F(Generate, APromptThatFillsTheContextIsAnError) {
+  options_.max_tokens = 5;
+  EXPECT_TRUE(mentions(error_of([&] { run(std::vector<std::int32_t>(32, 1)); }),
+                       {"prompt has 32 tokens", "context is 32", "shorten"}));
+  const Generation last = run(std::vector<std::int32_t>(31, 1));  // room for one token
+  EXPECT_EQ(last.new_tokens, 1);
+  EXPECT_EQ(last.finish_reason, "length");
+}
+
+TEST_F(Generate, NonFiniteLogitsNameTheLayer) {
+  model_.weights.layers[1].attn.v.fill_(NAN);
+  EXPECT_TRUE(mentions(error_of([&] { run({1}); }), {"attention of layer 1"}));
+}
+
+TEST_F(Generate, ASignalInterrupts) {
+  const std::atomic<int> signal = 2;
+  ctx_.stop_signal = &signal;
+  EXPECT_THROW(run({1}), Interrupted);
+}
+
+TEST_F(Generate, SampledTextDependsOnSeedAndStream) {
+  options_.max_tokens = 20;
+  options_.sampling.temperature = 3.0;
+  const std::string first = run({1}).text;
+  EXPECT_EQ(run({1}).text, first);
+  ctx_.seed = 9;
+  EXPECT_NE(run({1}).text, first);
+}
+
+TEST_F(Generate, AnEmptyPromptNeedsABos) {
+  EXPECT_TRUE(mentions(error_of([&] { prompt_ids(model_.spec, tokenizer_, ""); }), {"BOS"}));
+  model_.spec.bos = 2;
+  EXPECT_EQ(prompt_ids(model_.spec, tokenizer_, ""), std::vector<std::int32_t>{2});
+  EXPECT_EQ(prompt_ids(model_.spec, tokenizer_, "ba"), (std::vector<std::int32_t>{1, 0}));
+}
+
+TEST_F(Generate, AVocabularyThatDoesNotFitIsAnError) {
+  EXPECT_NO_THROW(check_vocabulary(model_.spec, tokenizer_, "some/model"));
+  model_.spec.vocab = 10;
+  EXPECT_TRUE(mentions(error_of([&] { check_vocabulary(model_.spec, tokenizer_, "some/model"); }),
+                       {"some/model", "16", "10"}));
+  EXPECT_TRUE(mentions(error_of([&] { prompt_ids(model_.spec, tokenizer_, "ap"); }), {"15", "10"}));
+}
+
+}  // namespace
+}  // namespace moebius
