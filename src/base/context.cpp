@@ -17,7 +17,7 @@ LogLevel parse_log_level(std::string_view name) {
 }
 
 void Log::line(std::string_view prefix, std::string_view text) {
-  const std::string whole = fmt::format("{}{}\n", prefix, text);
+  const std::string whole = fmt::format("{}{}\n", prefix, printable(text));
   std::fwrite(whole.data(), 1, whole.size(), stderr);
 }
 

@@ -25,7 +25,9 @@ constexpr std::array<Row, 10> rows{{
     {DType::boolean, "BOOL", "bool", "bool"},
 }};
 
-const Row& row_of(DType dtype) { return rows[static_cast<std::size_t>(dtype)]; }
+const Row& row_of(DType dtype) {
+  return rows[static_cast<std::size_t>(dtype)];
+}
 
 template <class T>
 T read(const std::byte* data, std::size_t index) {
@@ -61,7 +63,9 @@ std::optional<DType> dtype_from_safetensors(std::string_view name) {
   return std::nullopt;
 }
 
-std::string_view safetensors_name(DType dtype) { return row_of(dtype).safetensors; }
+std::string_view safetensors_name(DType dtype) {
+  return row_of(dtype).safetensors;
+}
 
 std::optional<DType> dtype_from_config(std::string_view name) {
   if (name.starts_with("torch.")) name.remove_prefix(6);
@@ -71,8 +75,12 @@ std::optional<DType> dtype_from_config(std::string_view name) {
   return std::nullopt;
 }
 
-std::string_view config_name(DType dtype) { return row_of(dtype).config; }
-std::string_view short_name(DType dtype) { return row_of(dtype).brief; }
+std::string_view config_name(DType dtype) {
+  return row_of(dtype).config;
+}
+std::string_view short_name(DType dtype) {
+  return row_of(dtype).brief;
+}
 
 float f16_to_f32(std::uint16_t bits) {
   const int exponent = bits >> 10 & 0x1F, fraction = bits & 0x3FF;
@@ -97,7 +105,7 @@ std::uint16_t f32_to_f16(float value) {
     return static_cast<std::uint16_t>(sign | units);
   }
   int exponent = 0;
-  const float mantissa = std::frexp(magnitude, &exponent);  // in [0.5, 1)
+  const float mantissa = std::frexp(magnitude, &exponent);                       // in [0.5, 1)
   const int units = static_cast<int>(std::nearbyint(std::ldexp(mantissa, 11)));  // [1024, 2048]
   // A mantissa that rounds up to 2048 carries into the exponent by plain addition.
   return static_cast<std::uint16_t>(sign + ((exponent + 14) << 10) + (units - 1024));
@@ -120,9 +128,12 @@ void store_weight(std::byte* data, DType dtype, std::size_t index, float value) 
 
 std::size_t find_non_finite(const std::byte* data, DType dtype, std::size_t count) {
   switch (dtype) {
-    case DType::bf16: return find_exponent<std::uint16_t>(data, count, 0x7F80);
-    case DType::f16: return find_exponent<std::uint16_t>(data, count, 0x7C00);
-    default: return find_exponent<std::uint32_t>(data, count, 0x7F800000);
+    case DType::bf16:
+      return find_exponent<std::uint16_t>(data, count, 0x7F80);
+    case DType::f16:
+      return find_exponent<std::uint16_t>(data, count, 0x7C00);
+    default:
+      return find_exponent<std::uint32_t>(data, count, 0x7F800000);
   }
 }
 

@@ -1,10 +1,12 @@
-// One exception type for everything a user can meet: what went wrong, and where possible the way out.
+// One exception type for everything a user can meet: what went wrong, and where possible the way
+// out.
 #pragma once
 
 #include <fmt/format.h>
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace moebius {
@@ -43,5 +45,9 @@ template <class... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
   throw Error(fmt::format(format, std::forward<Args>(args)...));
 }
+
+/// `text` on one line that cannot steer a terminal: control characters, which names from outside
+/// may hold, become \xNN.
+std::string printable(std::string_view text);
 
 }  // namespace moebius

@@ -137,8 +137,7 @@ void OutputFile::append(std::string_view bytes) {
 
 void OutputFile::write_at(std::size_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t written =
-        ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    const ssize_t written = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) fail_system("cannot write", path_);
     bytes = bytes.subspan(static_cast<std::size_t>(written));
@@ -160,10 +159,10 @@ void check_free_space(const fs::path& directory, std::size_t bytes) {
   std::error_code unknown;
   const fs::space_info space = fs::space(directory, unknown);
   if (unknown || space.available >= bytes) return;
-  throw Error(fmt::format("{}: {:.3f} GB are needed, {:.3f} GB are free", directory.string(),
-                          static_cast<double>(bytes) / 1e9,
-                          static_cast<double>(space.available) / 1e9),
-              "free some space or choose another output");
+  throw Error(
+      fmt::format("{}: {:.3f} GB are needed, {:.3f} GB are free", directory.string(),
+                  static_cast<double>(bytes) / 1e9, static_cast<double>(space.available) / 1e9),
+      "free some space or choose another output");
 }
 
 void write_file_atomically(const fs::path& path, std::string_view bytes) {
@@ -188,14 +187,14 @@ void check_output_directory(const fs::path& path, bool overwrite) {
                 "choose another output or add --overwrite");
   }
   if (!is_own_output(path)) {
-    throw Error(fmt::format("{}: exists and is not an output of moebius; not replaced",
-                            path.string()),
-                "remove it yourself or choose another output");
+    throw Error(
+        fmt::format("{}: exists and is not an output of moebius; not replaced", path.string()),
+        "remove it yourself or choose another output");
   }
 }
 
 StagedDirectory::StagedDirectory(fs::path final_path, bool overwrite)
-    : final_(without_trailing_slash(std::move(final_path))) {
+    : final_(without_trailing_slash(std::move(final_path))), overwrite_(overwrite) {
   check_output_directory(final_, overwrite);
   std::error_code error;
   fs::create_directories(parent_of(final_), error);
@@ -224,14 +223,15 @@ void StagedDirectory::commit() {
     }
   }
   sync_directory(staged_);
-  if (!fs::exists(fs::symlink_status(final_))) {
-    if (::rename(staged_.c_str(), final_.c_str()) != 0) fail_system("cannot rename to", final_);
-  } else if (::renameat2(AT_FDCWD, staged_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) ==
-             0) {
+  check_output_directory(final_, overwrite_);
+  const auto rename_with = [&](unsigned flags) {
+    return ::renameat2(AT_FDCWD, staged_.c_str(), AT_FDCWD, final_.c_str(), flags) == 0;
+  };
+  if (!rename_with(RENAME_NOREPLACE)) {
+    if (errno != EEXIST || !overwrite_) fail_system("cannot rename to", final_);
+    if (!rename_with(RENAME_EXCHANGE)) fail_system("cannot replace", final_);
     std::error_code ignored;
     fs::remove_all(staged_, ignored);  // holds what stood there before
-  } else {
-    fail_system("cannot replace", final_);
   }
   committed_ = true;
   sync_directory(parent_of(final_));

@@ -60,8 +60,8 @@ class OutputFile {
   int fd_;
 };
 
-/// Throws Error if the file system of `directory` has less than `bytes` free, so that a full disk is
-/// found before the work is done.
+/// Throws Error if the file system of `directory` has less than `bytes` free, so that a full disk
+/// is found before the work is done.
 void check_free_space(const fs::path& directory, std::size_t bytes);
 
 /// Writes beside `path`, syncs, renames over it.
@@ -82,11 +82,12 @@ class StagedDirectory {
   /// Where to write until `commit`.
   const fs::path& path() const { return staged_; }
   const fs::path& final_path() const { return final_; }
-  /// Syncs every file, renames, syncs the parent.
+  /// Syncs every file, renames, syncs the parent. Throws Error if the final name was taken since.
   void commit();
 
  private:
   fs::path final_, staged_;
+  bool overwrite_;
   int lock_ = -1;
   bool committed_ = false;
 };

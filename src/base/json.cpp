@@ -43,7 +43,9 @@ const Json& JsonView::require(std::string_view key) const {
   return *found;
 }
 
-bool JsonView::has(std::string_view key) const { return find(key) != nullptr; }
+bool JsonView::has(std::string_view key) const {
+  return find(key) != nullptr;
+}
 
 std::int64_t JsonView::integer(std::string_view key, std::int64_t min, std::int64_t max) const {
   const Json& value = require(key);

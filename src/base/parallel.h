@@ -13,8 +13,8 @@ namespace moebius {
 template <class Fn>
 void parallel_for(std::size_t count, int threads, Fn&& fn) {
   constexpr std::size_t smallest = 1 << 14;
-  const std::size_t parts =
-      std::max<std::size_t>(1, std::min<std::size_t>(static_cast<std::size_t>(threads), count / smallest));
+  const std::size_t parts = std::max<std::size_t>(
+      1, std::min<std::size_t>(static_cast<std::size_t>(threads), count / smallest));
   if (parts == 1) return fn(std::size_t{0}, count);
   std::vector<std::exception_ptr> errors(parts);
   {

@@ -39,15 +39,15 @@ void Progress::update(double done, std::string_view note) {
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double share = std::clamp(done / total_, 0.0, 1.0);
   const double rate = done / std::max(seconds, 1e-9);
-  const std::string figures =
-      fmt::format("{:.0f}/{:.0f} {} · {:.3g} {}/s · {} left{}{}", done, total_, unit_, rate, unit_,
-                  time_text(share > 0 ? seconds / share * (1 - share) : 0), note.empty() ? "" : " · ",
-                  note);
+  const std::string figures = fmt::format(
+      "{:.0f}/{:.0f} {} · {:.3g} {}/s · {} left{}{}", done, total_, unit_, rate, unit_,
+      time_text(share > 0 ? seconds / share * (1 - share) : 0), note.empty() ? "" : " · ", note);
   std::string line;
   if (terminal_) {
     constexpr int width = 24;
     const auto full = static_cast<int>(share * width);
-    line = fmt::format("\r\033[K{} [{}{}] {}", title_, std::string(static_cast<std::size_t>(full), '='),
+    line = fmt::format("\r\033[K{} [{}{}] {}", title_,
+                       std::string(static_cast<std::size_t>(full), '='),
                        std::string(static_cast<std::size_t>(width - full), ' '), figures);
     open_line_ = true;
   } else {

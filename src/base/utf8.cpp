@@ -13,7 +13,9 @@ struct Sequence {
   bool unfinished = false;  // well-formed so far, but the text ends
 };
 
-bool is_continuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
+bool is_continuation(unsigned char byte) {
+  return (byte & 0xC0) == 0x80;
+}
 
 /// Classifies the sequence that starts at `at` (maximal-subpart rule of the Unicode standard).
 Sequence classify(std::string_view bytes, std::size_t at) {
@@ -58,7 +60,8 @@ std::size_t find_invalid_utf8(std::string_view bytes) {
 void check_utf8(std::string_view bytes, std::string_view where) {
   const std::size_t bad = find_invalid_utf8(bytes);
   if (bad == npos) return;
-  const auto line = std::count(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(bad), '\n') + 1;
+  const auto line =
+      std::count(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(bad), '\n') + 1;
   throw Error(fmt::format("{}: not UTF-8 at byte {} (line {}), value 0x{:02X}", where, bad, line,
                           static_cast<unsigned char>(bytes[bad])),
               "convert the text to UTF-8, for example with iconv");

@@ -1,5 +1,4 @@
-// The files that go with a model's weights: tokenizer, chat template, generation configuration,
-// modelling code.
+// The files that go with a model's weights, carried over as they are.
 #pragma once
 
 #include <map>
@@ -9,7 +8,11 @@
 
 namespace moebius {
 
-/// Copies those that lie in `from` into `to`, as they are; gives the XXH3-128 of each by name.
-std::map<std::string, std::string> copy_companions(const fs::path& from, const fs::path& to);
+using Digests = std::map<std::string, std::string>;  ///< XXH3-128 by file name
+
+/// Copies the files of the tokenizer, chat template included, that lie in `from` into `to`.
+Digests copy_tokenizer(const fs::path& from, const fs::path& to);
+/// Copies generation_config.json if it lies in `from`.
+Digests copy_generation_config(const fs::path& from, const fs::path& to);
 
 }  // namespace moebius

@@ -54,9 +54,9 @@ CheckpointIndex CheckpointIndex::open(const fs::path& directory) {
     }
   } else if (fs::exists(directory / "pytorch_model.bin") ||
              fs::exists(directory / "pytorch_model.bin.index.json")) {
-    throw Error(fmt::format("{}: weights are in pytorch_model.bin, which is not read",
-                            directory.string()),
-                "save them as safetensors (transformers: save_pretrained)");
+    throw Error(
+        fmt::format("{}: weights are in pytorch_model.bin, which is not read", directory.string()),
+        "save them as safetensors (transformers: save_pretrained)");
   } else {
     fail("{}: neither model.safetensors nor model.safetensors.index.json is there",
          directory.string());
@@ -107,8 +107,8 @@ std::vector<BoundTensor> bind_checkpoint(const ModelSpec& spec, const Checkpoint
            to_string(wanted.shape));
     }
     if (!is_weight_dtype(found->dtype)) {
-      fail("{}: tensor {} has dtype {}; weights are F32, F16 or BF16",
-           found->file->path().string(), found->name, safetensors_name(found->dtype));
+      fail("{}: tensor {} has dtype {}; weights are F32, F16 or BF16", found->file->path().string(),
+           found->name, safetensors_name(found->dtype));
     }
     used.insert(found);
     bound.push_back({std::move(wanted), found});
@@ -116,9 +116,9 @@ std::vector<BoundTensor> bind_checkpoint(const ModelSpec& spec, const Checkpoint
   for (const TensorEntry& tensor : index.tensors()) {
     if (used.contains(&tensor)) continue;
     if (spec.tied && tensor.name == "lm_head.weight") continue;  // a stored copy of the embedding
-    const bool ignored = std::any_of(
-        family.ignored.begin(), family.ignored.end(),
-        [&](std::string_view pattern) { return matches(pattern, tensor.name); });
+    const bool ignored =
+        std::any_of(family.ignored.begin(), family.ignored.end(),
+                    [&](std::string_view pattern) { return matches(pattern, tensor.name); });
     if (!ignored) {
       throw Error(fmt::format("{}: tensor {} {} belongs to no part of a {} model",
                               tensor.file->path().string(), tensor.name, to_string(tensor.shape),

@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::uint64_t max_header = 100'000'000;  // the format's own limit
 
-/// Sorted by name: a header may list tens of thousands of tensors, which `Json` would search in line.
+/// Sorted by name: a header may list tens of thousands of tensors, which `Json` would search in
+/// line.
 using Header = nlohmann::json;
 
 Header parse_header(std::string_view text, const std::string& where) {
@@ -49,7 +50,8 @@ std::size_t bytes_of(const Shape& shape, DType dtype, const std::string& where) 
   unsigned __int128 bytes = size_of(dtype);
   for (const std::int64_t size : shape) {
     bytes *= static_cast<unsigned __int128>(size);
-    if (bytes > (std::uint64_t{1} << 60)) fail("{}: shape {} is too large", where, to_string(shape));
+    if (bytes > (std::uint64_t{1} << 60))
+      fail("{}: shape {} is too large", where, to_string(shape));
   }
   return static_cast<std::size_t>(bytes);
 }

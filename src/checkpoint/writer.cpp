@@ -12,8 +12,8 @@ std::size_t parse_size(std::string_view text, std::string_view option) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
   constexpr std::pair<std::string_view, double> units[] = {
-      {"", 1},      {"B", 1},         {"KB", 1e3},      {"MB", 1e6},     {"GB", 1e9},
-      {"TB", 1e12}, {"KiB", 0x1p10},  {"MiB", 0x1p20},  {"GiB", 0x1p30}};
+      {"", 1},      {"B", 1},        {"KB", 1e3},     {"MB", 1e6},    {"GB", 1e9},
+      {"TB", 1e12}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}};
   for (const auto& [name, factor] : units) {
     if (error == std::errc() && unit == name && value > 0 && value * factor < 0x1p60) {
       return static_cast<std::size_t>(value * factor);

@@ -40,9 +40,9 @@ std::string help_of(const Option& option) {
 }
 
 CLI::Option* declare(CLI::App& app, const Option& option, std::vector<std::string>& storage) {
-  const std::string dashed = option.positional          ? option.name
-                             : option.name == "out"     ? "-o,--out"
-                                                        : "--" + option.name;
+  const std::string dashed = option.positional      ? option.name
+                             : option.name == "out" ? "-o,--out"
+                                                    : "--" + option.name;
   if (std::holds_alternative<bool*>(option.target)) {
     return app.add_flag(option.negatable ? dashed + ",!--no-" + option.name : dashed, option.help);
   }
@@ -103,15 +103,15 @@ void parse(const Command& command, std::vector<std::string> arguments, OptionSet
 
 }  // namespace
 
-Context begin(const Command& command, const std::vector<std::string>& arguments,
-              OptionSet& options, CommonOptions& common) {
+Context begin(const Command& command, const std::vector<std::string>& arguments, OptionSet& options,
+              CommonOptions& common) {
   parse(command, arguments, options);
   if (!common.config.empty()) apply_config_file(common.config, options);
   for (const Option& option : options.options()) {
     if (option.required && !option.given) {
-      throw UsageError(fmt::format("{} is missing",
-                                   option.positional ? option.name : "--" + option.name),
-                       "see --help");
+      throw UsageError(
+          fmt::format("{} is missing", option.positional ? option.name : "--" + option.name),
+          "see --help");
     }
   }
   if (common.threads < 0) throw UsageError("--threads: not a positive number");
@@ -130,12 +130,13 @@ Context begin(const Command& command, const std::vector<std::string>& arguments,
 }
 
 void print(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
-      std::fflush(stdout) != 0) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     fail("cannot write to standard output");
   }
 }
 
-void print_json(const Json& json) { print(json.dump() + "\n"); }
+void print_json(const Json& json) {
+  print(json.dump() + "\n");
+}
 
 }  // namespace moebius::cli

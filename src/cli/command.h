@@ -22,8 +22,8 @@ struct HelpShown {};
 
 /// Parses `arguments` and the `--config` file into the declared options, sets threads, and gives
 /// the context. Throws UsageError, or HelpShown after `--help`.
-Context begin(const Command& command, const std::vector<std::string>& arguments,
-              OptionSet& options, CommonOptions& common);
+Context begin(const Command& command, const std::vector<std::string>& arguments, OptionSet& options,
+              CommonOptions& common);
 
 /// Writes to stdout; throws Error if that fails (a full disk, for example).
 void print(std::string_view text);

@@ -23,8 +23,8 @@ void run_data_synth(const Command& self, const std::vector<std::string>& argumen
                        {"heldout", domain.heldout},
                        {"bytes", domain.bytes}});
     if (common.json) continue;
-    print(fmt::format("{:<8} {:>6} samples to train on, {:>5} held out, {:>8} bytes\n",
-                      domain.name, domain.train, domain.heldout, domain.bytes));
+    print(fmt::format("{:<8} {:>6} samples to train on, {:>5} held out, {:>8} bytes\n", domain.name,
+                      domain.train, domain.heldout, domain.bytes));
   }
   if (common.json) print_json({{"out", job.out.string()}, {"domains", domains}});
 }

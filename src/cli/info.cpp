@@ -67,13 +67,13 @@ void print_table(const Json& info) {
   print("layers\n");
   for (const Json& layer : info["layers"]) {
     const bool moe = layer["kind"] == "moe";
-    print(fmt::format("  {:>3}  {:<5}  width {}{}\n", layer["layer"].get<std::int64_t>(),
-                      layer["kind"].get<std::string>(), layer["width"].get<std::int64_t>(),
-                      moe ? fmt::format(" x {} experts, top-{}, {}",
-                                        layer["experts"].get<std::int64_t>(),
-                                        layer["top_k"].get<std::int64_t>(),
-                                        layer["router_weights"].get<std::string>())
-                          : ""));
+    print(fmt::format(
+        "  {:>3}  {:<5}  width {}{}\n", layer["layer"].get<std::int64_t>(),
+        layer["kind"].get<std::string>(), layer["width"].get<std::int64_t>(),
+        moe ? fmt::format(" x {} experts, top-{}, {}", layer["experts"].get<std::int64_t>(),
+                          layer["top_k"].get<std::int64_t>(),
+                          layer["router_weights"].get<std::string>())
+            : ""));
   }
   if (info.contains("converted")) {
     for (const Json& row : info["converted"]) {

@@ -36,8 +36,7 @@ std::string usage() {
 /// The command that the first one or two words name; `used` says how many.
 const Command* find_command(const std::vector<std::string>& arguments, std::size_t& used) {
   for (used = std::min<std::size_t>(2, arguments.size()); used > 0; --used) {
-    const std::string name =
-        used == 2 ? arguments[0] + " " + arguments[1] : arguments[0];
+    const std::string name = used == 2 ? arguments[0] + " " + arguments[1] : arguments[0];
     for (const Command& command : commands()) {
       if (command.name == name) return &command;
     }
@@ -65,8 +64,8 @@ void run(std::vector<std::string> arguments) {
 }
 
 void report(const std::string& what, const std::string& hint) {
-  std::fprintf(stderr, "moebius: %s%s%s%s\n", what.c_str(), hint.empty() ? "" : " (",
-               hint.c_str(), hint.empty() ? "" : ")");
+  const std::string line = hint.empty() ? what : fmt::format("{} ({})", what, hint);
+  std::fprintf(stderr, "moebius: %s\n", printable(line).c_str());
 }
 
 }  // namespace

@@ -6,9 +6,12 @@
 
 namespace {
 
-void prefer_sleeping_threads(int, char**, char**) { ::setenv("OMP_WAIT_POLICY", "passive", 0); }
+void prefer_sleeping_threads(int, char**, char**) {
+  ::setenv("OMP_WAIT_POLICY", "passive", 0);
+}
 
 }  // namespace
 
-__attribute__((section(".preinit_array"), used)) static void (*const before_libraries)(
-    int, char**, char**) = prefer_sleeping_threads;
+__attribute__((section(".preinit_array"),
+               used)) static void (*const before_libraries)(int, char**,
+                                                            char**) = prefer_sleeping_threads;

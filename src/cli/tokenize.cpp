@@ -96,7 +96,8 @@ void run_tokenizer_train(const Command& self, const std::vector<std::string>& ar
   }
   std::vector<std::string> documents;
   for (const std::string& file : data) {
-    for (std::string& document : read_documents(file, key)) documents.push_back(std::move(document));
+    for (std::string& document : read_documents(file, key))
+      documents.push_back(std::move(document));
   }
   StagedDirectory staged(out, common.overwrite);
   const std::string json = train_byte_level_bpe(documents, static_cast<int>(vocab_size), special,

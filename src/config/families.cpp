@@ -41,16 +41,14 @@ const std::vector<NameRule> mixtral_moe{
     {"layers.{l}.moe.router.weight", "model.layers.{l}.block_sparse_moe.gate.weight"},
     {"layers.{l}.moe.experts.gate.weight",
      "model.layers.{l}.block_sparse_moe.experts.{e}.w1.weight"},
-    {"layers.{l}.moe.experts.up.weight",
-     "model.layers.{l}.block_sparse_moe.experts.{e}.w3.weight"},
+    {"layers.{l}.moe.experts.up.weight", "model.layers.{l}.block_sparse_moe.experts.{e}.w3.weight"},
     {"layers.{l}.moe.experts.down.weight",
      "model.layers.{l}.block_sparse_moe.experts.{e}.w2.weight"},
 };
 
 const std::vector<NameRule> granite_moe{
     {"layers.{l}.moe.router.weight", "model.layers.{l}.block_sparse_moe.router.layer.weight"},
-    {"layers.{l}.moe.experts.gate.weight",
-     "model.layers.{l}.block_sparse_moe.input_linear.weight"},
+    {"layers.{l}.moe.experts.gate.weight", "model.layers.{l}.block_sparse_moe.input_linear.weight"},
     {"layers.{l}.moe.experts.up.weight", "model.layers.{l}.block_sparse_moe.input_linear.weight"},
     {"layers.{l}.moe.experts.down.weight",
      "model.layers.{l}.block_sparse_moe.output_linear.weight"},
@@ -87,7 +85,8 @@ std::vector<NameRule> join(std::vector<NameRule> a, const std::vector<NameRule>&
 
 // ---- Configurations --------------------------------------------------------------------------
 
-Activation activation_from(const JsonView& config, std::string_view key, std::string_view fallback) {
+Activation activation_from(const JsonView& config, std::string_view key,
+                           std::string_view fallback) {
   const std::string name = config.string_or(key, fallback);
   if (name == "silu" || name == "swish") return Activation::silu;
   if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") {
@@ -131,8 +130,8 @@ void read_llama_skeleton(const JsonView& c, ModelSpec& spec, const LlamaDefaults
   spec.kv_heads = c.integer_or("num_key_value_heads",
                                defaults.kv_heads ? defaults.kv_heads : spec.heads, 1, max_size);
   if (spec.heads % spec.kv_heads != 0) {
-    c.fail_key("num_key_value_heads", fmt::format("is {}, which does not divide {} heads",
-                                                  spec.kv_heads, spec.heads));
+    c.fail_key("num_key_value_heads",
+               fmt::format("is {}, which does not divide {} heads", spec.kv_heads, spec.heads));
   }
   if (!c.has("head_dim") && spec.d_model % spec.heads != 0) {
     c.fail_key("num_attention_heads", fmt::format("is {}, which does not divide hidden_size {}",
@@ -223,18 +222,51 @@ void read_gpt2(const JsonView& c, ModelSpec& spec) {
 
 const std::vector<Family>& table() {
   static const std::vector<Family> rows{
-      {"llama", "LlamaForCausalLM", "LlamaConfig", read_llama, join(llama_frame, llama_ffn),
-       {"*.rotary_emb.inv_freq"}, "model.", "model.layers", "mlp"},
-      {"mistral", "MistralForCausalLM", "MistralConfig", read_mistral,
-       join(llama_frame, llama_ffn), {"*.rotary_emb.inv_freq"}, "model.", "model.layers", "mlp"},
-      {"mixtral", "MixtralForCausalLM", "MixtralConfig", read_mixtral,
-       join(llama_frame, mixtral_moe), {"*.rotary_emb.inv_freq"}, "model.", "model.layers",
+      {"llama",
+       "LlamaForCausalLM",
+       "LlamaConfig",
+       read_llama,
+       join(llama_frame, llama_ffn),
+       {"*.rotary_emb.inv_freq"},
+       "model.",
+       "model.layers",
+       "mlp"},
+      {"mistral",
+       "MistralForCausalLM",
+       "MistralConfig",
+       read_mistral,
+       join(llama_frame, llama_ffn),
+       {"*.rotary_emb.inv_freq"},
+       "model.",
+       "model.layers",
+       "mlp"},
+      {"mixtral",
+       "MixtralForCausalLM",
+       "MixtralConfig",
+       read_mixtral,
+       join(llama_frame, mixtral_moe),
+       {"*.rotary_emb.inv_freq"},
+       "model.",
+       "model.layers",
        "block_sparse_moe"},
-      {"granitemoe", "GraniteMoeForCausalLM", "GraniteMoeConfig", read_granitemoe,
-       join(llama_frame, granite_moe), {"*.rotary_emb.inv_freq"}, "model.", "model.layers",
+      {"granitemoe",
+       "GraniteMoeForCausalLM",
+       "GraniteMoeConfig",
+       read_granitemoe,
+       join(llama_frame, granite_moe),
+       {"*.rotary_emb.inv_freq"},
+       "model.",
+       "model.layers",
        "block_sparse_moe"},
-      {"gpt2", "GPT2LMHeadModel", "GPT2Config", read_gpt2, gpt2_rules,
-       {"*h.*.attn.bias", "*h.*.attn.masked_bias"}, "transformer.", "transformer.h", "mlp"},
+      {"gpt2",
+       "GPT2LMHeadModel",
+       "GPT2Config",
+       read_gpt2,
+       gpt2_rules,
+       {"*h.*.attn.bias", "*h.*.attn.masked_bias"},
+       "transformer.",
+       "transformer.h",
+       "mlp"},
   };
   return rows;
 }
@@ -251,7 +283,8 @@ void read_overlay(const JsonView& overlay, ModelSpec& spec) {
     moe.top_k = row.integer("top_k", 1, 1 << 16);
     moe.width = row.integer("width", 1, max_size);
     moe.scores = router_scores_from(row.string_or("router_scores", "linear"), row.where());
-    moe.weights = router_weights_from(row.string_or("router_weights", "softmax_renorm"), row.where());
+    moe.weights =
+        router_weights_from(row.string_or("router_weights", "softmax_renorm"), row.where());
     moe.groups = row.integer_or("router_groups", moe.experts, 1, 1 << 16);
     moe.shared_width = row.integer_or("shared_width", 0, 0, max_size);
     check_moe(moe, row.where());
@@ -262,7 +295,9 @@ void read_overlay(const JsonView& overlay, ModelSpec& spec) {
 
 }  // namespace
 
-std::span<const Family> families() { return table(); }
+std::span<const Family> families() {
+  return table();
+}
 
 const Family& family_of(std::string_view model_type, std::string_view where) {
   std::string known;

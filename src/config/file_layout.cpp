@@ -16,7 +16,8 @@ class LayoutBuilder {
            std::int64_t expert) {
     const auto [at, fresh] = by_name_.try_emplace(name, tensors_.size());
     if (fresh) {
-      if (transposed) std::swap(slot_shape[slot_shape.size() - 1], slot_shape[slot_shape.size() - 2]);
+      if (transposed)
+        std::swap(slot_shape[slot_shape.size() - 1], slot_shape[slot_shape.size() - 2]);
       tensors_.push_back({name, std::move(slot_shape), transposed, expert, {slot}});
       return;
     }
@@ -77,33 +78,36 @@ std::vector<FileTensor> file_layout(const ModelSpec& spec) {
   const Family& family = family_of(spec.family, "model");
   LayoutBuilder layout;
   const auto shapes = weight_shapes(spec);
-  for_each_weight([&](const std::string& slot, const Shape& shape) {
-    if (shape.empty()) return;
-    const auto [general, layer] = split_layer(slot);
-    const bool of_overlay = spec.overlay && general.starts_with("layers.{l}.moe.");
-    if (of_overlay && general.ends_with("moe.router.weight")) {
-      layout.add(overlay_router_name(family, layer), slot, shape, false, -1);
-      return;
-    }
-    const auto [module, twin] = of_overlay ? dense_twin(general) : std::pair{std::string(), general};
-    const NameRule* rule = find_rule(family, twin);
-    if (rule == nullptr) {
-      fail("family {} has no name for {}; its row lacks a rule", family.model_type, slot);
-    }
-    const bool by_expert = of_overlay ? module == "experts"
-                                      : rule->name.find("{e}") != std::string_view::npos;
-    const Shape stored = by_expert ? Shape(shape.begin() + 1, shape.end()) : shape;
-    for (std::int64_t e = 0; e < (by_expert ? shape[0] : 1); ++e) {
-      std::string name;
-      if (of_overlay) {
-        const std::string path = by_expert ? fmt::format("experts.{}", e) : module;
-        name = overlay_name(family, layer, path, rule->name);
-      } else {
-        name = substitute(substitute(rule->name, "l", layer), "e", e);
-      }
-      layout.add(name, slot, stored, rule->transposed, by_expert ? e : -1);
-    }
-  }, shapes);
+  for_each_weight(
+      [&](const std::string& slot, const Shape& shape) {
+        if (shape.empty()) return;
+        const auto [general, layer] = split_layer(slot);
+        const bool of_overlay = spec.overlay && general.starts_with("layers.{l}.moe.");
+        if (of_overlay && general.ends_with("moe.router.weight")) {
+          layout.add(overlay_router_name(family, layer), slot, shape, false, -1);
+          return;
+        }
+        const auto [module, twin] =
+            of_overlay ? dense_twin(general) : std::pair{std::string(), general};
+        const NameRule* rule = find_rule(family, twin);
+        if (rule == nullptr) {
+          fail("family {} has no name for {}; its row lacks a rule", family.model_type, slot);
+        }
+        const bool by_expert =
+            of_overlay ? module == "experts" : rule->name.find("{e}") != std::string_view::npos;
+        const Shape stored = by_expert ? Shape(shape.begin() + 1, shape.end()) : shape;
+        for (std::int64_t e = 0; e < (by_expert ? shape[0] : 1); ++e) {
+          std::string name;
+          if (of_overlay) {
+            const std::string path = by_expert ? fmt::format("experts.{}", e) : module;
+            name = overlay_name(family, layer, path, rule->name);
+          } else {
+            name = substitute(substitute(rule->name, "l", layer), "e", e);
+          }
+          layout.add(name, slot, stored, rule->transposed, by_expert ? e : -1);
+        }
+      },
+      shapes);
   return layout.take();
 }
 

@@ -21,7 +21,9 @@ std::string_view name_of(RouterWeights weights) {
   return weight_names[static_cast<std::size_t>(weights)].second;
 }
 
-std::string_view name_of(RouterScores) { return "linear"; }
+std::string_view name_of(RouterScores) {
+  return "linear";
+}
 
 RouterWeights router_weights_from(std::string_view name, std::string_view where) {
   for (const auto& [value, known] : weight_names) {

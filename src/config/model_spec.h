@@ -47,8 +47,8 @@ struct LayerSpec {
 
 /// A decoder-only transformer. Shapes: D d_model, H heads, G kv_heads, A head_dim, V vocab.
 struct ModelSpec {
-  std::string family;       ///< row of the table of families, for example "llama"
-  bool overlay = false;     ///< written by moebius: MoE layers laid over a dense family
+  std::string family;    ///< row of the table of families, for example "llama"
+  bool overlay = false;  ///< written by moebius: MoE layers laid over a dense family
   std::int64_t vocab = 0, d_model = 0, heads = 0, kv_heads = 0, head_dim = 0;
   std::int64_t context = 0;  ///< longest sequence, in tokens
   std::vector<LayerSpec> layers;
@@ -68,8 +68,8 @@ struct ModelSpec {
   double logits_divisor = 1.0;
   double balance_coefficient = 0.0;  ///< of the training loss, as the configuration has it
 
-  DType dtype = DType::f32;          ///< as the configuration says the weights are stored
-  double initializer_range = 0.02;   ///< standard deviation of fresh matrices
+  DType dtype = DType::f32;         ///< as the configuration says the weights are stored
+  double initializer_range = 0.02;  ///< standard deviation of fresh matrices
   std::optional<std::int64_t> bos;
   std::vector<std::int64_t> eos;
 };

@@ -51,9 +51,8 @@ Option* OptionSet::find(std::string_view name) {
 }
 
 bool OptionSet::given(std::string_view name) const {
-  return std::any_of(options_.begin(), options_.end(), [&](const Option& option) {
-    return option.name == name && option.given;
-  });
+  return std::any_of(options_.begin(), options_.end(),
+                     [&](const Option& option) { return option.name == name && option.given; });
 }
 
 void CommonOptions::declare(OptionSet& options) {
@@ -69,14 +68,15 @@ void CommonOptions::declare(OptionSet& options) {
 
 void set_value(Option& option, const std::vector<std::string>& values) {
   if (!std::holds_alternative<std::vector<std::string>*>(option.target) && values.size() != 1) {
-    throw UsageError(fmt::format("--{}: one value was expected, {} given", option.name,
-                                 values.size()));
+    throw UsageError(
+        fmt::format("--{}: one value was expected, {} given", option.name, values.size()));
   }
   for (const std::string& value : values) {
-    if (!option.choices.empty() && std::find(option.choices.begin(), option.choices.end(),
-                                             value) == option.choices.end()) {
+    if (!option.choices.empty() &&
+        std::find(option.choices.begin(), option.choices.end(), value) == option.choices.end()) {
       std::string known;
-      for (const std::string& choice : option.choices) known += (known.empty() ? "" : ", ") + choice;
+      for (const std::string& choice : option.choices)
+        known += (known.empty() ? "" : ", ") + choice;
       throw UsageError(fmt::format("--{} {}: not one of {}", option.name, value, known));
     }
   }
@@ -119,9 +119,14 @@ void apply_config_file(const fs::path& file, OptionSet& options) {
     throw UsageError(fmt::format("{}:{}: {}", file.string(), error.mark.line + 1, error.msg));
   }
   if (root.IsNull()) return;
-  if (!root.IsMap()) throw UsageError(fmt::format("{}: not a list of option: value", file.string()));
+  if (!root.IsMap())
+    throw UsageError(fmt::format("{}: not a list of option: value", file.string()));
   std::set<std::string> seen;
   for (const auto& entry : root) {
+    if (!entry.first.IsScalar()) {
+      throw UsageError(fmt::format("{}:{}: the name of an option was expected", file.string(),
+                                   entry.first.Mark().line + 1));
+    }
     const auto name = entry.first.as<std::string>();
     const auto where = fmt::format("{}:{}", file.string(), entry.first.Mark().line + 1);
     Option* option = options.find(name);
@@ -136,7 +141,12 @@ void apply_config_file(const fs::path& file, OptionSet& options) {
     if (option->given) continue;
     std::vector<std::string> values;
     if (entry.second.IsSequence()) {
-      for (const auto& value : entry.second) values.push_back(value.as<std::string>());
+      for (const auto& value : entry.second) {
+        if (!value.IsScalar()) {
+          throw UsageError(fmt::format("{}: {}: a list of plain values was expected", where, name));
+        }
+        values.push_back(value.as<std::string>());
+      }
     } else if (entry.second.IsScalar()) {
       values.push_back(entry.second.as<std::string>());
     } else {

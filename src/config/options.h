@@ -17,8 +17,8 @@
 namespace moebius {
 
 /// Where an option's value is stored. A flag is a bool; a list may be given several values.
-using OptionTarget = std::variant<bool*, std::int64_t*, double*, std::string*, fs::path*,
-                                  std::vector<std::string>*>;
+using OptionTarget =
+    std::variant<bool*, std::int64_t*, double*, std::string*, fs::path*, std::vector<std::string>*>;
 
 struct Option {
   std::string name;  ///< without dashes: "top-k"
@@ -28,8 +28,8 @@ struct Option {
   bool positional = false;
   bool required = false;
   bool negatable = false;  ///< a flag that is on by default: --no-NAME turns it off
-  bool many = false;   ///< a list that takes several values after one mention
-  bool given = false;  ///< set by whoever parsed it
+  bool many = false;       ///< a list that takes several values after one mention
+  bool given = false;      ///< set by whoever parsed it
 };
 
 /// The options of one command.

@@ -68,22 +68,23 @@ std::int64_t element_count(const Shape& shape) {
   return count;
 }
 
-std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string to_string(const Shape& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 ModelCost model_cost(const ModelSpec& spec) {
   ModelCost cost;
   const auto shapes = weight_shapes(spec);
-  for_each_weight([&](const std::string&, const Shape& shape) {
-    cost.parameters += element_count(shape);
-  }, shapes);
+  for_each_weight(
+      [&](const std::string&, const Shape& shape) { cost.parameters += element_count(shape); },
+      shapes);
   cost.active_parameters = cost.parameters;
   cost.flops_per_token = 2 * spec.vocab * spec.d_model;
 
   const auto matrices = [](const auto&... shape) { return (element_count(shape) + ...); };
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
     const LayerOf<Shape>& layer = shapes.layers[l];
-    std::int64_t multiplied =
-        matrices(layer.attn.q, layer.attn.k, layer.attn.v, layer.attn.o);
+    std::int64_t multiplied = matrices(layer.attn.q, layer.attn.k, layer.attn.v, layer.attn.o);
     if (const MoeOf<Shape>* m = layer.moe()) {
       const MoeSpec& moe = *spec.layers[l].moe;
       const FfnOf<Shape>& e = m->experts;

@@ -38,7 +38,8 @@ std::vector<std::int64_t> choose_layers(const std::string& layers, std::int64_t 
       const std::int64_t first = parse_layer(part.substr(0, dash), layers, count);
       const std::int64_t last =
           dash == part.size() ? first : parse_layer(part.substr(dash + 1), layers, count);
-      if (last < first) throw UsageError(fmt::format("--layers {}: {} runs backwards", layers, part));
+      if (last < first)
+        throw UsageError(fmt::format("--layers {}: {} runs backwards", layers, part));
       for (std::int64_t l = first; l <= last; ++l) chosen.insert(l);
       at = comma + 1;
     }

@@ -1,4 +1,5 @@
 #include <chrono>
+#include <cmath>
 #include <future>
 #include <nlohmann/json.hpp>
 
@@ -28,7 +29,8 @@ void check_options(const ConvertOptions& options, const Context& ctx) {
   };
   require(options.experts >= 1, "--experts: must be at least 1");
   require(options.top_k >= 1, "--top-k: must be at least 1");
-  require(options.noise >= 0, "--noise: must not be negative");
+  require(options.noise >= 0 && std::isfinite(options.noise), "--noise: must be a number >= 0");
+  require(std::isfinite(options.max_kl), "--max-kl: must be a number");
   if (options.top_k > options.experts) {
     fail("--top-k {} of --experts {}: K must not exceed E", options.top_k, options.experts);
   }
@@ -54,8 +56,7 @@ std::vector<std::int32_t> test_ids(const Source& source, const std::optional<Tok
     }
   }
   if (static_cast<std::int64_t>(ids.size()) > source.spec.context) {
-    fail("--test-prompt has {} tokens, the model's context is {}", ids.size(),
-         source.spec.context);
+    fail("--test-prompt has {} tokens, the model's context is {}", ids.size(), source.spec.context);
   }
   return ids;
 }
@@ -66,7 +67,11 @@ class Conversion {
  public:
   Conversion(const Source& source, const std::vector<std::int64_t>& layers,
              const ConvertOptions& options, const Context& ctx, const fs::path& directory)
-      : source_(source), layers_(layers), options_(options), ctx_(ctx), directory_(directory),
+      : source_(source),
+        layers_(layers),
+        options_(options),
+        ctx_(ctx),
+        directory_(directory),
         max_shard_(parse_size(options.max_shard_size, "--max-shard-size")) {}
 
   void run(const std::vector<std::int32_t>& prompt) {
@@ -92,6 +97,9 @@ class Conversion {
     copied = writing.get();
     ctx_.log.debug("weights written and synced after {:.2f} s", seconds_since(start_));
     if (!cancel) return;
+    for (const LayerRecord& row : tested.layers) {
+      if (!row.kept) ctx_.log.warn("layer {} goes back to dense: {}", row.layer, row.reason);
+    }
     for (const auto& entry : fs::directory_iterator(directory_)) fs::remove(entry.path());
     plan = plan_output(source_, kept, options_, ctx_.seed);
     cancel = false;
@@ -119,11 +127,16 @@ Json report_json(const ConversionReport& report, const ConvertOptions& options,
                  std::uint64_t seed) {
   Json json;
   json["source"] = {{"path", report.source}, {"digests", report.digests}};
-  json["options"] = {{"method", options.method},   {"experts", options.experts},
-                     {"top_k", options.top_k},     {"every", options.every},
-                     {"layers", options.layers},   {"noise", options.noise},
-                     {"router", options.router},   {"test_prompt", options.test_prompt},
-                     {"seed", seed},               {"max_shard_size", options.max_shard_size}};
+  json["options"] = {{"method", options.method},
+                     {"experts", options.experts},
+                     {"top_k", options.top_k},
+                     {"every", options.every},
+                     {"layers", options.layers},
+                     {"noise", options.noise},
+                     {"router", options.router},
+                     {"test_prompt", options.test_prompt},
+                     {"seed", seed},
+                     {"max_shard_size", options.max_shard_size}};
   json["options"]["max_kl"] = options.max_kl < 0 ? Json() : Json(options.max_kl);
   json["layers"] = Json::array();
   for (const LayerRecord& row : report.layers) {
@@ -213,7 +226,8 @@ ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
                             ? std::string(family_of(conversion.plan.spec.family, "").architecture)
                             : "MoebiusForCausalLM";
   report.digests["config.json"] = digest_of(read_file(options.model / "config.json"));
-  report.digests.merge(copy_companions(options.model, staged.path()));
+  report.digests.merge(copy_tokenizer(options.model, staged.path()));
+  report.digests.merge(copy_generation_config(options.model, staged.path()));
   OutputFile(staged.path() / "config.json").append(conversion.plan.config);
   if (!conversion.plan.modeling.empty()) {
     OutputFile(staged.path() / "modeling_moebius.py").append(conversion.plan.modeling);

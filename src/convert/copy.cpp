@@ -22,7 +22,12 @@ class Copier {
  public:
   Copier(const Source& source, const OutputPlan& plan, ShardedWriter& writer, double noise,
          const Context& ctx, const std::atomic<bool>& cancel)
-      : source_(source), plan_(plan), writer_(writer), noise_(noise), ctx_(ctx), cancel_(cancel),
+      : source_(source),
+        plan_(plan),
+        writer_(writer),
+        noise_(noise),
+        ctx_(ctx),
+        cancel_(cancel),
         progress_(ctx, "write", static_cast<double>(writer.total_bytes()) / 1e6, "MB") {
     for (std::size_t t = 0; t < plan.tensors.size(); ++t) {
       const OutputTensor& tensor = plan.tensors[t];

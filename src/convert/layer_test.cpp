@@ -37,7 +37,9 @@ class LayerTester {
  public:
   LayerTester(const Source& source, const std::vector<std::int32_t>& prompt_ids,
               const ConvertOptions& options, const Context& ctx)
-      : source_(source), options_(options), ctx_(ctx),
+      : source_(source),
+        options_(options),
+        ctx_(ctx),
         weights_(map_weights(source.spec, source.index)) {
     ids_ = at::empty({1, static_cast<std::int64_t>(prompt_ids.size())}, at::kLong);
     std::copy(prompt_ids.begin(), prompt_ids.end(), ids_.mutable_data_ptr<std::int64_t>());
@@ -92,13 +94,12 @@ class LayerTester {
     const auto l = static_cast<std::size_t>(layer);
     const ModelSpec spec = converted_spec(source_.spec, {layer}, options_);
     const std::vector<float> router = make_router(source_, layer, options_, ctx_.seed);
-    const TensorEntry& like =
-        source_.holding({fmt::format("layers.{}.ffn_norm.weight", layer)});
+    const TensorEntry& like = source_.holding({fmt::format("layers.{}.ffn_norm.weight", layer)});
     LayerWeights w = weights_.layers[l];
     Moe moe;
     // Rounded to the dtype in which it will be stored, then computed with in f32.
-    moe.router = at::from_blob(const_cast<float*>(router.data()),
-                               {options_.experts, spec.d_model}, at::kFloat)
+    moe.router = at::from_blob(const_cast<float*>(router.data()), {options_.experts, spec.d_model},
+                               at::kFloat)
                      .to(to_torch(like.dtype))
                      .to(at::kFloat, false, /*copy=*/true);
     moe.experts = experts_of(layer);
@@ -125,9 +126,12 @@ class LayerTester {
       }
       fail("no tensor holds {}{}", slot, name);
     };
-    return {matrix("gate.weight", dense.gate), matrix("up.weight", dense.up),
-            matrix("down.weight", dense.down), expand(dense.gate_bias),
-            expand(dense.up_bias),             expand(dense.down_bias)};
+    return {matrix("gate.weight", dense.gate),
+            matrix("up.weight", dense.up),
+            matrix("down.weight", dense.down),
+            expand(dense.gate_bias),
+            expand(dense.up_bias),
+            expand(dense.down_bias)};
   }
 
   /// KL, agreement and exactness from the last hidden states of all streams, a few positions at a
@@ -141,8 +145,7 @@ class LayerTester {
       const std::int64_t count = std::min(at_once, tokens - t);
       const at::Tensor logits = head(source_.spec, weights_, x_NTD.narrow(1, t, count));
       for (std::size_t c = 0; c < result.layers.size(); ++c) {
-        const Divergence d =
-            divergence(logits[0], logits[first + static_cast<std::int64_t>(c)]);
+        const Divergence d = divergence(logits[0], logits[first + static_cast<std::int64_t>(c)]);
         result.layers[c].kl += d.kl_sum / static_cast<double>(tokens);
         result.layers[c].agreement +=
             static_cast<double>(d.agreements) / static_cast<double>(tokens);
@@ -164,7 +167,8 @@ class LayerTester {
 /// Why a layer is not kept; empty if it is.
 std::string verdict(const LayerRecord& row, double max_kl) {
   if (!std::isfinite(row.ffn_error) || !std::isfinite(row.kl)) return "non-finite";
-  if (max_kl >= 0 && row.kl > max_kl) return fmt::format("kl {:.3g} > max-kl {:.3g}", row.kl, max_kl);
+  if (max_kl >= 0 && row.kl > max_kl)
+    return fmt::format("kl {:.3g} > max-kl {:.3g}", row.kl, max_kl);
   return {};
 }
 
@@ -186,11 +190,7 @@ LayerTestResult test_layers(const Source& source, const std::vector<std::int64_t
       LayerRecord row = pass.layers[done];
       row.reason = verdict(row, options.max_kl);
       row.kept = kept = row.reason.empty();
-      if (kept) {
-        accepted.insert(row.layer);
-      } else {
-        ctx.log.warn("layer {} goes back to dense: {}", row.layer, row.reason);
-      }
+      if (kept) accepted.insert(row.layer);
       result.layers.push_back(std::move(row));
     }
     left.erase(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(done));

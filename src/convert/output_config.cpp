@@ -3,18 +3,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "convert/modeling_template.h"
+#include "checkpoint/modeling.h"
 #include "convert/output_plan.h"
 
 namespace moebius {
 namespace {
-
-std::string replace_all(std::string text, std::string_view from, std::string_view to) {
-  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
-    text.replace(at, from.size(), to);
-  }
-  return text;
-}
 
 /// Mixtral is Llama's or Mistral's skeleton without biases, every layer the same MoE with weights
 /// renormalised over the chosen experts.
@@ -44,8 +37,7 @@ Json mixtral_config(const Json& source, const ModelSpec& spec) {
   config["num_experts_per_tok"] = moe.top_k;
   config["num_key_value_heads"] = spec.kv_heads;
   config["head_dim"] = spec.head_dim;
-  config["max_position_embeddings"] =
-      source.value("max_position_embeddings", spec.context);
+  config["max_position_embeddings"] = source.value("max_position_embeddings", spec.context);
   config["rms_norm_eps"] = spec.norm_eps;
   config["rope_theta"] = spec.rope_theta;
   config["rope_parameters"] = {{"rope_theta", spec.rope_theta}, {"rope_type", "default"}};
@@ -97,12 +89,7 @@ void describe_output(const Source& source, ModelSpec& spec, OutputPlan& plan) {
   } else {
     spec.overlay = true;
     plan.config = overlay_config(config, spec).dump(2) + "\n";
-    const Family& family = family_of(spec.family, source.directory.string());
-    std::string code(modeling_template);
-    code = replace_all(std::move(code), "LlamaConfig", family.config_class);
-    code = replace_all(std::move(code), "LlamaForCausalLM", family.architecture);
-    code = replace_all(std::move(code), "\"model.layers\"", fmt::format("\"{}\"", family.layer_list));
-    plan.modeling = replace_all(std::move(code), "\"mlp\"", fmt::format("\"{}\"", family.ffn_module));
+    plan.modeling = modeling_code(family_of(spec.family, source.directory.string()));
   }
 }
 

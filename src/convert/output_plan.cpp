@@ -83,8 +83,8 @@ OutputPlan plan_output(const Source& source, const std::vector<std::int64_t>& la
     for (const std::string& slot : wanted.slots) slots.push_back(dense_slot(slot));
     if (const auto own = sources.find(wanted.slots); own != sources.end()) {
       // What stays: for experts of layers that were an MoE before, the same expert.
-      out.source = own->second.at(wanted.expert < 0 ? 0 : static_cast<std::size_t>(wanted.expert))
-                       ->found;
+      out.source =
+          own->second.at(wanted.expert < 0 ? 0 : static_cast<std::size_t>(wanted.expert))->found;
     } else if (const auto dense = sources.find(slots); dense != sources.end()) {
       out.source = dense->second[0]->found;
       out.expert = wanted.expert;

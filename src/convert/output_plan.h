@@ -21,9 +21,9 @@ struct OutputTensor {
 };
 
 struct OutputPlan {
-  ModelSpec spec;       ///< of the output
-  std::string config;   ///< config.json
-  std::string modeling; ///< modeling_moebius.py; empty where transformers has a class of its own
+  ModelSpec spec;        ///< of the output
+  std::string config;    ///< config.json
+  std::string modeling;  ///< modeling_moebius.py; empty where transformers has a class of its own
   std::vector<OutputTensor> tensors;
 };
 

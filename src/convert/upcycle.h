@@ -17,7 +17,8 @@ namespace moebius {
 std::vector<float> random_router(std::int64_t experts, std::int64_t d_model, double rms,
                                  std::uint64_t seed, std::int64_t layer);
 
-/// Root mean square of a norm's output, from its weight and bias (null: none): sqrt(mean(g^2 + b^2)).
+/// Root mean square of a norm's output, from its weight and bias (null: none): sqrt(mean(g^2 +
+/// b^2)).
 double norm_output_rms(const TensorEntry& weight, const TensorEntry* bias);
 
 /// Standard deviation of all elements, in f64.

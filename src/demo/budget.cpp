@@ -49,8 +49,8 @@ TrainingBudget plan_training(const ModelSpec& spec, std::int64_t tokens_per_batc
   const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) / 1e9; };
   if (budget.train.empty()) {
     budget.steps = 0;
-    budget.reason = fmt::format("even routers alone need {:.1f} GB, {:.1f} GB are free",
-                                gb(router), gb(available));
+    budget.reason = fmt::format("even routers alone need {:.1f} GB, {:.1f} GB are free", gb(router),
+                                gb(available));
   } else if (budget.train == "router") {
     budget.reason = fmt::format("routers alone: everything needs {:.1f} GB, {:.1f} GB are free",
                                 gb(all), gb(available));

@@ -10,9 +10,9 @@ namespace moebius {
 
 /// A plan for training on, and why it is no larger.
 struct TrainingBudget {
-  std::string train;        ///< "all", "router", or empty: nothing can be trained
+  std::string train;  ///< "all", "router", or empty: nothing can be trained
   std::int64_t steps = 0;
-  std::int64_t bytes = 0;   ///< estimated need
+  std::int64_t bytes = 0;  ///< estimated need
   std::int64_t available = 0;
   std::string reason;
 };

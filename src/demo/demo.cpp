@@ -86,8 +86,7 @@ class Story {
       for (std::string& text : read_documents(file)) documents.push_back(std::move(text));
     }
     const std::vector<std::string> special{"<|endoftext|>"};
-    const std::string json =
-        train_byte_level_bpe(documents, vocabulary, special, [](int, int) {});
+    const std::string json = train_byte_level_bpe(documents, vocabulary, special, [](int, int) {});
     fs::create_directories(tokenizer_folder_);
     write_file_atomically(tokenizer_folder_ / "tokenizer.json", json);
     write_file_atomically(
@@ -138,9 +137,11 @@ class Story {
     train.model_config = config;
     train.tokenizer = tokenizer_folder_;
     const TrainReport report = moebius::train(train, ctx_);
-    line("dense", fmt::format("llama, 4 layers, {:.2f} M parameters · {} steps · loss {:.3f}",
-                              static_cast<double>(model_cost(read_model_spec(report.model)).parameters) / 1e6,
-                              report.steps, report.last_loss));
+    line(
+        "dense",
+        fmt::format("llama, 4 layers, {:.2f} M parameters · {} steps · loss {:.3f}",
+                    static_cast<double>(model_cost(read_model_spec(report.model)).parameters) / 1e6,
+                    report.steps, report.last_loss));
     return report.model;
   }
 
@@ -181,14 +182,14 @@ class Story {
     heldout_limit_ = std::max<std::size_t>(
         64, static_cast<std::size_t>(seconds * 0.3 / second_per_token / (3 * 2 * 4)));
     const TrainingBudget budget = plan_training(
-        model.spec, sequence_ * batch_,
-        second_per_token * static_cast<double>(sequence_ * batch_), seconds * 0.3,
-        options_.steps, static_cast<std::int64_t>(0.8 * static_cast<double>(available_memory())));
-    line("budget", fmt::format("{:.1f} GB for training, {:.1f} GB free · {} steps of {} tokens{}",
-                               static_cast<double>(budget.bytes) / 1e9,
-                               static_cast<double>(budget.available) / 1e9, budget.steps,
-                               sequence_ * batch_,
-                               budget.reason.empty() ? "" : fmt::format(" · {}", budget.reason)));
+        model.spec, sequence_ * batch_, second_per_token * static_cast<double>(sequence_ * batch_),
+        seconds * 0.3, options_.steps,
+        static_cast<std::int64_t>(0.8 * static_cast<double>(available_memory())));
+    line("budget",
+         fmt::format("{:.1f} GB for training, {:.1f} GB free · {} steps of {} tokens{}",
+                     static_cast<double>(budget.bytes) / 1e9,
+                     static_cast<double>(budget.available) / 1e9, budget.steps, sequence_ * batch_,
+                     budget.reason.empty() ? "" : fmt::format(" · {}", budget.reason)));
     return budget;
   }
 
@@ -242,19 +243,21 @@ class Story {
     tell_(fmt::format("\n{}", format_table(rows)));
     tell_(fmt::format("experts   {}\n", format_experts(rows[1])));
     const double dense_ppl = rows[0].total.perplexity, moe_ppl = rows[1].total.perplexity;
-    tell_(fmt::format("verdict   perplexity of the MoE is {:.1f} % {} than that of the dense model; "
-                      "its speed is {:.2f} x the dense model's{}\n",
-                      100 * std::abs(moe_ppl / dense_ppl - 1), moe_ppl <= dense_ppl ? "lower" : "higher",
-                      rows[1].tokens_per_s / rows[0].tokens_per_s,
-                      rows.size() > 2 ? fmt::format(", {:.2f} x that of a dense model of its size",
-                                                    rows[1].tokens_per_s / rows[2].tokens_per_s)
-                                      : ""));
+    tell_(fmt::format(
+        "verdict   perplexity of the MoE is {:.1f} % {} than that of the dense model; "
+        "its speed is {:.2f} x the dense model's{}\n",
+        100 * std::abs(moe_ppl / dense_ppl - 1), moe_ppl <= dense_ppl ? "lower" : "higher",
+        rows[1].tokens_per_s / rows[0].tokens_per_s,
+        rows.size() > 2 ? fmt::format(", {:.2f} x that of a dense model of its size",
+                                      rows[1].tokens_per_s / rows[2].tokens_per_s)
+                        : ""));
     const fs::path saved = out_ / "moe";
     fs::remove_all(saved);
     fs::copy(moe, saved, fs::copy_options::recursive);
-    tell_(fmt::format("saved     {} (opens in transformers) · next: moebius generate {} --prompt "
-                      "\"The company\"\n",
-                      saved.string(), saved.string()));
+    tell_(
+        fmt::format("saved     {} (opens in transformers) · next: moebius generate {} --prompt "
+                    "\"The company\"\n",
+                    saved.string(), saved.string()));
   }
 
   const DemoOptions& options_;

@@ -29,8 +29,8 @@ std::vector<DomainText> read_domains(const fs::path& data, const Tokenizer& toke
                                      std::optional<std::int64_t> eos, std::size_t limit) {
   std::vector<DomainText> domains;
   for (const char* name : {"finance", "legal", "code", "general"}) {
-    DomainText domain{name, tokenize_file(data / fmt::format("{}.heldout.jsonl", name), "text",
-                                          tokenizer, eos)};
+    DomainText domain{
+        name, tokenize_file(data / fmt::format("{}.heldout.jsonl", name), "text", tokenizer, eos)};
     if (limit > 0 && domain.ids.size() > limit) domain.ids.resize(limit);
     domains.push_back(std::move(domain));
   }
@@ -70,8 +70,8 @@ std::string format_table(const std::vector<DemoRow>& rows) {
   for (const DemoRow& row : rows) {
     out += fmt::format("{:<22}", row.name);
     for (const EvalResult& domain : row.domains) {
-      out += row.speed_only ? fmt::format(" {:>8}", "-")
-                            : fmt::format(" {:>8.3f}", domain.perplexity);
+      out +=
+          row.speed_only ? fmt::format(" {:>8}", "-") : fmt::format(" {:>8.3f}", domain.perplexity);
     }
     out += row.speed_only ? fmt::format(" {:>8}", "-")
                           : fmt::format(" {:>8.3f}", row.total.perplexity);
@@ -95,9 +95,8 @@ std::string format_experts(const DemoRow& row) {
     const std::vector<double>& all = row.total.layers[layer].share;
     std::vector<std::size_t> order(share.size());
     std::iota(order.begin(), order.end(), 0);
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-      return share[a] - all[a] > share[b] - all[b];
-    });
+    std::sort(order.begin(), order.end(),
+              [&](std::size_t a, std::size_t b) { return share[a] - all[a] > share[b] - all[b]; });
     out += fmt::format("{}{} ->", domain.name == row.domains[0].name ? "" : "   ", domain.name);
     for (std::size_t i = 0; i < std::min<std::size_t>(2, order.size()); ++i) {
       out += fmt::format(" {}", order[i]);

@@ -11,13 +11,13 @@
 namespace moebius {
 
 struct DemoOptions {
-  fs::path model;              ///< a checkpoint to start from; empty: train a small one
+  fs::path model;  ///< a checkpoint to start from; empty: train a small one
   fs::path out = "runs/demo";
-  double minutes = 5;          ///< what training and measuring of a given checkpoint may take
-  std::int64_t samples = 1000; ///< a domain
+  double minutes = 5;           ///< what training and measuring of a given checkpoint may take
+  std::int64_t samples = 1000;  ///< a domain
   std::int64_t dense_steps = 500, steps = 200;
   std::int64_t experts = 8, top_k = 2, every = 2;
-  bool overwrite = false;      ///< taken from the common options
+  bool overwrite = false;  ///< taken from the common options
 
   void declare(OptionSet& options);
 };

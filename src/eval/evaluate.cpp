@@ -58,9 +58,8 @@ void add_window(const Model& model, const Model* reference, std::span<const std:
     const at::Tensor logits = head(model.spec, model.weights, hidden.narrow(0, row, count));
     check_finite_logits(logits, model.spec, model.weights, ids, compute_dtype(model));
     const at::Tensor log_p = at::log_softmax(logits, -1);
-    sums.nll -= log_p.gather(1, targets.narrow(0, row, count).unsqueeze(1))
-                    .sum(at::kDouble)
-                    .item<double>();
+    sums.nll -=
+        log_p.gather(1, targets.narrow(0, row, count).unsqueeze(1)).sum(at::kDouble).item<double>();
     if (reference != nullptr) {
       const Divergence d = divergence(
           head(reference->spec, reference->weights, reference_hidden.narrow(0, row, count)),
@@ -103,7 +102,8 @@ void EvalOptions::declare(OptionSet& options) {
   Option& files = options.add("data", data, "text files, or .jsonl with one document a line");
   files.many = files.required = true;
   options.add("key", key, "key of the text in .jsonl rows");
-  options.add("context", context, "tokens of a window (default: the smaller of 1024 and the model's)");
+  options.add("context", context,
+              "tokens of a window (default: the smaller of 1024 and the model's)");
   options.add("reference", reference, "model to compare with: adds kl and top1_agreement");
   options.choice("weights", weights, "dtype to compute with (default: as stored)", {"f32", "bf16"});
 }
@@ -117,8 +117,8 @@ Divergence divergence(const at::Tensor& reference_NV, const at::Tensor& model_NV
   return d;
 }
 
-EvalResult evaluate_ids(const Model& model, std::span<const std::int32_t> ids,
-                        std::int64_t context, const Model* reference, const Context& ctx) {
+EvalResult evaluate_ids(const Model& model, std::span<const std::int32_t> ids, std::int64_t context,
+                        const Model* reference, const Context& ctx) {
   const at::InferenceMode inference;
   const auto start = std::chrono::steady_clock::now();
   Progress progress(ctx, "eval", static_cast<double>(ids.size()), "tokens");
@@ -133,6 +133,7 @@ EvalResult evaluate_ids(const Model& model, std::span<const std::int32_t> ids,
   const auto tokens = static_cast<double>(sums.tokens);
   EvalResult result;
   result.tokens = sums.tokens;
+  result.routed = sums.routed;
   result.nll = sums.nll / tokens;
   result.perplexity = std::exp(result.nll);
   if (reference != nullptr) {
@@ -140,8 +141,7 @@ EvalResult evaluate_ids(const Model& model, std::span<const std::int32_t> ids,
     result.top1_agreement = static_cast<double>(sums.agreements) / tokens;
   }
   result.layers = routing_of(model, sums);
-  result.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
 
@@ -149,7 +149,7 @@ EvalResult merge_results(std::span<const EvalResult> results) {
   EvalResult total = results[0];
   total.name = "all";
   if (results.size() == 1) return total;
-  double tokens = 0, nll = 0, kl = 0, agreement = 0;
+  double tokens = 0, routed = 0, nll = 0, kl = 0, agreement = 0;
   total.seconds = 0;
   for (LayerRouting& row : total.layers) {
     std::fill(row.share.begin(), row.share.end(), 0.0);
@@ -157,29 +157,32 @@ EvalResult merge_results(std::span<const EvalResult> results) {
   }
   for (const EvalResult& each : results) {
     const auto weight = static_cast<double>(each.tokens);
+    const auto passed = static_cast<double>(each.routed);
     tokens += weight;
+    routed += passed;
     nll += each.nll * weight;
     kl += each.kl.value_or(0) * weight;
     agreement += each.top1_agreement.value_or(0) * weight;
     total.seconds += each.seconds;
     for (std::size_t l = 0; l < total.layers.size(); ++l) {
-      total.layers[l].router_entropy += each.layers[l].router_entropy * weight;
+      total.layers[l].router_entropy += each.layers[l].router_entropy * passed;
       for (std::size_t e = 0; e < total.layers[l].share.size(); ++e) {
-        total.layers[l].share[e] += each.layers[l].share[e] * weight;
+        total.layers[l].share[e] += each.layers[l].share[e] * passed;
       }
     }
   }
   total.tokens = static_cast<std::int64_t>(tokens);
+  total.routed = static_cast<std::int64_t>(routed);
   total.nll = nll / tokens;
   total.perplexity = std::exp(total.nll);
   if (total.kl) total.kl = kl / tokens;
   if (total.top1_agreement) total.top1_agreement = agreement / tokens;
   for (LayerRouting& row : total.layers) {
-    row.router_entropy /= tokens;
+    row.router_entropy /= routed;
     row.entropy = 0;
     row.dead.clear();
     for (std::size_t e = 0; e < row.share.size(); ++e) {
-      row.share[e] /= tokens;
+      row.share[e] /= routed;
       if (row.share[e] == 0) {
         row.dead.push_back(static_cast<std::int64_t>(e));
       } else {

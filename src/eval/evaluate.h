@@ -10,8 +10,8 @@ namespace moebius {
 
 /// Cuts `ids` into windows of `context` tokens, each on its own; a last window counts if it has two
 /// tokens or more. `reference` may be null.
-EvalResult evaluate_ids(const Model& model, std::span<const std::int32_t> ids,
-                        std::int64_t context, const Model* reference, const Context& ctx);
+EvalResult evaluate_ids(const Model& model, std::span<const std::int32_t> ids, std::int64_t context,
+                        const Model* reference, const Context& ctx);
 
 /// Sums results of several texts, weighted by their tokens.
 EvalResult merge_results(std::span<const EvalResult> results);

@@ -33,17 +33,18 @@ struct LayerRouting {
 /// Figures of one text. Everything is summed in f64.
 struct EvalResult {
   std::string name;
-  std::int64_t tokens = 0;  ///< predicted
-  double nll = 0;           ///< nats a token
-  double perplexity = 0;    ///< exp(nll)
+  std::int64_t tokens = 0;                   ///< predicted
+  std::int64_t routed = 0;                   ///< tokens that passed the routers
+  double nll = 0;                            ///< nats a token
+  double perplexity = 0;                     ///< exp(nll)
   std::optional<double> kl, top1_agreement;  ///< KL(reference || model), share of equal argmax
   std::vector<LayerRouting> layers;
   double seconds = 0;
 };
 
 struct EvalReport {
-  EvalResult total;                  ///< over all files
-  std::vector<EvalResult> domains;   ///< by file
+  EvalResult total;                 ///< over all files
+  std::vector<EvalResult> domains;  ///< by file
 };
 
 EvalReport evaluate(const EvalOptions& options, const Context& ctx);

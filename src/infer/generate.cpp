@@ -62,8 +62,7 @@ void GenerateOptions::declare(OptionSet& options) {
   options.add("repetition-penalty", sampling.repetition_penalty,
               "divides scores of tokens that stood before, 1 for none");
   options.add("stop", stop, "end before this text; may be given several times");
-  options.choice("weights", weights, "dtype to compute with (default: as stored)",
-                 {"f32", "bf16"});
+  options.choice("weights", weights, "dtype to compute with (default: as stored)", {"f32", "bf16"});
 }
 
 at::ScalarType compute_dtype(const Model& model) {
@@ -107,8 +106,8 @@ Generation generate_one(const Model& model, const Tokenizer& tokenizer,
   const std::int64_t limit = std::min(options.max_tokens, spec.context - prompt_tokens);
   const at::ScalarType dtype = compute_dtype(model);
   const at::Device device = model.weights.embed.device();
-  KvCache cache = make_cache(spec, 1, prompt_tokens + limit,
-                             at::TensorOptions(dtype).device(device));
+  KvCache cache =
+      make_cache(spec, 1, prompt_tokens + limit, at::TensorOptions(dtype).device(device));
   Sampler sampler(options.sampling, ctx.seed, stream);
   for (const std::int32_t id : prompt) sampler.saw(id);
   StreamDecoder decoder(tokenizer, prompt);
@@ -122,9 +121,13 @@ Generation generate_one(const Model& model, const Tokenizer& tokenizer,
     out.text += piece;
     on_text(piece);
   };
+  std::vector<std::int32_t> ids(prompt.begin(), prompt.end());
+  const auto check = [&](const at::Tensor& logits) {
+    check_finite_logits(logits, spec, model.weights, ids_tensor(ids, device), dtype);
+  };
   const auto start = Clock::now();
   at::Tensor logits = step(model, prompt, cache, dtype, device);
-  check_finite_logits(logits, spec, model.weights, ids_tensor(prompt, device), dtype);
+  check(logits);
   out.prefill_seconds = seconds_since(start);
   const auto decode_start = Clock::now();
   while (out.new_tokens < limit) {
@@ -137,12 +140,15 @@ Generation generate_one(const Model& model, const Tokenizer& tokenizer,
       break;
     }
     sampler.saw(id);
+    ids.push_back(id);
     if (id < tokenizer.vocab_size()) emit(filter.push(decoder.push(id)));
     if (filter.stopped()) {
       out.finish_reason = "stop";
       break;
     }
-    if (out.new_tokens < limit) logits = step(model, {&id, 1}, cache, dtype, device);
+    if (out.new_tokens == limit) break;
+    logits = step(model, {&id, 1}, cache, dtype, device);
+    check(logits);
   }
   emit(filter.push(decoder.finish()));
   emit(filter.finish());

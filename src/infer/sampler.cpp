@@ -37,12 +37,13 @@ std::int32_t Sampler::draw(std::span<const float> logits_V) {
   std::vector<std::int32_t> order(logits_V.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int32_t>(i);
   const auto better = [&](std::int32_t a, std::int32_t b) {
-    const float x = logits_V[static_cast<std::size_t>(a)], y = logits_V[static_cast<std::size_t>(b)];
+    const float x = logits_V[static_cast<std::size_t>(a)],
+                y = logits_V[static_cast<std::size_t>(b)];
     return x != y ? x > y : a < b;
   };
-  const std::size_t keep =
-      options_.top_k > 0 ? std::min(order.size(), static_cast<std::size_t>(options_.top_k))
-                         : order.size();
+  const std::size_t keep = options_.top_k > 0
+                               ? std::min(order.size(), static_cast<std::size_t>(options_.top_k))
+                               : order.size();
   std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(keep), order.end(),
                     better);
   order.resize(keep);

@@ -31,6 +31,8 @@ std::string StopFilter::push(std::string_view piece) {
   return out;
 }
 
-std::string StopFilter::finish() { return stopped_ ? std::string() : std::exchange(held_, {}); }
+std::string StopFilter::finish() {
+  return stopped_ ? std::string() : std::exchange(held_, {});
+}
 
 }  // namespace moebius

@@ -37,7 +37,23 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                           /*enable_gqa=*/q.size(1) != k.size(1));
 }
 
-bool all_finite(const at::Tensor& x) { return at::isfinite(x).all().item<bool>(); }
+/// Queries, keys and values before rotation.
+struct Projections {
+  at::Tensor q_BHSA, k_BGSA, v_BGSA;
+};
+
+bool all_finite(const at::Tensor& x) {
+  return at::isfinite(x).all().item<bool>();
+}
+
+Projections project(const ModelSpec& spec, const LayerWeights& w, const at::Tensor& x_BSD) {
+  const at::Tensor x =
+      ops::norm(x_BSD, w.attn_norm.weight, w.attn_norm.bias, spec.norm, spec.norm_eps);
+  const AttentionOf<at::Tensor>& a = w.attn;
+  return {split_heads(ops::linear(x, a.q, a.q_bias), spec.heads, spec.head_dim),
+          split_heads(ops::linear(x, a.k, a.k_bias), spec.kv_heads, spec.head_dim),
+          split_heads(ops::linear(x, a.v, a.v_bias), spec.kv_heads, spec.head_dim)};
+}
 
 }  // namespace
 
@@ -76,14 +92,9 @@ at::Tensor embed(const ModelSpec& spec, const Weights& w, const at::Tensor& ids_
 
 at::Tensor attention_block(const ModelSpec& spec, const LayerWeights& w, const at::Tensor& x_BSD,
                            const Rotary& rotary, LayerCache* cache, std::int64_t length) {
-  const at::Tensor x =
-      ops::norm(x_BSD, w.attn_norm.weight, w.attn_norm.bias, spec.norm, spec.norm_eps);
-  const AttentionOf<at::Tensor>& a = w.attn;
-  const at::Tensor q =
-      rotate(split_heads(ops::linear(x, a.q, a.q_bias), spec.heads, spec.head_dim), rotary);
-  at::Tensor k =
-      rotate(split_heads(ops::linear(x, a.k, a.k_bias), spec.kv_heads, spec.head_dim), rotary);
-  at::Tensor v = split_heads(ops::linear(x, a.v, a.v_bias), spec.kv_heads, spec.head_dim);
+  const Projections p = project(spec, w, x_BSD);
+  const at::Tensor q = rotate(p.q_BHSA, rotary);
+  at::Tensor k = rotate(p.k_BGSA, rotary), v = p.v_BGSA;
   if (cache != nullptr) {
     const std::int64_t count = k.size(2);
     cache->k_BGSA.narrow(2, length, count).copy_(k);
@@ -92,7 +103,7 @@ at::Tensor attention_block(const ModelSpec& spec, const LayerWeights& w, const a
     v = cache->v_BGSA.narrow(2, 0, length + count);
   }
   const at::Tensor mixed = attend(q, k, v, length, spec.attention_scale).transpose(1, 2).flatten(2);
-  return add_residual(spec, x_BSD, ops::linear(mixed, a.o, a.o_bias));
+  return add_residual(spec, x_BSD, ops::linear(mixed, w.attn.o, w.attn.o_bias));
 }
 
 FfnOutput ffn_branch(const ModelSpec& spec, const LayerSpec& layer, const LayerWeights& w,
@@ -112,8 +123,7 @@ at::Tensor add_residual(const ModelSpec& spec, const at::Tensor& x, const at::Te
 
 at::Tensor head(const ModelSpec& spec, const Weights& w, const at::Tensor& x) {
   const at::Tensor normed = ops::norm(x, w.norm.weight, w.norm.bias, spec.norm, spec.norm_eps);
-  const at::Tensor logits =
-      ops::linear(normed, w.head.defined() ? w.head : w.embed).to(at::kFloat);
+  const at::Tensor logits = ops::linear(normed, w.head.defined() ? w.head : w.embed).to(at::kFloat);
   return spec.logits_divisor == 1.0 ? logits : logits / spec.logits_divisor;
 }
 
@@ -147,8 +157,11 @@ void check_finite_logits(const at::Tensor& logits, const ModelSpec& spec, const 
   if (!all_finite(x)) fail("non-finite logits: the first NaN or infinity is in the embedding");
   const Rotary angles = rotary(spec, 0, ids_BS.size(1), ids_BS.device());
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+    // Attention may hide a NaN among its scores, so what goes into it is looked at too.
+    const Projections p = project(spec, w.layers[l], x);
+    const bool finite = all_finite(p.q_BHSA) && all_finite(p.k_BGSA) && all_finite(p.v_BGSA);
     x = attention_block(spec, w.layers[l], x, angles, nullptr, 0);
-    if (!all_finite(x)) {
+    if (!finite || !all_finite(x)) {
       fail("non-finite logits: the first NaN or infinity is in the attention of layer {}", l);
     }
     x = add_residual(spec, x, ffn_branch(spec, spec.layers[l], w.layers[l], x).y_BSD);

@@ -57,8 +57,8 @@ at::Tensor add_residual(const ModelSpec& spec, const at::Tensor& x, const at::Te
 at::Tensor head(const ModelSpec& spec, const Weights& w, const at::Tensor& x);
 
 struct DecoderOutput {
-  at::Tensor hidden_BSD;           ///< after the last layer, before the final norm
-  std::vector<Routing> routings;   ///< of the MoE layers, in order
+  at::Tensor hidden_BSD;          ///< after the last layer, before the final norm
+  std::vector<Routing> routings;  ///< of the MoE layers, in order
 };
 /// All layers. `cache` may be null; else it must have room for S more tokens and grows by them.
 DecoderOutput decode(const ModelSpec& spec, const Weights& w, const at::Tensor& ids_BS,

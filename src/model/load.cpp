@@ -14,7 +14,9 @@ namespace moebius {
 namespace {
 
 /// Dimension along which parts of a stored tensor are joined: outputs.
-std::int64_t output_dim(const at::Tensor& t) { return t.dim() == 1 ? 0 : t.dim() - 2; }
+std::int64_t output_dim(const at::Tensor& t) {
+  return t.dim() == 1 ? 0 : t.dim() - 2;
+}
 
 /// [E, ...] as a view if the experts lie at equal distances in one file (ours and Hugging Face's
 /// writers both give that), else a copy.
@@ -30,32 +32,41 @@ at::Tensor stack_experts(const std::vector<at::Tensor>& experts) {
   const std::ptrdiff_t step = experts.size() > 1 ? bytes_to(1) : item * first.numel();
   bool even = step > 0 && step % item == 0;
   for (std::size_t e = 0; e < experts.size() && even; ++e) {
-    even = bytes_to(e) == step * static_cast<std::ptrdiff_t>(e) &&
-           experts[e].dtype() == first.dtype();
+    even =
+        bytes_to(e) == step * static_cast<std::ptrdiff_t>(e) && experts[e].dtype() == first.dtype();
   }
   if (!even) return at::stack(experts);
   strides.insert(strides.begin(), step / item);
-  return at::from_blob(const_cast<void*>(first.const_data_ptr()), sizes, strides,
-                       [keep = experts](void*) {}, first.options());
+  return at::from_blob(
+      const_cast<void*>(first.const_data_ptr()), sizes, strides, [keep = experts](void*) {},
+      first.options());
 }
 
 }  // namespace
 
 at::ScalarType to_torch(DType dtype) {
   switch (dtype) {
-    case DType::f16: return at::kHalf;
-    case DType::bf16: return at::kBFloat16;
-    case DType::f32: return at::kFloat;
-    default: fail("dtype {} cannot hold weights", short_name(dtype));
+    case DType::f16:
+      return at::kHalf;
+    case DType::bf16:
+      return at::kBFloat16;
+    case DType::f32:
+      return at::kFloat;
+    default:
+      fail("dtype {} cannot hold weights", short_name(dtype));
   }
 }
 
 DType from_torch(at::ScalarType dtype) {
   switch (dtype) {
-    case at::kHalf: return DType::f16;
-    case at::kBFloat16: return DType::bf16;
-    case at::kFloat: return DType::f32;
-    default: fail("this tensor's dtype cannot be stored as a weight");
+    case at::kHalf:
+      return DType::f16;
+    case at::kBFloat16:
+      return DType::bf16;
+    case at::kFloat:
+      return DType::f32;
+    default:
+      fail("this tensor's dtype cannot be stored as a weight");
   }
 }
 
@@ -65,8 +76,9 @@ at::Tensor map_tensor(const TensorEntry& entry) {
     std::memcpy(copy.mutable_data_ptr(), entry.data, entry.bytes);
     return copy;
   }
-  return at::from_blob(const_cast<std::byte*>(entry.data), entry.shape,
-                       [keep = entry.file](void*) {}, at::TensorOptions(to_torch(entry.dtype)));
+  return at::from_blob(
+      const_cast<std::byte*>(entry.data), entry.shape, [keep = entry.file](void*) {},
+      at::TensorOptions(to_torch(entry.dtype)));
 }
 
 Weights map_weights(const ModelSpec& spec, const CheckpointIndex& index) {
@@ -74,20 +86,22 @@ Weights map_weights(const ModelSpec& spec, const CheckpointIndex& index) {
   for (const BoundTensor& bound : bind_checkpoint(spec, index)) {
     at::Tensor tensor = map_tensor(*bound.found);
     if (bound.wanted.transposed) tensor = tensor.transpose(-1, -2);
-    const auto parts = tensor.chunk(static_cast<std::int64_t>(bound.wanted.slots.size()),
-                                    output_dim(tensor));
+    const auto parts =
+        tensor.chunk(static_cast<std::int64_t>(bound.wanted.slots.size()), output_dim(tensor));
     for (std::size_t p = 0; p < parts.size(); ++p) {
       slots[bound.wanted.slots[p]].push_back(parts[p]);
     }
   }
   auto weights = make_weights<at::Tensor>(spec);
   const auto shapes = weight_shapes(spec);
-  for_each_weight([&](const std::string& slot, at::Tensor& weight, const Shape& shape) {
-    if (shape.empty()) return;
-    std::vector<at::Tensor>& found = slots.at(slot);
-    const bool stacked = found[0].dim() + 1 == static_cast<std::int64_t>(shape.size());
-    weight = stacked ? stack_experts(found) : found[0];
-  }, weights, shapes);
+  for_each_weight(
+      [&](const std::string& slot, at::Tensor& weight, const Shape& shape) {
+        if (shape.empty()) return;
+        std::vector<at::Tensor>& found = slots.at(slot);
+        const bool stacked = found[0].dim() + 1 == static_cast<std::int64_t>(shape.size());
+        weight = stacked ? stack_experts(found) : found[0];
+      },
+      weights, shapes);
   return weights;
 }
 
@@ -96,11 +110,14 @@ Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Devi
   model.spec = read_model_spec(directory);
   const CheckpointIndex index = CheckpointIndex::open(directory);
   model.weights = map_weights(model.spec, index);
-  for_each_weight([&](const std::string&, at::Tensor& weight) {
-    if (!weight.defined()) return;
-    const at::ScalarType stored = weight.scalar_type() == at::kHalf ? at::kFloat : weight.scalar_type();
-    weight = weight.to(device, dtype ? to_torch(*dtype) : stored);
-  }, model.weights);
+  for_each_weight(
+      [&](const std::string&, at::Tensor& weight) {
+        if (!weight.defined()) return;
+        const at::ScalarType stored =
+            weight.scalar_type() == at::kHalf ? at::kFloat : weight.scalar_type();
+        weight = weight.to(device, dtype ? to_torch(*dtype) : stored);
+      },
+      model.weights);
   return model;
 }
 
@@ -108,33 +125,36 @@ Weights init_weights(const ModelSpec& spec, std::uint64_t seed) {
   auto weights = make_weights<at::Tensor>(spec);
   const auto shapes = weight_shapes(spec);
   const double residual = 1.0 / std::sqrt(2.0 * static_cast<double>(spec.layers.size()));
-  for_each_weight([&](const std::string& slot, at::Tensor& weight, const Shape& shape) {
-    if (shape.empty()) return;
-    weight = at::zeros(shape, at::kFloat);
-    if (slot.ends_with(".bias")) return;
-    if (slot.find("norm") != std::string::npos) {
-      weight.fill_(1.0);
-      return;
-    }
-    const bool into_residual = slot.ends_with(".o.weight") || slot.ends_with(".down.weight");
-    const double deviation = spec.initializer_range * (into_residual ? residual : 1.0);
-    const Random random(seed, stream_of(slot));
-    auto* values = weight.mutable_data_ptr<float>();
-    for (std::int64_t i = 0; i < weight.numel(); ++i) {
-      values[i] =
-          static_cast<float>(deviation * random.normal(static_cast<std::uint64_t>(i)));
-    }
-  }, weights, shapes);
+  for_each_weight(
+      [&](const std::string& slot, at::Tensor& weight, const Shape& shape) {
+        if (shape.empty()) return;
+        weight = at::zeros(shape, at::kFloat);
+        if (slot.ends_with(".bias")) return;
+        if (slot.find("norm") != std::string::npos) {
+          weight.fill_(1.0);
+          return;
+        }
+        const bool into_residual = slot.ends_with(".o.weight") || slot.ends_with(".down.weight");
+        const double deviation = spec.initializer_range * (into_residual ? residual : 1.0);
+        const Random random(seed, stream_of(slot));
+        auto* values = weight.mutable_data_ptr<float>();
+        for (std::int64_t i = 0; i < weight.numel(); ++i) {
+          values[i] = static_cast<float>(deviation * random.normal(static_cast<std::uint64_t>(i)));
+        }
+      },
+      weights, shapes);
   return weights;
 }
 
 Weights copy_weights(const Weights& weights, at::ScalarType dtype, at::Device device) {
   Weights copy = weights;
-  for_each_weight([&](const std::string&, at::Tensor& weight) {
-    if (!weight.defined()) return;
-    weight = weight.to(at::TensorOptions(dtype).device(device), false, /*copy=*/true)
-                 .contiguous();
-  }, copy);
+  for_each_weight(
+      [&](const std::string&, at::Tensor& weight) {
+        if (!weight.defined()) return;
+        weight =
+            weight.to(at::TensorOptions(dtype).device(device), false, /*copy=*/true).contiguous();
+      },
+      copy);
   return copy;
 }
 
@@ -142,9 +162,11 @@ void save_weights(const ModelSpec& spec, const Weights& weights, DType dtype,
                   const fs::path& directory, std::size_t max_shard_bytes) {
   const at::NoGradGuard no_grad;
   std::map<std::string, at::Tensor> by_slot;
-  for_each_weight([&](const std::string& slot, const at::Tensor& weight) {
-    if (weight.defined()) by_slot.emplace(slot, weight.detach());
-  }, weights);
+  for_each_weight(
+      [&](const std::string& slot, const at::Tensor& weight) {
+        if (weight.defined()) by_slot.emplace(slot, weight.detach());
+      },
+      weights);
   const std::vector<FileTensor> layout = file_layout(spec);
   std::vector<TensorMeta> metas;
   for (const FileTensor& tensor : layout) metas.push_back({tensor.name, dtype, tensor.shape});

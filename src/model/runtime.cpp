@@ -16,9 +16,9 @@ at::Device device_of(const Context& ctx) {
     throw UsageError(fmt::format("--device {}: not cpu, cuda or cuda:N", name));
   }
   if (!at::hasCUDA()) {
-    throw UsageError(fmt::format("--device {}: no CUDA device, or LibTorch was built without CUDA",
-                                 name),
-                     "use --device cpu");
+    throw UsageError(
+        fmt::format("--device {}: no CUDA device, or LibTorch was built without CUDA", name),
+        "use --device cpu");
   }
   return at::Device(name);
 }
@@ -31,8 +31,12 @@ void init_runtime(const Context& ctx) {
 ComputeThreads::ComputeThreads(int threads) : before_(at::get_num_threads()) {
   at::set_num_threads(threads);
 }
-ComputeThreads::~ComputeThreads() { at::set_num_threads(before_); }
+ComputeThreads::~ComputeThreads() {
+  at::set_num_threads(before_);
+}
 
-std::string runtime_description() { return at::get_cpu_capability(); }
+std::string runtime_description() {
+  return at::get_cpu_capability();
+}
 
 }  // namespace moebius

@@ -57,8 +57,8 @@ RouterHealth router_health(std::span<const Routing> routings) {
     const at::Tensor log_p = at::log_softmax(routing.logits_TE, -1);
     health.entropy -= (log_p.exp() * log_p).sum(-1).mean().item<double>();
     const at::Tensor counts_E = counts_of(routing);
-    health.max_violation = std::max(
-        health.max_violation, (counts_E.max() / counts_E.mean()).item<double>() - 1.0);
+    health.max_violation =
+        std::max(health.max_violation, (counts_E.max() / counts_E.mean()).item<double>() - 1.0);
     health.dead_experts += (counts_E == 0).sum().item<std::int64_t>();
   }
   health.entropy /= static_cast<double>(std::max<std::size_t>(1, routings.size()));

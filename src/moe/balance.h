@@ -23,14 +23,14 @@ at::Tensor pooled_balance_loss(std::span<const Routing> routings);
 
 /// Over the MoE layers of one step.
 struct RouterHealth {
-  double entropy = 0;        ///< of the router's softmax, nats, mean over tokens and layers
-  double max_violation = 0;  ///< largest load / mean load - 1, of the worst layer (MaxVio)
+  double entropy = 0;             ///< of the router's softmax, nats, mean over tokens and layers
+  double max_violation = 0;       ///< largest load / mean load - 1, of the worst layer (MaxVio)
   std::int64_t dead_experts = 0;  ///< experts without a token, summed over layers
 };
 RouterHealth router_health(std::span<const Routing> routings);
 
-/// How far the experts of a layer are apart: sqrt(mean_e ||W_e - W||^2) / ||W||, W being their mean,
-/// over all matrices. 0 for copies.
+/// How far the experts of a layer are apart: sqrt(mean_e ||W_e - W||^2) / ||W||, W being their
+/// mean, over all matrices. 0 for copies.
 double expert_distance(const Moe& moe);
 
 }  // namespace moebius

@@ -26,10 +26,14 @@ at::Tensor best_experts(const at::Tensor& logits_TE, const MoeSpec& moe) {
 at::Tensor expert_weights(const at::Tensor& logits_TE, const at::Tensor& ids_TK,
                           RouterWeights kind) {
   switch (kind) {
-    case RouterWeights::softmax_renorm: return at::softmax(logits_TE.gather(1, ids_TK), -1);
-    case RouterWeights::softmax: return at::softmax(logits_TE, -1).gather(1, ids_TK);
-    case RouterWeights::sigmoid: return at::sigmoid(logits_TE.gather(1, ids_TK));
-    case RouterWeights::one: return at::ones_like(ids_TK, logits_TE.options());
+    case RouterWeights::softmax_renorm:
+      return at::softmax(logits_TE.gather(1, ids_TK), -1);
+    case RouterWeights::softmax:
+      return at::softmax(logits_TE, -1).gather(1, ids_TK);
+    case RouterWeights::sigmoid:
+      return at::sigmoid(logits_TE.gather(1, ids_TK));
+    case RouterWeights::one:
+      return at::ones_like(ids_TK, logits_TE.options());
   }
   fail("[route] unknown router weights");
 }
@@ -57,8 +61,8 @@ Permutation permute(const Routing& routing, std::int64_t experts) {
   const at::Tensor order = at::argsort(flat, /*stable=*/true, 0, /*descending=*/false);
   Permutation permutation;
   permutation.rows_N = at::floor_divide(order, top_k);
-  permutation.places_N = at::empty_like(order).scatter_(
-      0, order, at::arange(order.size(0), order.options()));
+  permutation.places_N =
+      at::empty_like(order).scatter_(0, order, at::arange(order.size(0), order.options()));
   const at::Tensor counts = at::bincount(flat, {}, experts).to(at::kCPU);
   permutation.offsets_E.assign(1, 0);
   const auto* count = counts.const_data_ptr<std::int64_t>();
@@ -90,8 +94,7 @@ at::Tensor experts(const at::Tensor& x_TD, const Permutation& permutation, const
   return at::cat(parts);
 }
 
-at::Tensor combine(const at::Tensor& y_ND, const Permutation& permutation,
-                   const Routing& routing) {
+at::Tensor combine(const at::Tensor& y_ND, const Permutation& permutation, const Routing& routing) {
   const auto tokens = routing.ids_TK.size(0), top_k = routing.ids_TK.size(1);
   const at::Tensor y_TKD =
       y_ND.index_select(0, permutation.places_N).view({tokens, top_k, y_ND.size(1)});

@@ -87,10 +87,14 @@ at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor&
 
 at::Tensor activate(const at::Tensor& x, Activation activation) {
   switch (activation) {
-    case Activation::silu: return at::silu(x);
-    case Activation::gelu_tanh: return at::gelu(x, "tanh");
-    case Activation::gelu_erf: return at::gelu(x);
-    case Activation::relu: return at::relu(x);
+    case Activation::silu:
+      return at::silu(x);
+    case Activation::gelu_tanh:
+      return at::gelu(x, "tanh");
+    case Activation::gelu_erf:
+      return at::gelu(x);
+    case Activation::relu:
+      return at::relu(x);
   }
   fail("[activate] unknown activation");
 }

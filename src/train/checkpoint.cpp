@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "checkpoint/companions.h"
+#include "checkpoint/modeling.h"
 #include "checkpoint/writer.h"
 
 namespace moebius {
@@ -38,6 +39,14 @@ void remove_old(const fs::path& run, std::int64_t keep) {
   }
 }
 
+/// Whether two models have the same tree of weights; leaves may still differ in shape.
+bool same_structure(const ModelSpec& a, const ModelSpec& b) {
+  return std::equal(a.layers.begin(), a.layers.end(), b.layers.begin(), b.layers.end(),
+                    [](const LayerSpec& x, const LayerSpec& y) {
+                      return x.moe.has_value() == y.moe.has_value();
+                    });
+}
+
 void write_state(const fs::path& folder, const TrainState& state, AdamW& optimizer) {
   fs::create_directory(folder);
   std::vector<TensorMeta> metas;
@@ -60,22 +69,27 @@ void write_state(const fs::path& folder, const TrainState& state, AdamW& optimiz
 
 }  // namespace
 
-void write_model(const Model& model, DType dtype, const std::string& config, const fs::path& like,
-                 const fs::path& directory, std::size_t max_shard_bytes) {
-  Json json = parse_json(config, "config.json");
+void write_model(const Model& model, DType dtype, const Origin& origin, const fs::path& directory,
+                 std::size_t max_shard_bytes) {
+  Json json = parse_json(origin.config, "config.json");
   json.erase("torch_dtype");
   json["dtype"] = config_name(dtype);
   OutputFile(directory / "config.json").append(json.dump(2) + "\n");
-  copy_companions(like, directory);
+  copy_tokenizer(origin.tokenizer, directory);
+  if (!origin.generation.empty()) copy_generation_config(origin.generation, directory);
+  if (model.spec.overlay) {
+    const Family& family = family_of(model.spec.family, directory.string());
+    OutputFile(directory / "modeling_moebius.py").append(modeling_code(family));
+  }
   save_weights(model.spec, model.weights, dtype, directory, max_shard_bytes);
 }
 
 void save_checkpoint(const fs::path& run, const TrainState& state, const Model& model,
-                     const std::string& config, const fs::path& like, AdamW& optimizer,
-                     std::int64_t keep, std::size_t max_shard_bytes) {
+                     const Origin& origin, AdamW& optimizer, std::int64_t keep,
+                     std::size_t max_shard_bytes) {
   const std::string name = fmt::format("{}{}", prefix, state.step);
   StagedDirectory staged(run / name, /*overwrite=*/true);
-  write_model(model, DType::f32, config, like, staged.path(), max_shard_bytes);
+  write_model(model, DType::f32, origin, staged.path(), max_shard_bytes);
   write_state(staged.path() / state_folder, state, optimizer);
   staged.commit();
   write_file_atomically(run / "latest", name + "\n");
@@ -92,13 +106,20 @@ std::optional<TrainState> load_checkpoint(const fs::path& run, Model& model, Ada
   const at::NoGradGuard no_grad;
   const fs::path folder = run / name;
   const Model saved = load_model(folder, DType::f32, at::kCPU);
-  for_each_weight([&](const std::string& slot, at::Tensor& weight, const at::Tensor& from) {
-    if (!weight.defined()) return;
-    if (!from.defined() || from.sizes() != weight.sizes()) {
-      fail("{}: {} has another shape than in this run", folder.string(), slot);
-    }
-    weight.copy_(from);
-  }, model.weights, saved.weights);
+  if (!same_structure(saved.spec, model.spec)) {
+    throw Error(
+        fmt::format("{}: the checkpoint is of another model than this run's", folder.string()),
+        "resume with the same --init or --model-config as before");
+  }
+  for_each_weight(
+      [&](const std::string& slot, at::Tensor& weight, const at::Tensor& from) {
+        if (!weight.defined()) return;
+        if (!from.defined() || from.sizes() != weight.sizes()) {
+          fail("{}: {} has another shape than in this run", folder.string(), slot);
+        }
+        weight.copy_(from);
+      },
+      model.weights, saved.weights);
 
   const CheckpointIndex index = CheckpointIndex::open(folder / state_folder);
   for (auto& [key, tensor] : optimizer.state()) {

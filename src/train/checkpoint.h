@@ -14,15 +14,22 @@ struct TrainState {
   double seconds = 0;
 };
 
-/// Writes a model directory: configuration, weights in `dtype`, and the files that lie in `like`
-/// beside them (tokenizer, generation configuration).
-void write_model(const Model& model, DType dtype, const std::string& config, const fs::path& like,
-                 const fs::path& directory, std::size_t max_shard_bytes);
+/// What a saved model takes over from where training started.
+struct Origin {
+  std::string config;   ///< text of config.json
+  fs::path tokenizer;   ///< folder with the tokenizer's files
+  fs::path generation;  ///< folder that may hold generation_config.json; empty: none
+};
+
+/// Writes a model directory: configuration, weights in `dtype`, tokenizer, generation
+/// configuration, and for an overlay its modelling code.
+void write_model(const Model& model, DType dtype, const Origin& origin, const fs::path& directory,
+                 std::size_t max_shard_bytes);
 
 /// Writes RUN/checkpoint-N aside, renames it, updates `latest`, removes all but the last `keep`.
 void save_checkpoint(const fs::path& run, const TrainState& state, const Model& model,
-                     const std::string& config, const fs::path& like, AdamW& optimizer,
-                     std::int64_t keep, std::size_t max_shard_bytes);
+                     const Origin& origin, AdamW& optimizer, std::int64_t keep,
+                     std::size_t max_shard_bytes);
 
 /// Restores weights, optimiser and state from the checkpoint that RUN/latest names; nothing if
 /// there is none. Throws Error naming what does not fit.

@@ -8,9 +8,9 @@ namespace moebius {
 /// Mean cross entropy of the next token, plus the balance loss.
 class LanguageModelObjective : public Objective {
  public:
-  LanguageModelObjective(std::vector<TokenShard> shards, std::int64_t batch,
-                         std::int64_t sequence, bool shuffle, std::uint64_t seed,
-                         double balance_coefficient, bool pooled_balance);
+  LanguageModelObjective(std::vector<TokenShard> shards, std::int64_t batch, std::int64_t sequence,
+                         bool shuffle, std::uint64_t seed, double balance_coefficient,
+                         bool pooled_balance);
 
   BatchLoss next(const Model& model) override;
   std::int64_t position() const override { return sampler_.position(); }

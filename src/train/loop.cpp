@@ -17,7 +17,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-bool is_router(const std::string& slot) { return slot.ends_with(".moe.router.weight"); }
+bool is_router(const std::string& slot) {
+  return slot.ends_with(".moe.router.weight");
+}
 
 bool selected(const std::string& slot, const std::string& train) {
   if (train == "all") return true;
@@ -88,8 +90,11 @@ class Stepper {
     if (!std::isfinite(norm)) fail("step {}: the gradient is not finite", state.step + 1);
     ++state.step;
     state.data_position = objective_.position();
-    Json row{{"step", state.step}, {"tokens", state.tokens}, {"loss", loss},
-             {"lr", lr},           {"grad_norm", norm}};
+    Json row{{"step", state.step},
+             {"tokens", state.tokens},
+             {"loss", loss},
+             {"lr", lr},
+             {"grad_norm", norm}};
     if (!routings.empty()) {
       const RouterHealth health = router_health(routings);
       row["balance_loss"] = balance;
@@ -121,13 +126,15 @@ double OptimizerOptions::lr_at(std::int64_t step, std::int64_t steps) const {
 
 std::vector<Parameter> select_parameters(Weights& weights, const std::string& train) {
   std::vector<Parameter> chosen;
-  for_each_weight([&](const std::string& slot, at::Tensor& weight) {
-    if (!weight.defined()) return;
-    const bool train_it = selected(slot, train);
-    weight.requires_grad_(train_it);
-    const bool decay = !slot.ends_with(".bias") && slot.find("norm") == std::string::npos;
-    if (train_it) chosen.push_back({slot, weight, decay});
-  }, weights);
+  for_each_weight(
+      [&](const std::string& slot, at::Tensor& weight) {
+        if (!weight.defined()) return;
+        const bool train_it = selected(slot, train);
+        weight.requires_grad_(train_it);
+        const bool decay = !slot.ends_with(".bias") && slot.find("norm") == std::string::npos;
+        if (train_it) chosen.push_back({slot, weight, decay});
+      },
+      weights);
   if (chosen.empty()) {
     throw Error(fmt::format("--train {}: no weight of this model matches", train),
                 "all, router, experts, or a pattern such as layers.0.*");
@@ -136,7 +143,7 @@ std::vector<Parameter> select_parameters(Weights& weights, const std::string& tr
 }
 
 TrainReport run_loop(Model& model, Objective& objective, const LoopOptions& options,
-                     const std::string& config, const fs::path& like, const Context& ctx) {
+                     const Origin& origin, const Context& ctx) {
   const std::size_t max_shard = parse_size(options.max_shard_size, "--max-shard-size");
   AdamW optimizer(select_parameters(model.weights, options.train), options.optimizer);
   TrainState state;
@@ -153,7 +160,7 @@ TrainReport run_loop(Model& model, Objective& objective, const LoopOptions& opti
   cut_metrics(metrics_file, state.step);
   OutputFile metrics(metrics_file, OutputFile::Mode::append);
   const auto save = [&] {
-    save_checkpoint(options.out, state, model, config, like, optimizer, options.keep, max_shard);
+    save_checkpoint(options.out, state, model, origin, optimizer, options.keep, max_shard);
   };
 
   Stepper stepper(model, objective, options, optimizer);

@@ -12,9 +12,9 @@ namespace moebius {
 std::vector<Parameter> select_parameters(Weights& weights, const std::string& train);
 
 /// Runs `options.steps` steps of `objective` on `model`, in RUN = options.out: metrics.jsonl,
-/// checkpoint-N, latest. `config` is the model's config.json, `like` where its tokenizer lies.
+/// checkpoint-N, latest. `origin` is what saved models take over.
 /// After SIGINT or SIGTERM finishes the step, saves, says how to resume and throws Interrupted.
 TrainReport run_loop(Model& model, Objective& objective, const LoopOptions& options,
-                     const std::string& config, const fs::path& like, const Context& ctx);
+                     const Origin& origin, const Context& ctx);
 
 }  // namespace moebius

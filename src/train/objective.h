@@ -12,10 +12,10 @@ namespace moebius {
 
 /// Loss of one batch, and what metrics are made of.
 struct BatchLoss {
-  at::Tensor total;                ///< what gradients flow from
-  double loss = 0;                 ///< without the router losses, nats a token
-  double balance = 0;              ///< before its coefficient; 0 without MoE layers
-  std::vector<Routing> routings;   ///< of the MoE layers, in order
+  at::Tensor total;               ///< what gradients flow from
+  double loss = 0;                ///< without the router losses, nats a token
+  double balance = 0;             ///< before its coefficient; 0 without MoE layers
+  std::vector<Routing> routings;  ///< of the MoE layers, in order
   std::int64_t tokens = 0;
 };
 

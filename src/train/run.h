@@ -14,7 +14,7 @@ namespace moebius {
 /// Optimiser and schedule: AdamW (Loshchilov and Hutter, 2019), linear warm-up, then a cosine.
 struct OptimizerOptions {
   double lr = 3e-4, min_lr_ratio = 0.1;
-  std::int64_t warmup = 0;  ///< steps
+  std::int64_t warmup = 0;     ///< steps
   double weight_decay = 0.01;  ///< of matrices and embeddings; not of norms and biases
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
   double clip = 1.0;  ///< largest norm of all gradients, 0 for none
@@ -29,9 +29,9 @@ struct LoopOptions {
   fs::path out;
   bool resume = false;
   std::int64_t steps = 0;
-  std::int64_t accumulate = 1;     ///< batches of a step
-  std::int64_t save_every = 0;     ///< steps; 0: at the end alone
-  std::int64_t keep = 2;           ///< checkpoints that stay on disk
+  std::int64_t accumulate = 1;  ///< batches of a step
+  std::int64_t save_every = 0;  ///< steps; 0: at the end alone
+  std::int64_t keep = 2;        ///< checkpoints that stay on disk
   std::string train = "all";
   std::string max_shard_size = "5GB";
   OptimizerOptions optimizer;

@@ -13,11 +13,10 @@
 namespace moebius {
 namespace {
 
-/// Where the model comes from: its configuration, the folder with its tokenizer, its weights.
+/// Where training starts: the model, and what its saved forms take over.
 struct Start {
   Model model;
-  std::string config;
-  fs::path tokenizer;
+  Origin origin;
 };
 
 Start open_start(const TrainOptions& options, const Context& ctx) {
@@ -26,38 +25,40 @@ Start open_start(const TrainOptions& options, const Context& ctx) {
   }
   Start start;
   if (!options.init.empty()) {
-    start.config = read_file(options.init / "config.json");
-    start.tokenizer = options.tokenizer.empty() ? options.init : options.tokenizer;
+    start.origin.config = read_file(options.init / "config.json");
+    start.origin.tokenizer = options.tokenizer.empty() ? options.init : options.tokenizer;
+    start.origin.generation = options.init;
     start.model = load_model(options.init, DType::f32, at::kCPU);
   } else {
     if (options.tokenizer.empty()) throw UsageError("--model-config needs --tokenizer DIR");
-    start.config = read_file(options.model_config);
-    start.tokenizer = options.tokenizer;
+    start.origin.config = read_file(options.model_config);
+    start.origin.tokenizer = options.tokenizer;
     const std::string where = options.model_config.string();
-    start.model.spec = parse_model_spec(parse_json(start.config, where), where);
+    start.model.spec = parse_model_spec(parse_json(start.origin.config, where), where);
     start.model.weights = init_weights(start.model.spec, ctx.seed);
   }
   // Training writes to its weights, so it never works on views of files.
   start.model.weights = copy_weights(start.model.weights, at::kFloat, device_of(ctx));
+  select_parameters(start.model.weights, options.loop.train);
   return start;
 }
 
-/// One shard a file under RUN/shards, made once and found again on resume; a .tok file as it is.
-std::vector<TokenShard> open_shards(const TrainOptions& options, const Start& start,
-                                    const Tokenizer& tokenizer, const Context& ctx) {
+/// One shard a file under `run`/shards, found again on resume; a .tok file as it is.
+std::vector<TokenShard> open_shards(const TrainOptions& options, const ModelSpec& spec,
+                                    const Tokenizer& tokenizer, const fs::path& run,
+                                    const Context& ctx) {
   std::optional<std::int64_t> eos;
-  if (!start.model.spec.eos.empty()) eos = start.model.spec.eos[0];
-  const auto vocab = static_cast<std::int32_t>(start.model.spec.vocab);
+  if (!spec.eos.empty()) eos = spec.eos[0];
+  const auto vocab = static_cast<std::int32_t>(spec.vocab);
   std::vector<TokenShard> shards;
-  fs::create_directories(options.loop.out / "shards");
+  fs::create_directories(run / "shards");
   for (std::size_t i = 0; i < options.data.size(); ++i) {
     ctx.check_interrupt();
     const fs::path file = options.data[i];
-    const fs::path shard =
-        file.extension() == ".tok"
-            ? file
-            : options.loop.out / "shards" / fmt::format("{}-{}.tok", i, file.stem().string());
-    if (shard != file && !(options.loop.resume && fs::exists(shard))) {
+    const fs::path shard = file.extension() == ".tok"
+                               ? file
+                               : run / "shards" / fmt::format("{}-{}.tok", i, file.stem().string());
+    if (shard != file && !fs::exists(shard)) {
       write_token_shard(shard, tokenize_file(file, options.key, tokenizer, eos), vocab);
     }
     shards.push_back(TokenShard::open(shard));
@@ -67,17 +68,6 @@ std::vector<TokenShard> open_shards(const TrainOptions& options, const Start& st
     }
   }
   return shards;
-}
-
-/// RUN: new, or taken up again.
-void prepare_run(const TrainOptions& options) {
-  const fs::path& run = options.loop.out;
-  if (fs::exists(run) && !options.loop.resume) {
-    check_output_directory(run, options.overwrite);
-    fs::remove_all(run);
-  }
-  fs::create_directories(run);
-  write_file_atomically(run / "config.yaml", options.config_echo);
 }
 
 void check_options(const TrainOptions& options) {
@@ -126,7 +116,8 @@ void TrainOptions::declare(OptionSet& options) {
   options.add("key", key, "key of the text in .jsonl rows");
   options.add("epochs", epochs, "passes over the data, instead of --steps");
   options.add("batch", batch, "sequences of a batch");
-  options.add("sequence", sequence, "tokens of a sequence (default: the smaller of 256 and the model's context)");
+  options.add("sequence", sequence,
+              "tokens of a sequence (default: the smaller of 256 and the model's context)");
   options.add("shuffle", shuffle, "visit the data in random order").negatable = true;
   options.add("balance", balance, "coefficient of the balance loss (default: the configuration's)");
   options.choice("balance-form", balance_form, "mean over layers, or pooled as transformers has it",
@@ -138,29 +129,35 @@ TrainReport train(const TrainOptions& options, const Context& ctx) {
   check_options(options);
   Start start = open_start(options, ctx);
   const ModelSpec& spec = start.model.spec;
-  const Tokenizer tokenizer = Tokenizer::load(start.tokenizer);
-  check_vocabulary(spec, tokenizer, start.tokenizer);
+  const Tokenizer tokenizer = Tokenizer::load(start.origin.tokenizer);
+  check_vocabulary(spec, tokenizer, start.origin.tokenizer);
   const std::int64_t sequence =
       options.sequence > 0 ? options.sequence : std::min<std::int64_t>(256, spec.context);
   if (sequence > spec.context) {
     fail("--sequence {}: the model's context is {}", sequence, spec.context);
   }
-  prepare_run(options);
+  // A new run gets its name, and replaces an old one, only once all that can be wrong is checked.
+  const fs::path& run = options.loop.out;
+  std::optional<StagedDirectory> staged_run;
+  if (!options.loop.resume || !fs::exists(run)) staged_run.emplace(run, options.overwrite);
+  const fs::path folder = staged_run ? staged_run->path() : run;
   const double balance = options.balance >= 0 ? options.balance : spec.balance_coefficient;
-  LanguageModelObjective objective(open_shards(options, start, tokenizer, ctx), options.batch,
-                                   sequence, options.shuffle, ctx.seed, balance,
+  LanguageModelObjective objective(open_shards(options, spec, tokenizer, folder, ctx),
+                                   options.batch, sequence, options.shuffle, ctx.seed, balance,
                                    options.balance_form == "pooled");
+  write_file_atomically(folder / "config.yaml", options.config_echo);
+  if (staged_run) staged_run->commit();
+
   LoopOptions loop = options.loop;
   if (options.epochs > 0) {
     const double windows = options.epochs * static_cast<double>(objective.windows());
     loop.steps = static_cast<std::int64_t>(
         std::ceil(windows / static_cast<double>(options.batch * loop.accumulate)));
   }
-  TrainReport report =
-      run_loop(start.model, objective, loop, start.config, start.tokenizer, ctx);
+  TrainReport report = run_loop(start.model, objective, loop, start.origin, ctx);
   report.model = loop.out / "model";
   StagedDirectory staged(report.model, /*overwrite=*/true);
-  write_model(start.model, spec.dtype, start.config, start.tokenizer, staged.path(),
+  write_model(start.model, spec.dtype, start.origin, staged.path(),
               parse_size(loop.max_shard_size, "--max-shard-size"));
   staged.commit();
   return report;

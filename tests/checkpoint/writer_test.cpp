@@ -95,7 +95,8 @@ TEST(ShardedWriter, ShardsAtTheLimitAndNeverSplitsATensor) {
     writer.finish();
     tensors.expect_in(dir.path());
     EXPECT_EQ(names_in(dir.path()).size(), shards == 1 ? 1 : shards + 1) << "limit " << limit;
-    for (const auto& file : CheckpointIndex::open(dir.path()).files()) {
+    const auto index = CheckpointIndex::open(dir.path());
+    for (const auto& file : index.files()) {
       std::size_t bytes = 0, filled = 0;
       for (const TensorEntry& entry : read_safetensors(file->path())) {
         bytes += entry.bytes;

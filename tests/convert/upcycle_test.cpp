@@ -20,7 +20,6 @@ struct Data {
       store_weight(bytes.data(), dtype, i,
                    static_cast<float>(mean + deviation * Random(4, 4).normal(i)));
     }
-    entry.name = "w";
     entry.dtype = dtype;
     entry.shape = {static_cast<std::int64_t>(count)};
     entry.data = bytes.data();

@@ -16,8 +16,8 @@ using support::TempDir;
 using Names = std::vector<std::string>;
 
 /// A model in training: a run directory, weights, an optimiser that has done some steps.
-struct Run {
-  explicit Run(Json json, std::uint64_t seed = 1, const std::string& train = "all")
+struct Training {
+  explicit Training(Json json, std::uint64_t seed = 1, const std::string& train = "all")
       : config(std::move(json)),
         model(random_model(config, seed)),
         optimizer(select_parameters(model.weights, train), OptimizerOptions{}) {}
@@ -32,7 +32,7 @@ struct Run {
     save_checkpoint(run, {step, 10 * step, 100 * step, 1.5}, model, config.dump(), run, optimizer,
                     keep, SIZE_MAX);
   }
-  void expect_equal(Run& other) {
+  void expect_equal(Training& other) {
     for_each_weight(
         [&](const std::string& slot, const at::Tensor& a, const at::Tensor& b) {
           if (a.defined()) {
@@ -56,7 +56,7 @@ struct Run {
 TEST(Checkpoint, RestoresWeightsMomentsAndStateBitForBit) {
   for (const Json& config : {examples::overlay_of("llama"), examples::gpt2()}) {
     const TempDir dir;
-    Run before(config), after(config, 2);
+    Training before(config), after(config, 2);
     for (std::uint64_t s = 0; s < 3; ++s) before.step(s);
     before.save(dir.path(), 3);
     const auto state = load_checkpoint(dir.path(), after.model, after.optimizer);
@@ -74,13 +74,13 @@ TEST(Checkpoint, RestoresWeightsMomentsAndStateBitForBit) {
 
 TEST(Checkpoint, AnEmptyRunHasNone) {
   const TempDir dir;
-  Run run(examples::llama_like("llama"));
+  Training run(examples::llama_like("llama"));
   EXPECT_FALSE(load_checkpoint(dir.path(), run.model, run.optimizer));
 }
 
 TEST(Checkpoint, HoldsAModelThatCanBeOpened) {
   const TempDir dir;
-  Run run(examples::llama_like("mixtral"));
+  Training run(examples::llama_like("mixtral"));
   run.step(1);
   run.save(dir.path(), 1);
   const Model opened = load_model(dir.path() / "checkpoint-1", std::nullopt, at::kCPU);
@@ -89,7 +89,7 @@ TEST(Checkpoint, HoldsAModelThatCanBeOpened) {
 
 TEST(Checkpoint, LatestNamesTheLastAndOldOnesGo) {
   const TempDir dir;
-  Run run(examples::llama_like("llama"));
+  Training run(examples::llama_like("llama"));
   for (const std::int64_t step : {9, 10, 11}) {  // by number, not by name
     run.step(static_cast<std::uint64_t>(step));
     run.save(dir.path(), step);
@@ -102,7 +102,7 @@ TEST(Checkpoint, LatestNamesTheLastAndOldOnesGo) {
 
 TEST(Checkpoint, SavingTheSameStepAgainReplacesIt) {
   const TempDir dir;
-  Run run(examples::llama_like("llama")), after(examples::llama_like("llama"), 2);
+  Training run(examples::llama_like("llama")), after(examples::llama_like("llama"), 2);
   run.save(dir.path(), 4);
   run.step(1);
   run.save(dir.path(), 4);
@@ -112,7 +112,7 @@ TEST(Checkpoint, SavingTheSameStepAgainReplacesIt) {
 
 TEST(Checkpoint, TheOneThatLatestNamesIsNeverRemoved) {
   const TempDir dir;  // killed between checkpoint-10 and its `latest`, resumed from an older one
-  Run run(examples::llama_like("llama"));
+  Training run(examples::llama_like("llama"));
   run.save(dir.path(), 10, 1);
   run.save(dir.path(), 5, 1);
   EXPECT_EQ(read_file(dir.path() / "latest"), "checkpoint-5\n");
@@ -121,25 +121,25 @@ TEST(Checkpoint, TheOneThatLatestNamesIsNeverRemoved) {
 
 TEST(Checkpoint, WhatDoesNotFitIsNamed) {
   const TempDir dir;
-  Run run(examples::llama_like("llama"));
+  Training run(examples::llama_like("llama"));
   run.save(dir.path(), 1);
   Json wide = examples::llama_like("llama");
   wide["intermediate_size"] = 10;
-  Run other(wide);
+  Training other(wide);
   EXPECT_TRUE(mentions(error_of([&] { load_checkpoint(dir.path(), other.model, other.optimizer); }),
                        {"checkpoint-1", "ffn", "another shape"}));
 }
 
 TEST(Checkpoint, ResumingWithOtherParametersIsAnErrorWithAHint) {
   const TempDir dir;
-  Run routers(examples::overlay_of("llama"), 1, "router"), all(examples::overlay_of("llama"));
+  Training routers(examples::overlay_of("llama"), 1, "router"), all(examples::overlay_of("llama"));
   routers.save(dir.path(), 1);
   EXPECT_TRUE(mentions(error_of([&] { load_checkpoint(dir.path(), all.model, all.optimizer); }),
                        {"checkpoint-1", "adamw.moment1.embed.weight", "--train"}));
 }
 
 TEST(Checkpoint, ALatestThatNamesNoneIsAnError) {
-  Run run(examples::llama_like("llama"));
+  Training run(examples::llama_like("llama"));
   for (const char* text : {"../elsewhere\n", "", "model\n", "checkpoint-1/../../x"}) {
     const TempDir dir;
     dir.write("latest", text);

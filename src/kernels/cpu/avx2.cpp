@@ -10,7 +10,9 @@ typedef unsigned VecU __attribute__((vector_size(32)));
 typedef unsigned short VecH __attribute__((vector_size(16)));
 static constexpr int LANES = 8, ROWS = 2, COLS = 5;
 
-static VecF widen_f16(VecH h) { return (VecF)_mm256_cvtph_ps((__m128i)h); }
+static VecF widen_f16(VecH h) {
+  return (VecF)_mm256_cvtph_ps((__m128i)h);
+}
 
 #include "kernels/cpu/rows_gemm_body.h"
 

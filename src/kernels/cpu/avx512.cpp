@@ -10,7 +10,9 @@ typedef unsigned VecU __attribute__((vector_size(64)));
 typedef unsigned short VecH __attribute__((vector_size(32)));
 static constexpr int LANES = 16, ROWS = 4, COLS = 6;
 
-static VecF widen_f16(VecH h) { return (VecF)_mm512_maskz_cvtph_ps(0xFFFF, (__m256i)h); }
+static VecF widen_f16(VecH h) {
+  return (VecF)_mm512_maskz_cvtph_ps(0xFFFF, (__m256i)h);
+}
 
 #include "kernels/cpu/rows_gemm_body.h"
 

@@ -7,9 +7,12 @@ namespace {
 
 float weight_at(const RowsGemm& a, std::int64_t index) {
   switch (a.type) {
-    case WeightType::bf16: return bf16_to_f32(static_cast<const std::uint16_t*>(a.w)[index]);
-    case WeightType::f16: return f16_to_f32(static_cast<const std::uint16_t*>(a.w)[index]);
-    case WeightType::f32: break;
+    case WeightType::bf16:
+      return bf16_to_f32(static_cast<const std::uint16_t*>(a.w)[index]);
+    case WeightType::f16:
+      return f16_to_f32(static_cast<const std::uint16_t*>(a.w)[index]);
+    case WeightType::f32:
+      break;
   }
   return static_cast<const float*>(a.w)[index];
 }

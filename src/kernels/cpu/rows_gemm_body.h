@@ -102,8 +102,11 @@ static void run(const RowsGemm& a, long n_begin, long n_end) {
 
 static void rows_gemm(const RowsGemm& a, std::int64_t n_begin, std::int64_t n_end) {
   switch (a.type) {
-    case WeightType::f32: return run<LoadF32>(a, n_begin, n_end);
-    case WeightType::f16: return run<LoadF16>(a, n_begin, n_end);
-    case WeightType::bf16: return run<LoadBf16>(a, n_begin, n_end);
+    case WeightType::f32:
+      return run<LoadF32>(a, n_begin, n_end);
+    case WeightType::f16:
+      return run<LoadF16>(a, n_begin, n_end);
+    case WeightType::bf16:
+      return run<LoadBf16>(a, n_begin, n_end);
   }
 }

@@ -4,7 +4,7 @@
 
 namespace moebius {
 
-/// Text of modeling_moebius.py, for Llama; built in from the file of that name beside this one.
+/// Text of modeling_moebius.py as it lies beside this file; built in.
 extern const std::string_view modeling_template;
 
 }  // namespace moebius
