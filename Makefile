@@ -28,7 +28,7 @@ test-cpp:
 	@cd $(BUILD) && ctest --output-on-failure
 
 test-python:
-	@OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q tests/python
+	@OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -n 2 --dist worksteal tests/python
 
 # The torch-free targets under AddressSanitizer and UndefinedBehaviorSanitizer.
 asan: setup

@@ -97,13 +97,13 @@ class Conversion {
     copied = writing.get();
     ctx_.log.debug("weights written and synced after {:.2f} s", seconds_since(start_));
     if (!cancel) return;
-    for (const LayerRecord& row : tested.layers) {
-      if (!row.kept) ctx_.log.warn("layer {} goes back to dense: {}", row.layer, row.reason);
-    }
     for (const auto& entry : fs::directory_iterator(directory_)) fs::remove(entry.path());
     plan = plan_output(source_, kept, options_, ctx_.seed);
     cancel = false;
     copied = write(cancel);
+    for (const LayerRecord& row : tested.layers) {
+      if (!row.kept) ctx_.log.warn("layer {} goes back to dense: {}", row.layer, row.reason);
+    }
   }
 
   OutputPlan plan;

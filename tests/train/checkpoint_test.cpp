@@ -29,8 +29,9 @@ struct Training {
     optimizer.step(0.01);
   }
   void save(const fs::path& run, std::int64_t step, std::int64_t keep = 2) {
-    save_checkpoint(run, {step, 10 * step, 100 * step, 1.5}, model, config.dump(), run, optimizer,
-                    keep, SIZE_MAX);
+    const Origin origin{config.dump(), run, {}};
+    save_checkpoint(run, {step, 10 * step, 100 * step, 1.5}, model, origin, optimizer, keep,
+                    SIZE_MAX);
   }
   void expect_equal(Training& other) {
     for_each_weight(
@@ -128,6 +129,14 @@ TEST(Checkpoint, WhatDoesNotFitIsNamed) {
   Training other(wide);
   EXPECT_TRUE(mentions(error_of([&] { load_checkpoint(dir.path(), other.model, other.optimizer); }),
                        {"checkpoint-1", "ffn", "another shape"}));
+}
+
+TEST(Checkpoint, ADenseRunDoesNotResumeAnMoe) {
+  const TempDir dir;
+  Training moe(examples::overlay_of("llama")), dense(examples::llama_like("llama"));
+  moe.save(dir.path(), 1);
+  EXPECT_TRUE(mentions(error_of([&] { load_checkpoint(dir.path(), dense.model, dense.optimizer); }),
+                       {"checkpoint-1", "another model", "--init"}));
 }
 
 TEST(Checkpoint, ResumingWithOtherParametersIsAnErrorWithAHint) {
