@@ -12,10 +12,10 @@ Json parse_json(std::string_view text, std::string_view where) {
   check_utf8(text, where);
   try {
     return Json::parse(text);
-  } catch (const Json::parse_error& error) {
+  } catch (const Json::exception& error) {
     // The library's text repeats its own id; the position is what helps.
     std::string what = error.what();
-    if (const auto at = what.find("parse error"); at != std::string::npos) what = what.substr(at);
+    if (const auto at = what.find("] "); at != std::string::npos) what = what.substr(at + 2);
     fail("{}: malformed JSON: {}", where, what);
   }
 }

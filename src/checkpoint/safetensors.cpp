@@ -20,6 +20,8 @@ using Header = nlohmann::json;
 Header parse_header(std::string_view text, const std::string& where) {
   std::set<std::string> names;
   const auto check_key = [&](int depth, Header::parse_event_t event, Header& parsed) {
+    // Copying what is deeper than an entry could only exhaust the stack.
+    if (depth > 8) fail("{}: the safetensors header is nested too deeply", where);
     if (depth == 1 && event == Header::parse_event_t::key &&
         !names.insert(parsed.get<std::string>()).second) {
       fail("{}: tensor {} is listed twice", where, parsed.get<std::string>());
@@ -28,7 +30,7 @@ Header parse_header(std::string_view text, const std::string& where) {
   };
   try {
     return Header::parse(text, check_key);
-  } catch (const Header::parse_error&) {
+  } catch (const Header::exception&) {
     fail("{}: the safetensors header is not JSON", where);
   }
 }
@@ -118,10 +120,13 @@ std::vector<TensorEntry> read_safetensors(const fs::path& path) {
   std::sort(entries.begin(), entries.end(), [](const TensorEntry& a, const TensorEntry& b) {
     return std::pair(a.data, a.bytes) < std::pair(b.data, b.bytes);
   });
-  for (std::size_t i = 1; i < entries.size(); ++i) {
-    if (entries[i - 1].data + entries[i - 1].bytes > entries[i].data && entries[i].bytes > 0) {
-      fail("{}: tensors {} and {} overlap", where, entries[i - 1].name, entries[i].name);
+  const TensorEntry* before = nullptr;  // the last one that holds bytes
+  for (const TensorEntry& entry : entries) {
+    if (entry.bytes == 0) continue;
+    if (before != nullptr && before->data + before->bytes > entry.data) {
+      fail("{}: tensors {} and {} overlap", where, before->name, entry.name);
     }
+    before = &entry;
   }
   return entries;
 }

@@ -127,8 +127,9 @@ void apply_config_file(const fs::path& file, OptionSet& options) {
       throw UsageError(fmt::format("{}:{}: the name of an option was expected", file.string(),
                                    entry.first.Mark().line + 1));
     }
-    const auto name = entry.first.as<std::string>();
     const auto where = fmt::format("{}:{}", file.string(), entry.first.Mark().line + 1);
+    if (!entry.first.IsScalar()) throw UsageError(where + ": not the name of an option");
+    const auto name = entry.first.as<std::string>();
     Option* option = options.find(name);
     if (option == nullptr || name == "config") {
       std::vector<std::string> known;
@@ -166,6 +167,8 @@ std::string echo_config(const OptionSet& options) {
   out << YAML::BeginMap;
   for (const Option& option : options.options()) {
     if (option.name == "config") continue;
+    // Nothing chosen: an empty value would not be among the choices when it is read back.
+    if (!option.choices.empty() && value_text(option).empty()) continue;
     out << YAML::Key << option.name << YAML::Value;
     if (const auto* list = std::get_if<std::vector<std::string>*>(&option.target)) {
       out << YAML::Flow << **list;

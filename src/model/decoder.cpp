@@ -130,9 +130,10 @@ at::Tensor head(const ModelSpec& spec, const Weights& w, const at::Tensor& x) {
 DecoderOutput decode(const ModelSpec& spec, const Weights& w, const at::Tensor& ids_BS,
                      KvCache* cache, at::ScalarType dtype) {
   const std::int64_t start = cache != nullptr ? cache->length : 0, count = ids_BS.size(1);
-  if (start + count > spec.context || (cache != nullptr && start + count > cache->capacity)) {
-    fail("[decode] {} tokens, but the context is {}", start + count,
-         cache != nullptr ? cache->capacity : spec.context);
+  const std::int64_t room =
+      cache != nullptr ? std::min(spec.context, cache->capacity) : spec.context;
+  if (start + count > room) {
+    fail("[decode] {} tokens, but the context is {}", start + count, room);
   }
   const Rotary angles = rotary(spec, start, count, ids_BS.device());
   DecoderOutput out;

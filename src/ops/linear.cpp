@@ -25,7 +25,9 @@ kernels::WeightType weight_type(at::ScalarType dtype) {
 /// rows of w in one piece.
 bool suits_rows_gemm(const at::Tensor& x, const at::Tensor& w) {
   const bool recording = at::GradMode::is_enabled() && (x.requires_grad() || w.requires_grad());
-  return !recording && x.is_cpu() && x.scalar_type() == at::kFloat && w.dim() == 2 &&
+  const at::ScalarType stored = w.scalar_type();
+  const bool readable = stored == at::kFloat || stored == at::kHalf || stored == at::kBFloat16;
+  return !recording && readable && x.is_cpu() && x.scalar_type() == at::kFloat && w.dim() == 2 &&
          w.stride(1) == 1 && x.numel() / x.size(-1) <= few_rows;
 }
 

@@ -28,11 +28,15 @@ std::int64_t number_of(const fs::path& path) {
   return number;
 }
 
-void remove_old(const fs::path& run, std::int64_t keep) {
+/// Those beyond `step` are of a future that this run left when it resumed before it.
+void remove_old(const fs::path& run, std::int64_t step, std::int64_t keep) {
   std::vector<std::pair<std::int64_t, fs::path>> found;
   for (const auto& entry : fs::directory_iterator(run)) {
     if (const std::int64_t n = number_of(entry.path()); n >= 0) found.emplace_back(n, entry.path());
   }
+  std::erase_if(found, [step](const auto& each) {
+    return each.first > step && fs::remove_all(each.second) > 0;
+  });
   std::sort(found.rbegin(), found.rend());
   for (std::size_t i = static_cast<std::size_t>(keep); i < found.size(); ++i) {
     fs::remove_all(found[i].second);
@@ -93,7 +97,7 @@ void save_checkpoint(const fs::path& run, const TrainState& state, const Model& 
   write_state(staged.path() / state_folder, state, optimizer);
   staged.commit();
   write_file_atomically(run / "latest", name + "\n");
-  remove_old(run, keep);
+  remove_old(run, state.step, keep);
 }
 
 std::optional<TrainState> load_checkpoint(const fs::path& run, Model& model, AdamW& optimizer) {

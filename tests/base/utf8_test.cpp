@@ -9,11 +9,11 @@ namespace {
 
 TEST(Utf8, FindsMalformedSequences) {
   EXPECT_EQ(find_invalid_utf8("plain \xC3\xA4 \xE2\x82\xAC \xF0\x9F\x98\x80"), npos);
-  EXPECT_EQ(find_invalid_utf8("a\xC0\x80"), 1u);          // overlong
-  EXPECT_EQ(find_invalid_utf8("ab\xED\xA0\x80"), 2u);     // surrogate
-  EXPECT_EQ(find_invalid_utf8("\xF4\x90\x80\x80"), 0u);   // beyond U+10FFFF
-  EXPECT_EQ(find_invalid_utf8("abc\xE2\x82"), 3u);        // cut
-  EXPECT_EQ(find_invalid_utf8("\x80"), 0u);               // lone continuation
+  EXPECT_EQ(find_invalid_utf8("a\xC0\x80"), 1u);         // overlong
+  EXPECT_EQ(find_invalid_utf8("ab\xED\xA0\x80"), 2u);    // surrogate
+  EXPECT_EQ(find_invalid_utf8("\xF4\x90\x80\x80"), 0u);  // beyond U+10FFFF
+  EXPECT_EQ(find_invalid_utf8("abc\xE2\x82"), 3u);       // cut
+  EXPECT_EQ(find_invalid_utf8("\x80"), 0u);              // lone continuation
 }
 
 TEST(Utf8, ErrorNamesLineAndByte) {

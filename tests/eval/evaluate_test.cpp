@@ -147,14 +147,15 @@ TEST(EvaluateIds, RoutingSumsToOneAndNamesTheDead) {
   EXPECT_NEAR(result.layers[0].router_entropy, std::log(3.0), 1e-6);
 }
 
-TEST(MergeResults, WeighsByTokens) {
+TEST(MergeResults, WeighsLossesByPredictedTokensAndRoutingByRoutedOnes) {
   EvalResult a, b;
-  a.tokens = 30, a.nll = 1.0, a.kl = 0.1, a.top1_agreement = 1.0, a.seconds = 1;
-  b.tokens = 10, b.nll = 3.0, b.kl = 0.5, b.top1_agreement = 0.0, b.seconds = 2;
+  a.tokens = 30, a.nll = 1.0, a.kl = 0.1, a.top1_agreement = 1.0, a.seconds = 1, a.routed = 40;
+  b.tokens = 10, b.nll = 3.0, b.kl = 0.5, b.top1_agreement = 0.0, b.seconds = 2, b.routed = 10;
   a.layers = {{.layer = 2, .share = {1.0, 0.0, 0.0}, .router_entropy = 0.4, .dead = {1, 2}}};
   b.layers = {{.layer = 2, .share = {0.0, 1.0, 0.0}, .router_entropy = 0.8, .dead = {0, 2}}};
   const EvalResult all = merge_results(std::vector{a, b});
   EXPECT_EQ(all.tokens, 40);
+  EXPECT_EQ(all.routed, 50);
   EXPECT_NEAR(all.nll, 1.5, 1e-12);
   EXPECT_NEAR(all.perplexity, std::exp(1.5), 1e-12);
   EXPECT_NEAR(*all.kl, 0.2, 1e-12);
@@ -162,10 +163,28 @@ TEST(MergeResults, WeighsByTokens) {
   EXPECT_NEAR(all.seconds, 3.0, 1e-12);
   ASSERT_EQ(all.layers.size(), 1u);
   EXPECT_EQ(all.layers[0].layer, 2);
-  EXPECT_EQ(all.layers[0].share, (std::vector<double>{0.75, 0.25, 0.0}));
+  ASSERT_EQ(all.layers[0].share.size(), 3u);
+  EXPECT_NEAR(all.layers[0].share[0], 0.8, 1e-12);
+  EXPECT_NEAR(all.layers[0].share[1], 0.2, 1e-12);
   EXPECT_EQ(all.layers[0].dead, std::vector<std::int64_t>{2});
-  EXPECT_NEAR(all.layers[0].router_entropy, 0.5, 1e-12);
-  EXPECT_NEAR(all.layers[0].entropy, -(0.75 * std::log(0.75) + 0.25 * std::log(0.25)), 1e-12);
+  EXPECT_NEAR(all.layers[0].router_entropy, 0.48, 1e-12);
+  EXPECT_NEAR(all.layers[0].entropy, -(0.8 * std::log(0.8) + 0.2 * std::log(0.2)), 1e-12);
+}
+
+TEST(MergeResults, OfTwoTextsHasTheSharesOfBothTogether) {
+  const Model model = random_model(examples::overlay_of("llama"));
+  const Ids ids = some_text(21);
+  const std::span<const std::int32_t> whole(ids);
+  const EvalResult both = evaluate_ids(model, whole.first(16), 8, nullptr, quiet());
+  const EvalResult merged =
+      merge_results(std::vector{evaluate_ids(model, whole.first(8), 8, nullptr, quiet()),
+                                evaluate_ids(model, whole.subspan(8, 8), 8, nullptr, quiet())});
+  EXPECT_EQ(merged.tokens, both.tokens);
+  EXPECT_EQ(merged.routed, both.routed);
+  EXPECT_NEAR(merged.nll, both.nll, 1e-6);
+  for (std::size_t e = 0; e < 3; ++e) {
+    EXPECT_NEAR(merged.layers[0].share[e], both.layers[0].share[e], 1e-12);
+  }
 }
 
 TEST(MergeResults, OfOneTextIsThatText) {

@@ -60,19 +60,23 @@ void write_logits(const Model& model, const at::Tensor& ids, const fs::path& out
 
 void write_gradients(const Model& opened, const at::Tensor& ids, const fs::path& out) {
   Weights weights = copy_weights(opened.weights, at::kFloat, at::kCPU);
-  for_each_weight([](const std::string&, at::Tensor& weight) {
-    if (weight.defined()) weight.requires_grad_(true);
-  }, weights);
+  for_each_weight(
+      [](const std::string&, at::Tensor& weight) {
+        if (weight.defined()) weight.requires_grad_(true);
+      },
+      weights);
   const std::int64_t length = ids.size(1) - 1;
   const DecoderOutput run =
       decode(opened.spec, weights, ids.narrow(1, 0, length), nullptr, at::kFloat);
   const at::Tensor logits = head(opened.spec, weights, run.hidden_BSD.flatten(0, 1));
   at::cross_entropy_loss(logits, ids.narrow(1, 1, length).flatten()).backward();
   auto gradients = make_weights<at::Tensor>(opened.spec);
-  for_each_weight([](const std::string&, at::Tensor& gradient, const at::Tensor& weight) {
-    if (!weight.defined()) return;
-    gradient = weight.grad().defined() ? weight.grad() : at::zeros_like(weight);
-  }, gradients, weights);
+  for_each_weight(
+      [](const std::string&, at::Tensor& gradient, const at::Tensor& weight) {
+        if (!weight.defined()) return;
+        gradient = weight.grad().defined() ? weight.grad() : at::zeros_like(weight);
+      },
+      gradients, weights);
   const fs::path directory = out.string() + ".d";
   fs::create_directories(directory);
   save_weights(opened.spec, gradients, DType::f32, directory, SIZE_MAX);
@@ -109,7 +113,8 @@ void run(const std::vector<std::string>& arguments) {
   const std::string what = arguments.empty() ? "" : arguments[0];
   const std::size_t count = what == "balance" ? 3 : 4;
   if (arguments.size() != count) {
-    throw UsageError("probe logits|gradients|routing MODEL IDS.json OUT, or balance MODEL IDS.json");
+    throw UsageError(
+        "probe logits|gradients|routing MODEL IDS.json OUT, or balance MODEL IDS.json");
   }
   const Model model = load_model(arguments[1], DType::f32, at::kCPU);
   const at::Tensor ids = read_ids(arguments[2]);
