@@ -145,12 +145,6 @@ void OutputFile::write_at(std::size_t offset, std::span<const std::byte> bytes) 
   }
 }
 
-void OutputFile::start_writeback(std::size_t offset, std::size_t size) {
-  // Advice only: file systems that lack it lose speed, not data.
-  ::sync_file_range(fd_, static_cast<off_t>(offset), static_cast<off_t>(size),
-                    SYNC_FILE_RANGE_WRITE);
-}
-
 void OutputFile::sync() {
   if (::fsync(fd_) != 0) fail_system("cannot sync", path_);
 }
@@ -213,7 +207,7 @@ StagedDirectory::~StagedDirectory() {
   if (lock_ >= 0) ::close(lock_);
 }
 
-void StagedDirectory::commit() {
+void StagedDirectory::sync() const {
   for (const auto& entry : fs::recursive_directory_iterator(staged_)) {
     if (entry.is_directory()) {
       sync_directory(entry.path());
@@ -223,6 +217,10 @@ void StagedDirectory::commit() {
     }
   }
   sync_directory(staged_);
+}
+
+void StagedDirectory::commit() {
+  sync();
   check_output_directory(final_, overwrite_);
   const auto rename_with = [&](unsigned flags) {
     return ::renameat2(AT_FDCWD, staged_.c_str(), AT_FDCWD, final_.c_str(), flags) == 0;

@@ -49,9 +49,6 @@ class OutputFile {
 
   void append(std::string_view bytes);
   void write_at(std::size_t offset, std::span<const std::byte> bytes);
-  /// Asks the kernel to start writing what was written so far in [offset, offset + size), so that
-  /// the final sync has little left to wait for.
-  void start_writeback(std::size_t offset, std::size_t size);
   void sync();
   const fs::path& path() const { return path_; }
 
@@ -82,6 +79,9 @@ class StagedDirectory {
   /// Where to write until `commit`.
   const fs::path& path() const { return staged_; }
   const fs::path& final_path() const { return final_; }
+  /// Syncs every file. `commit` does so too; called from another thread before, while the files
+  /// are read, it leaves little to wait for.
+  void sync() const;
   /// Syncs every file, renames, syncs the parent. Throws Error if the final name was taken since.
   void commit();
 

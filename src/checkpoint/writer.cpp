@@ -59,9 +59,7 @@ void ShardedWriter::write(std::size_t tensor, std::size_t offset,
                           std::span<const std::byte> bytes) {
   const Place& place = places_.at(tensor);
   if (offset + bytes.size() > place.bytes) fail("{}: more bytes than announced", names_[tensor]);
-  OutputFile& shard = shards_[place.shard];
-  shard.write_at(place.offset + offset, bytes);
-  shard.start_writeback(place.offset + offset, bytes.size());
+  shards_[place.shard].write_at(place.offset + offset, bytes);
   written_ += bytes.size();
 }
 
@@ -69,14 +67,13 @@ void ShardedWriter::finish() {
   if (written_ != total_) {
     fail("{}: {} of {} bytes were written", directory_.string(), written_.load(), total_);
   }
-  for (OutputFile& shard : shards_) shard.sync();
   if (shards_.size() == 1) return;
   nlohmann::json index;  // sorted: tens of thousands of names
   index["metadata"]["total_size"] = total_;
   for (std::size_t t = 0; t < names_.size(); ++t) {
     index["weight_map"][names_[t]] = shards_[places_[t].shard].path().filename().string();
   }
-  write_file_atomically(directory_ / "model.safetensors.index.json", index.dump(2) + "\n");
+  OutputFile(directory_ / "model.safetensors.index.json").append(index.dump(2) + "\n");
 }
 
 }  // namespace moebius

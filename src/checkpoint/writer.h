@@ -35,7 +35,8 @@ class ShardedWriter {
   void write(std::size_t tensor, std::size_t offset, std::span<const std::byte> bytes);
   void write(std::size_t tensor, std::span<const std::byte> bytes) { write(tensor, 0, bytes); }
 
-  /// Syncs everything and writes the index. Throws Error if fewer bytes came than were announced.
+  /// Writes the index. Throws Error if fewer bytes came than were announced. Syncing is left to
+  /// whoever commits the directory.
   void finish();
 
   std::size_t total_bytes() const { return total_; }

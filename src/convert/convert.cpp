@@ -17,7 +17,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t sample_tokens = 4;
+constexpr std::int64_t sample_tokens = 2;  // one from the prompt, one from the cache
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -66,25 +66,29 @@ std::vector<std::int32_t> test_ids(const Source& source, const std::optional<Tok
 class Conversion {
  public:
   Conversion(const Source& source, const std::vector<std::int64_t>& layers,
-             const ConvertOptions& options, const Context& ctx, const fs::path& directory)
+             const ConvertOptions& options, const Context& ctx, const StagedDirectory& staged)
       : source_(source),
         layers_(layers),
         options_(options),
         ctx_(ctx),
-        directory_(directory),
+        staged_(staged),
         max_shard_(parse_size(options.max_shard_size, "--max-shard-size")) {}
 
   void run(const std::vector<std::int32_t>& prompt) {
     plan = plan_output(source_, layers_, options_, ctx_.seed);
-    std::atomic<bool> cancel{false};
-    auto writing = std::async(std::launch::async, [&] { return write(cancel); });
+    const auto writing = std::async(std::launch::async, [this] { return write(); }).share();
+    // The disk goes on while the rest of the layers and then the output are tried.
+    syncing_ = std::async(std::launch::async, [this, writing] {
+      writing.wait();
+      staged_.sync();
+    });
     try {
       // The writer keeps one core busy: threads that wait for each other at barriers must not
       // wait for it.
       const ComputeThreads fewer(std::max(1, ctx_.threads - 1));
       tested = test_layers(source_, layers_, prompt, options_, ctx_);
     } catch (...) {
-      cancel = true;
+      cancel_ = true;
       writing.get();  // a damaged source is the better message
       throw;
     }
@@ -93,14 +97,15 @@ class Conversion {
     for (const LayerRecord& row : tested.layers) {
       if (row.kept) kept.push_back(row.layer);
     }
-    cancel = kept.size() != layers_.size();
+    cancel_ = kept.size() != layers_.size();
     copied = writing.get();
-    ctx_.log.debug("weights written and synced after {:.2f} s", seconds_since(start_));
-    if (!cancel) return;
-    for (const auto& entry : fs::directory_iterator(directory_)) fs::remove(entry.path());
+    ctx_.log.debug("weights written after {:.2f} s", seconds_since(start_));
+    if (!cancel_) return;
+    syncing_.get();
+    for (const auto& entry : fs::directory_iterator(staged_.path())) fs::remove(entry.path());
     plan = plan_output(source_, kept, options_, ctx_.seed);
-    cancel = false;
-    copied = write(cancel);
+    cancel_ = false;
+    copied = write();
     for (const LayerRecord& row : tested.layers) {
       if (!row.kept) ctx_.log.warn("layer {} goes back to dense: {}", row.layer, row.reason);
     }
@@ -110,17 +115,24 @@ class Conversion {
   LayerTestResult tested;
   CopyResult copied;
 
+  /// Waits for the disk. What was written twice is left to the commit.
+  void wait_for_sync() {
+    if (syncing_.valid()) syncing_.get();
+  }
+
  private:
-  CopyResult write(const std::atomic<bool>& cancel) const {
-    return copy_weights(source_, plan, directory_, max_shard_, options_.noise, ctx_, cancel);
+  CopyResult write() const {
+    return copy_weights(source_, plan, staged_.path(), max_shard_, options_.noise, ctx_, cancel_);
   }
   const Source& source_;
   const std::vector<std::int64_t>& layers_;
   const ConvertOptions& options_;
   const Context& ctx_;
-  fs::path directory_;
+  const StagedDirectory& staged_;
   std::size_t max_shard_;
   Clock::time_point start_ = Clock::now();
+  std::atomic<bool> cancel_{false};
+  std::future<void> syncing_;  // last: its end is waited for before anything else goes
 };
 
 Json report_json(const ConversionReport& report, const ConvertOptions& options,
@@ -210,7 +222,7 @@ ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
   const auto ids = test_ids(source, tokenizer, options, ctx);
 
   StagedDirectory staged(options.out, options.overwrite);
-  Conversion conversion(source, layers, options, ctx, staged.path());
+  Conversion conversion(source, layers, options, ctx, staged);
   conversion.run(ids);
 
   ConversionReport report;
@@ -233,8 +245,10 @@ ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
     OutputFile(staged.path() / "modeling_moebius.py").append(conversion.plan.modeling);
   }
   report.sample = try_output(staged.path(), tokenizer, ids, ctx);
+  ctx.log.debug("output opened and tried after {:.2f} s", seconds_since(start));
+  conversion.wait_for_sync();
   report.seconds = seconds_since(start);
-  ctx.log.debug("output opened and tried after {:.2f} s", report.seconds);
+  ctx.log.debug("synced after {:.2f} s", report.seconds);
   OutputFile(staged.path() / "conversion.json")
       .append(report_json(report, options, ctx.seed).dump(2) + "\n");
   ctx.check_interrupt();

@@ -10,7 +10,7 @@
 namespace moebius {
 namespace {
 
-constexpr std::size_t piece_bytes = 4 << 20;
+constexpr std::size_t piece_bytes = 256 << 10;
 
 /// Where one source tensor goes.
 struct Target {

@@ -1,4 +1,4 @@
-// AVX-512 (F, BW, VL). 32 registers: 4 x 6 sums, 4 widened pieces of w, one of x.
+// AVX-512 (F, BW, VL, DQ). 32 registers: 4 x 6 sums, 4 widened pieces of w, one of x.
 #include <immintrin.h>
 
 #include "kernels/cpu/tables.h"
@@ -8,10 +8,18 @@ namespace moebius::kernels::avx512 {
 typedef float VecF __attribute__((vector_size(64)));
 typedef unsigned VecU __attribute__((vector_size(64)));
 typedef unsigned short VecH __attribute__((vector_size(32)));
-static constexpr int LANES = 16, ROWS = 4, COLS = 6;
+static constexpr int LANES = 16, ROWS = 4, COLS = 6, CUT = 2048;
 
 static VecF widen_f16(VecH h) {
   return (VecF)_mm512_maskz_cvtph_ps(0xFFFF, (__m256i)h);
+}
+
+static float sum_of(VecF v) {
+  const __m256 eights = _mm256_add_ps(_mm512_maskz_extractf32x8_ps(0xFF, (__m512)v, 0),
+                                      _mm512_maskz_extractf32x8_ps(0xFF, (__m512)v, 1));
+  const __m128 fours = _mm_add_ps(_mm256_castps256_ps128(eights), _mm256_extractf128_ps(eights, 1));
+  const __m128 twos = _mm_add_ps(fours, _mm_movehl_ps(fours, fours));
+  return _mm_cvtss_f32(_mm_add_ss(twos, _mm_movehdup_ps(twos)));
 }
 
 #include "kernels/cpu/rows_gemm_body.h"

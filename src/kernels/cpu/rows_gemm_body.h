@@ -1,12 +1,12 @@
 // Body of rows_gemm, included once by the file of each instruction set inside its own namespace,
 // after it has defined: VecF (float vector), VecU (uint32 vector of equal length), VecH (uint16
-// vector of half its bytes), widen_f16(VecH), LANES, ROWS (rows of w in a block), COLS (rows of x
-// in a block). No inline function from elsewhere is called here, not even of the standard library:
-// the linker might keep this file's copy for the whole program.
+// vector of half its bytes), widen_f16(VecH), sum_of(VecF), LANES, ROWS (rows of w in a block),
+// COLS (rows of x in a block). No inline function from elsewhere is called here, not even of the
+// standard library: the linker might keep this file's copy for the whole program.
 //
 // A block keeps ROWS x COLS sums in registers and walks K once; each widened piece of w serves
-// COLS products, each piece of x ROWS. K is cut so that the rows of x stay in the second-level
-// cache.
+// COLS products, each piece of x ROWS. With many rows of x, K is cut into pieces of CUT columns so
+// that they stay in the second-level cache, and the rows of w are widened once, into the first.
 
 template <int BYTES, class V, class P>
 static V load_unaligned(const P* from) {
@@ -45,58 +45,88 @@ struct LoadF16 {
   }
 };
 
-/// Adds to y[c][r], c < COLS rows of x, r < NROWS rows of w, the products over [k0, k1).
+/// Adds to y[c][r], c < COLS rows of x, r < NROWS rows of w, the products over k columns.
 template <class Load, int NROWS, int NCOLS>
-static void block(const RowsGemm& a, const typename Load::Type* w, const float* x, float* y,
-                  long k0, long k1, bool first) {
+static void block(const RowsGemm& a, const typename Load::Type* w, long ldw, const float* x,
+                  float* y, long columns, bool first) {
   VecF sum[NROWS][NCOLS];
   for (int r = 0; r < NROWS; ++r) {
     for (int c = 0; c < NCOLS; ++c) sum[r][c] = VecF{};
   }
-  long k = k0;
-  for (; k + LANES <= k1; k += LANES) {
+  long k = 0;
+  for (; k + LANES <= columns; k += LANES) {
     VecF wide[NROWS];
-    for (int r = 0; r < NROWS; ++r) wide[r] = Load::load(w + r * a.ldw + k);
+    for (int r = 0; r < NROWS; ++r) wide[r] = Load::load(w + r * ldw + k);
     for (int c = 0; c < NCOLS; ++c) {
       const VecF xc = load_unaligned<sizeof(VecF), VecF>(x + c * a.ldx + k);
       for (int r = 0; r < NROWS; ++r) sum[r][c] += wide[r] * xc;
     }
   }
-  for (int r = 0; r < NROWS; ++r) {
-    for (int c = 0; c < NCOLS; ++c) {
-      float total = first ? 0.0f : y[c * a.ldy + r];
-      for (int lane = 0; lane < LANES; ++lane) total += sum[r][c][lane];
-      for (long t = k; t < k1; ++t) total += Load::one(w + r * a.ldw + t) * x[c * a.ldx + t];
-      y[c * a.ldy + r] = total;
+  for (int c = 0; c < NCOLS; ++c) {
+    for (int r = 0; r < NROWS; ++r) {
+      float total = sum_of(sum[r][c]);
+      for (long t = k; t < columns; ++t) total += Load::one(w + r * ldw + t) * x[c * a.ldx + t];
+      y[c * a.ldy + r] = first ? total : y[c * a.ldy + r] + total;
     }
   }
 }
 
 /// All rows of x against NROWS rows of w.
 template <class Load, int NROWS>
-static void stripe(const RowsGemm& a, const typename Load::Type* w, float* y, long k0, long k1) {
-  const bool first = k0 == 0;
+static void stripe(const RowsGemm& a, const typename Load::Type* w, long ldw, float* y, long k0,
+                   long k1, bool first) {
+  const float* x = a.x + k0;
   long m = 0;
   for (; m + COLS <= a.m; m += COLS) {
-    block<Load, NROWS, COLS>(a, w, a.x + m * a.ldx, y + m * a.ldy, k0, k1, first);
+    block<Load, NROWS, COLS>(a, w, ldw, x + m * a.ldx, y + m * a.ldy, k1 - k0, first);
   }
   for (; m + 2 <= a.m; m += 2) {
-    block<Load, NROWS, 2>(a, w, a.x + m * a.ldx, y + m * a.ldy, k0, k1, first);
+    block<Load, NROWS, 2>(a, w, ldw, x + m * a.ldx, y + m * a.ldy, k1 - k0, first);
   }
   for (; m < a.m; ++m) {
-    block<Load, NROWS, 1>(a, w, a.x + m * a.ldx, y + m * a.ldy, k0, k1, first);
+    block<Load, NROWS, 1>(a, w, ldw, x + m * a.ldx, y + m * a.ldy, k1 - k0, first);
   }
+}
+
+/// Meanwhile what `next` points to is on its way from memory.
+template <class Load>
+static void widen(const typename Load::Type* w, const typename Load::Type* next, long count,
+                  float* wide) {
+  long k = 0;
+  for (; k + LANES <= count; k += LANES) {
+    __builtin_prefetch(next + k, 0, 2);
+    const VecF v = Load::load(w + k);
+    __builtin_memcpy(wide + k, &v, sizeof v);
+  }
+  for (; k < count; ++k) wide[k] = Load::one(w + k);
 }
 
 template <class Load>
 static void run(const RowsGemm& a, long n_begin, long n_end) {
-  const long cut = a.m > 2 * COLS ? 1024 : a.k;
-  for (long k0 = 0; k0 < a.k; k0 += cut) {
-    const long k1 = k0 + cut < a.k ? k0 + cut : a.k;
-    const auto* w = static_cast<const typename Load::Type*>(a.w);
+  const auto* w = static_cast<const typename Load::Type*>(a.w);
+  if (a.m <= 2 * COLS) {
     long n = n_begin;
-    for (; n + ROWS <= n_end; n += ROWS) stripe<Load, ROWS>(a, w + n * a.ldw, a.y + n, k0, k1);
-    for (; n < n_end; ++n) stripe<Load, 1>(a, w + n * a.ldw, a.y + n, k0, k1);
+    for (; n + ROWS <= n_end; n += ROWS) {
+      stripe<Load, ROWS>(a, w + n * a.ldw, a.ldw, a.y + n, 0, a.k, true);
+    }
+    for (; n < n_end; ++n) stripe<Load, 1>(a, w + n * a.ldw, a.ldw, a.y + n, 0, a.k, true);
+    return;
+  }
+  alignas(64) float panel[ROWS * CUT];
+  for (long k0 = 0; k0 < a.k; k0 += CUT) {
+    const long k1 = k0 + CUT < a.k ? k0 + CUT : a.k;
+    long n = n_begin;
+    for (; n + ROWS <= n_end; n += ROWS) {
+      for (int r = 0; r < ROWS; ++r) {
+        const auto* row = w + (n + r) * a.ldw + k0;
+        const auto* next = n + 2 * ROWS <= n_end ? row + ROWS * a.ldw : row;
+        widen<Load>(row, next, k1 - k0, panel + r * CUT);
+      }
+      stripe<LoadF32, ROWS>(a, panel, CUT, a.y + n, k0, k1, k0 == 0);
+    }
+    for (; n < n_end; ++n) {
+      stripe<Load, 1>(a, w + n * a.ldw + k0, a.ldw, a.y + n, k0, k1, k0 == 0);
+    }
   }
 }
 
