@@ -3,7 +3,8 @@ PRESET ?= release
 BUILD := build/$(PRESET)
 BIN := build/release/moebius
 
-.PHONY: all build setup setup-tests demo test test-cpp test-python asan format format-check bench clean
+.PHONY: all build configure build-tests setup setup-tests demo test test-cpp test-python asan format \
+	format-check bench clean
 
 all: build
 
@@ -13,21 +14,26 @@ setup:
 setup-tests:
 	@scripts/setup.sh --tests
 
-build: setup
+configure: setup
 	@cmake --preset $(PRESET) >build-configure.log 2>&1 || (cat build-configure.log; exit 1)
 	@rm -f build-configure.log
+
+build: configure
+	@cmake --build $(BUILD) --target moebius
+
+build-tests: configure
 	@cmake --build $(BUILD)
 
 # The story in five minutes. MODEL=DIR does it to a checkpoint of yours.
 demo: build
 	@$(BIN) demo $(if $(MODEL),--model $(MODEL)) --overwrite
 
-test: setup-tests build test-cpp test-python
+test: test-cpp test-python
 
-test-cpp:
+test-cpp: setup-tests build-tests
 	@cd $(BUILD) && ctest --output-on-failure
 
-test-python:
+test-python: setup-tests build-tests
 	@OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -n 2 --dist worksteal tests/python
 
 # The torch-free targets under AddressSanitizer and UndefinedBehaviorSanitizer.

@@ -1,5 +1,6 @@
 // The table of commands, and one of the program's two catch blocks.
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 
@@ -68,31 +69,36 @@ void report(const std::string& what, const std::string& hint) {
   std::fprintf(stderr, "moebius: %s\n", printable(line).c_str());
 }
 
+int exit_code_of(const std::vector<std::string>& arguments) {
+  try {
+    run(arguments);
+    return 0;
+  } catch (const HelpShown&) {
+    return 0;
+  } catch (const UsageError& error) {
+    report(error.what(), error.hint());
+    return 2;
+  } catch (const Error& error) {
+    report(error.what(), error.hint());
+    return 1;
+  } catch (const Interrupted& stop) {
+    report("stopped", "");
+    return 128 + stop.signal();
+  } catch (const std::bad_alloc&) {
+    report("out of memory", "");
+    return 1;
+  } catch (const std::exception& error) {
+    const std::string text = error.what();  // the first line: libraries add stack traces below it
+    report(text.substr(0, text.find('\n')), "");
+    return 1;
+  }
+}
+
 }  // namespace
 }  // namespace moebius::cli
 
 int main(int argc, char** argv) {
-  using namespace moebius;
-  try {
-    cli::run({argv + 1, argv + argc});
-    return 0;
-  } catch (const cli::HelpShown&) {
-    return 0;
-  } catch (const UsageError& error) {
-    cli::report(error.what(), error.hint());
-    return 2;
-  } catch (const Error& error) {
-    cli::report(error.what(), error.hint());
-    return 1;
-  } catch (const Interrupted& stop) {
-    cli::report("stopped", "");
-    return 128 + stop.signal();
-  } catch (const std::bad_alloc&) {
-    cli::report("out of memory", "");
-    return 1;
-  } catch (const std::exception& error) {
-    const std::string text = error.what();  // the first line: libraries add stack traces below it
-    cli::report(text.substr(0, text.find('\n')), "");
-    return 1;
-  }
+  // Output is flushed where it is written. LibTorch's static destructors would take a tenth of a
+  // second to free what the system frees.
+  std::_Exit(moebius::cli::exit_code_of({argv + 1, argv + argc}));
 }

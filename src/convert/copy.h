@@ -1,5 +1,5 @@
-// The one pass over the source's bytes: each piece is hashed, scanned, and written to wherever the
-// output wants it, while it is in the processor's cache.
+// The one pass over the source's bytes: each tensor is hashed and scanned, and written to wherever
+// the output wants it while the next one is hashed.
 #pragma once
 
 #include <atomic>

@@ -19,7 +19,7 @@ struct ConvertOptions {
   std::string layers;  ///< "0,4,8-11" or "all"; empty: every `every`-th
   double noise = 0.0;  ///< times the standard deviation of each matrix
   std::string router = "random";
-  std::string test_prompt = "The quick brown fox jumps over the";
+  std::string test_prompt = "The quick brown fox";
   double max_kl = -1.0;  ///< nats; negative: no bound
   std::string max_shard_size = "5GB";
   bool overwrite = false;  ///< taken from the common options
