@@ -62,6 +62,22 @@ std::string error_of(Action&& action) {
   return "no error";
 }
 
+/// The message of the Error that `action` throws, with `directory` cut out of it.
+template <class Action>
+std::string message_of(const fs::path& directory, Action&& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    std::string text = error.what();
+    const std::string prefix = directory.string() + "/";
+    for (std::size_t at; (at = text.find(prefix)) != std::string::npos;) {
+      text.erase(at, prefix.size());
+    }
+    return text;
+  }
+  return "no error";
+}
+
 /// Whether `text` holds all of `parts`.
 inline ::testing::AssertionResult mentions(const std::string& text,
                                            std::initializer_list<std::string_view> parts) {

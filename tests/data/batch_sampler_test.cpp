@@ -4,8 +4,8 @@
 #include <numeric>
 #include <set>
 
+#include "base/support.h"
 #include "data/shards.h"
-#include "data/temp_directory.h"
 
 namespace moebius {
 namespace {
@@ -30,9 +30,9 @@ class BatchSamplerTest : public ::testing::Test {
   }
   template <class Action>
   std::string error(Action&& action) {
-    return test_data::message_of(directory_.path(), action);
+    return support::message_of(directory_.path(), action);
   }
-  test_data::TempDirectory directory_;
+  support::TempDir directory_;
 };
 
 /// The first tokens of `count` windows, after checking that each window counts on by ones.

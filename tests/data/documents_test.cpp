@@ -2,24 +2,24 @@
 
 #include <gtest/gtest.h>
 
-#include "data/temp_directory.h"
+#include "base/support.h"
 
 namespace moebius {
 namespace {
 
-using test_data::TempDirectory;
+using support::TempDir;
 using Documents = std::vector<std::string>;
 
 class DocumentsTest : public ::testing::Test {
  protected:
   std::string error(const std::string& name, std::string_view bytes, const std::string& key) {
     const fs::path file = directory_.write(name, bytes);
-    return test_data::message_of(directory_.path(), [&] { read_documents(file, key); });
+    return support::message_of(directory_.path(), [&] { read_documents(file, key); });
   }
   std::string error(const std::string& name, std::string_view bytes) {
     return error(name, bytes, "text");
   }
-  TempDirectory directory_;
+  TempDir directory_;
 };
 
 TEST_F(DocumentsTest, ReadsLinesAndSkipsBlankOnes) {
@@ -104,8 +104,8 @@ TEST_F(DocumentsTest, OnlyUtf8Enters) {
 }
 
 TEST_F(DocumentsTest, MissingFileIsNamed) {
-  EXPECT_EQ(test_data::message_of(directory_.path(),
-                                  [&] { read_documents(directory_.path() / "none.jsonl"); }),
+  EXPECT_EQ(support::message_of(directory_.path(),
+                                [&] { read_documents(directory_.path() / "none.jsonl"); }),
             "none.jsonl: cannot open: No such file or directory");
 }
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "data/temp_directory.h"
+#include "base/support.h"
 
 namespace moebius {
 namespace {
@@ -13,14 +13,14 @@ class ShardsTest : public ::testing::Test {
  protected:
   template <class Action>
   std::string error(Action&& action) {
-    return test_data::message_of(directory_.path(), action);
+    return support::message_of(directory_.path(), action);
   }
   std::string open_error(std::string_view bytes) {
     const fs::path file = directory_.write("bad.tok", bytes);
     return error([&] { TokenShard::open(file); });
   }
   fs::path path(const char* name) { return directory_.path() / name; }
-  test_data::TempDirectory directory_;
+  support::TempDir directory_;
 };
 
 /// The bytes of a shard with everything in the header at the caller's will.

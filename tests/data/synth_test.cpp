@@ -13,9 +13,9 @@
 #include <regex>
 #include <set>
 
+#include "base/support.h"
 #include "base/utf8.h"
 #include "data/documents.h"
-#include "data/temp_directory.h"
 
 namespace moebius {
 namespace {
@@ -41,9 +41,9 @@ class SynthTest : public ::testing::Test {
   }
   template <class Action>
   std::string error(Action&& action) {
-    return test_data::message_of(directory_.path(), action);
+    return support::message_of(directory_.path(), action);
   }
-  test_data::TempDirectory directory_;
+  support::TempDir directory_;
 };
 
 TEST_F(SynthTest, WritesTheFilesThatTheReportCounts) {
