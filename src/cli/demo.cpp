@@ -1,3 +1,5 @@
+#include <nlohmann/json.hpp>
+
 #include "cli/command.h"
 #include "demo/run.h"
 
@@ -11,7 +13,11 @@ void run_demo(const Command& self, const std::vector<std::string>& arguments) {
   common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
   job.overwrite = common.overwrite;
-  moebius::run_demo(job, ctx, [](std::string_view text) { print(text); });
+  job.config_echo = echo_config(options);
+  moebius::run_demo(job, ctx, [&](std::string_view text) {
+    if (!common.json) print(text);
+  });
+  if (common.json) print_json(parse_json_file(job.out / "demo.json"));
 }
 
 }  // namespace moebius::cli

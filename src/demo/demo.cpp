@@ -158,6 +158,7 @@ class Story {
     for (const LayerRecord& row : report.layers) {
       if (row.kept) layers += fmt::format(" {}", row.layer);
     }
+    if (layers.empty()) fail("{}: no layer could be converted", dense.string());
     line("convert", fmt::format("layers{} · {} experts, top-{} · max |logit difference| / max "
                                 "|logit| {:.1e}{}",
                                 layers, options_.experts, options_.top_k, report.dense_exact,
@@ -225,6 +226,7 @@ class Story {
     return folder;
   }
 
+  /// Prints the table and writes `demo.json`, the same figures for programs.
   void report(const fs::path& dense, const fs::path& moe, const TrainingBudget& budget) {
     const Tokenizer tokenizer = Tokenizer::load(tokenizer_folder_);
     const ModelSpec spec = read_model_spec(moe);
@@ -252,8 +254,10 @@ class Story {
                                       rows[1].tokens_per_s / rows[2].tokens_per_s)
                         : ""));
     const fs::path saved = out_ / "moe";
-    fs::remove_all(saved);
-    fs::copy(moe, saved, fs::copy_options::recursive);
+    StagedDirectory staged(saved, /*overwrite=*/false);
+    fs::copy(moe, staged.path(), fs::copy_options::recursive);
+    staged.commit();
+    write_file_atomically(out_ / "demo.json", json_of(rows).dump(2) + "\n");
     tell_(
         fmt::format("saved     {} (opens in transformers) · next: moebius generate {} --prompt "
                     "\"The company\"\n",
@@ -286,17 +290,10 @@ void DemoOptions::declare(OptionSet& options) {
 
 void run_demo(const DemoOptions& options, const Context& ctx,
               const std::function<void(std::string_view)>& tell) {
-  if (fs::exists(options.out)) {
-    if (!options.overwrite) {
-      throw Error(fmt::format("{}: already exists", options.out.string()),
-                  "choose another --out or add --overwrite");
-    }
-    if (!fs::is_empty(options.out) && !fs::exists(options.out / "data")) {
-      fail("{}: exists and is not a demo; not replaced", options.out.string());
-    }
-    fs::remove_all(options.out);
-  }
-  fs::create_directories(options.out);
+  // The directory stands from the start; what is in it grows.
+  StagedDirectory staged(options.out, options.overwrite);
+  write_file_atomically(staged.path() / "config.yaml", options.config_echo);
+  staged.commit();
   Story(options, ctx, tell).run();
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "data/corpus.h"
@@ -21,6 +22,28 @@ double mutual_information(const DemoRow& row, std::size_t layer) {
     }
   }
   return sum / static_cast<double>(row.domains.size());
+}
+
+/// The MoE layer where domains differ most.
+std::size_t telling_layer(const DemoRow& row) {
+  std::size_t layer = 0;
+  for (std::size_t l = 1; l < row.total.layers.size(); ++l) {
+    if (mutual_information(row, l) > mutual_information(row, layer)) layer = l;
+  }
+  return layer;
+}
+
+/// The two experts that take most of a domain beyond their share of everything.
+std::vector<std::size_t> experts_of_domain(const DemoRow& row, std::size_t domain,
+                                           std::size_t layer) {
+  const std::vector<double>& share = row.domains[domain].layers[layer].share;
+  const std::vector<double>& all = row.total.layers[layer].share;
+  std::vector<std::size_t> order(share.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return share[a] - all[a] > share[b] - all[b]; });
+  order.resize(std::min<std::size_t>(2, order.size()));
+  return order;
 }
 
 }  // namespace
@@ -85,24 +108,40 @@ std::string format_table(const std::vector<DemoRow>& rows) {
 }
 
 std::string format_experts(const DemoRow& row) {
-  std::size_t layer = 0;
-  for (std::size_t l = 1; l < row.total.layers.size(); ++l) {
-    if (mutual_information(row, l) > mutual_information(row, layer)) layer = l;
-  }
-  std::string out = fmt::format("layer {}: ", row.total.layers[layer].layer);
-  for (const EvalResult& domain : row.domains) {
-    const std::vector<double>& share = domain.layers[layer].share;
-    const std::vector<double>& all = row.total.layers[layer].share;
-    std::vector<std::size_t> order(share.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::sort(order.begin(), order.end(),
-              [&](std::size_t a, std::size_t b) { return share[a] - all[a] > share[b] - all[b]; });
-    out += fmt::format("{}{} ->", domain.name == row.domains[0].name ? "" : "   ", domain.name);
-    for (std::size_t i = 0; i < std::min<std::size_t>(2, order.size()); ++i) {
-      out += fmt::format(" {}", order[i]);
-    }
+  const std::size_t layer = telling_layer(row);
+  std::string out = fmt::format("layer {}:", row.total.layers[layer].layer);
+  for (std::size_t d = 0; d < row.domains.size(); ++d) {
+    out += fmt::format("{} {} -> {}", d == 0 ? "" : "  ", row.domains[d].name,
+                       fmt::join(experts_of_domain(row, d, layer), " "));
   }
   return out;
+}
+
+Json json_of(const std::vector<DemoRow>& rows) {
+  Json json{{"format", "moebius-demo"}, {"rows", Json::array()}};
+  for (const DemoRow& row : rows) {
+    Json entry{{"name", row.name},
+               {"model", row.model.string()},
+               {"parameters", row.cost.parameters},
+               {"active_parameters", row.cost.active_parameters},
+               {"flops_per_token", row.cost.flops_per_token},
+               {"tokens_per_s", row.tokens_per_s}};
+    if (!row.speed_only) {
+      for (const EvalResult& domain : row.domains) {
+        entry["perplexity"][domain.name] = domain.perplexity;
+      }
+      entry["perplexity"]["all"] = row.total.perplexity;
+    }
+    if (!row.speed_only && !row.total.layers.empty()) {
+      const std::size_t layer = telling_layer(row);
+      entry["experts"]["layer"] = row.total.layers[layer].layer;
+      for (std::size_t d = 0; d < row.domains.size(); ++d) {
+        entry["experts"][row.domains[d].name] = experts_of_domain(row, d, layer);
+      }
+    }
+    json["rows"].push_back(std::move(entry));
+  }
+  return json;
 }
 
 }  // namespace moebius

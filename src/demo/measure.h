@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "eval/evaluate.h"
 #include "text/tokenizer.h"
 
@@ -41,5 +42,8 @@ std::string format_table(const std::vector<DemoRow>& rows);
 /// "finance -> 3 5   legal -> 0 1 ...": the two experts that take most of each domain beyond their
 /// share of everything, in the MoE layer where domains differ most.
 std::string format_experts(const DemoRow& row);
+
+/// The rows and the experts of the MoE's domains as `demo.json` holds them.
+Json json_of(const std::vector<DemoRow>& rows);
 
 }  // namespace moebius

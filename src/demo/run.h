@@ -17,12 +17,14 @@ struct DemoOptions {
   std::int64_t samples = 1000;  ///< a domain
   std::int64_t dense_steps = 500, steps = 200;
   std::int64_t experts = 8, top_k = 2, every = 2;
-  bool overwrite = false;  ///< taken from the common options
+  bool overwrite = false;   ///< taken from the common options
+  std::string config_echo;  ///< for OUT/config.yaml
 
   void declare(OptionSet& options);
 };
 
-/// Runs the story; `tell` gets its lines as they come true.
+/// Runs the story; `tell` gets its lines as they come true. OUT/demo.json holds the table's
+/// figures.
 void run_demo(const DemoOptions& options, const Context& ctx,
               const std::function<void(std::string_view)>& tell);
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numbers>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/progress.h"
@@ -168,7 +169,8 @@ TrainReport run_loop(Model& model, Objective& objective, const LoopOptions& opti
   TrainReport report;
   const auto start = Clock::now();
   const double seconds_before = state.seconds;
-  const std::int64_t tokens_before = state.tokens, first_step = state.step;
+  const std::int64_t tokens_before = state.tokens;
+  std::vector<double> losses;
   auto step_start = start;
   while (state.step < options.steps) {
     const std::int64_t before = state.tokens;
@@ -180,9 +182,8 @@ TrainReport run_loop(Model& model, Objective& objective, const LoopOptions& opti
     row["tokens_per_s"] = static_cast<double>(state.tokens - before) / step_seconds;
     row["time"] = state.seconds;
     metrics.append(row.dump() + "\n");
-    report.last_loss = row["loss"];
-    if (state.step == first_step + 1) report.first_loss = report.last_loss;
-    progress.update(static_cast<double>(state.step), fmt::format("loss {:.4f}", report.last_loss));
+    losses.push_back(row["loss"]);
+    progress.update(static_cast<double>(state.step), fmt::format("loss {:.4f}", losses.back()));
     const bool due = options.save_every > 0 && state.step % options.save_every == 0;
     if (const int signal = ctx.interrupted()) {
       save();
@@ -195,6 +196,12 @@ TrainReport run_loop(Model& model, Objective& objective, const LoopOptions& opti
       step_start = Clock::now();
     }
   }
+  const auto tenth = static_cast<std::ptrdiff_t>((losses.size() + 9) / 10);
+  const auto mean_of = [&](auto begin) {
+    return tenth == 0 ? 0 : std::accumulate(begin, begin + tenth, 0.0) / static_cast<double>(tenth);
+  };
+  report.first_loss = mean_of(losses.begin());
+  report.last_loss = mean_of(losses.end() - tenth);
   report.steps = state.step;
   report.tokens = state.tokens;
   report.seconds = state.seconds;

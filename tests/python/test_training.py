@@ -268,6 +268,11 @@ def test_from_scratch(hf, moebius, models, stories, text, tmp_path):
     assert report["steps"] == 10 and report["model"] == str(run / "model")
     assert report["first_loss"] == pytest.approx(math.log(515), abs=0.3)
     assert report["last_loss"] == losses_of(run)[-1] < report["first_loss"]
+    done = moebius("train", "--init", run / "model", "--data", text, "--out", tmp_path / "on", "--batch", 2,
+                   "--sequence", 16, "--steps", 25, "--json", check=True)
+    report, losses = json.loads(done.stdout), losses_of(tmp_path / "on")
+    assert report["first_loss"] == pytest.approx(sum(losses[:3]) / 3)  # a tenth, rounded up
+    assert report["last_loss"] == pytest.approx(sum(losses[-3:]) / 3)
     assert tiny.open_in_transformers(hf, run / "model").config.vocab_size == 515
 
 
