@@ -124,4 +124,16 @@ std::vector<std::int64_t> JsonView::integers(std::string_view key) const {
   return out;
 }
 
+std::vector<std::string> JsonView::strings(std::string_view key) const {
+  const Json* value = find(key);
+  if (value == nullptr) return {};
+  if (!value->is_array()) fail_key(key, "is not a list");
+  std::vector<std::string> out;
+  for (const Json& element : *value) {
+    if (!element.is_string()) fail_key(key, "is not a list of strings");
+    out.push_back(element.get<std::string>());
+  }
+  return out;
+}
+
 }  // namespace moebius

@@ -40,6 +40,8 @@ class JsonView {
   std::vector<JsonView> objects(std::string_view key) const;
   /// A number or a list of numbers, as `eos_token_id` may be; empty when absent.
   std::vector<std::int64_t> integers(std::string_view key) const;
+  /// A list of strings; empty when absent.
+  std::vector<std::string> strings(std::string_view key) const;
 
   const Json& json() const { return *json_; }
   const std::string& where() const { return where_; }

@@ -22,6 +22,9 @@ std::string modeling_code(const Family& family) {
   code = replace_all(std::move(code), "LlamaConfig", family.config_class);
   code = replace_all(std::move(code), "LlamaForCausalLM", family.architecture);
   code = replace_all(std::move(code), quoted("model.layers"), quoted(family.layer_list));
+  if (family.ffn_in_layer) {
+    code = replace_all(std::move(code), "FFN_IN_LAYER = False", "FFN_IN_LAYER = True");
+  }
   return replace_all(std::move(code), quoted("mlp"), quoted(family.ffn_module));
 }
 

@@ -14,6 +14,7 @@ from transformers import LlamaForCausalLM as BaseModel
 
 LAYERS = "model.layers"
 FFN = "mlp"
+FFN_IN_LAYER = False
 
 
 class MoebiusConfig(BaseConfig):
@@ -70,6 +71,18 @@ class MoebiusMoe(nn.Module):
         return y.reshape(hidden_states.shape)
 
 
+def take_dense(layer):
+    """The layer's dense network as one module. OPT has its parts in the layer itself: there the
+    first part's place is taken, and the others do nothing any more."""
+    if not FFN_IN_LAYER:
+        return getattr(layer, FFN)
+    dense = nn.Sequential()
+    for name in ("fc1", "activation_fn", "fc2"):
+        dense.add_module(name, getattr(layer, name))
+        setattr(layer, name, nn.Identity())
+    return dense
+
+
 class MoebiusForCausalLM(BaseModel):
     config_class = MoebiusConfig
 
@@ -78,4 +91,4 @@ class MoebiusForCausalLM(BaseModel):
         layers = self.get_submodule(LAYERS)
         for spec in config.moebius["layers"]:
             layer = layers[spec["layer"]]
-            setattr(layer, FFN, MoebiusMoe(getattr(layer, FFN), config.hidden_size, spec))
+            setattr(layer, FFN, MoebiusMoe(take_dense(layer), config.hidden_size, spec))

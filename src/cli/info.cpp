@@ -15,6 +15,7 @@ Json layer_json(const LayerSpec& layer, std::size_t number) {
   row["top_k"] = layer.moe ? layer.moe->top_k : 0;
   row["shared"] = layer.moe ? layer.moe->shared_width : 0;
   row["width"] = layer.moe ? layer.moe->width : layer.width;
+  row["window"] = layer.window;
   if (layer.moe) {
     row["router_scores"] = name_of(layer.moe->scores);
     row["router_weights"] = name_of(layer.moe->weights);

@@ -22,15 +22,15 @@ struct NameRule {
 /// One row. Rules with the same `name` are parts of one stored tensor, equal shares of its output
 /// dimension in the order of the rules.
 struct Family {
-  std::string_view model_type;    ///< of config.json
-  std::string_view architecture;  ///< class in transformers
-  std::string_view config_class;
+  std::string_view model_type;             ///< of config.json
+  std::string architecture, config_class;  ///< classes in transformers
   void (*read)(const JsonView& config, ModelSpec& spec);
   std::vector<NameRule> rules;
   std::vector<std::string_view> ignored;  ///< names to pass over; '*' matches anything
   std::string_view optional_prefix;       ///< files may leave it out
   std::string_view layer_list;            ///< "model.layers"
   std::string_view ffn_module;            ///< "mlp": what an overlay replaces
+  bool ffn_in_layer = false;              ///< the layer itself holds the FFN's parts, as OPT's
 };
 
 std::span<const Family> families();

@@ -65,9 +65,11 @@ std::pair<std::string, std::string> dense_twin(const std::string& slot) {
 
 std::string overlay_name(const Family& family, std::int64_t layer, std::string_view module,
                          std::string_view dense_name) {
-  const std::string ffn = fmt::format("{}.{}.{}.", family.layer_list, layer, family.ffn_module);
+  const std::string place = fmt::format("{}.{}.", family.layer_list, layer);
+  const std::string ffn = fmt::format("{}{}.", place, family.ffn_module);
   const std::string name = substitute(dense_name, "l", layer);
-  return fmt::format("{}{}.{}", ffn, module, std::string_view(name).substr(ffn.size()));
+  const std::size_t cut = family.ffn_in_layer ? place.size() : ffn.size();
+  return fmt::format("{}{}.{}", ffn, module, std::string_view(name).substr(cut));
 }
 
 std::string overlay_router_name(const Family& family, std::int64_t layer) {
@@ -82,7 +84,8 @@ std::vector<FileTensor> file_layout(const ModelSpec& spec) {
       [&](const std::string& slot, const Shape& shape) {
         if (shape.empty()) return;
         const auto [general, layer] = split_layer(slot);
-        const bool of_overlay = spec.overlay && general.starts_with("layers.{l}.moe.");
+        const bool of_overlay = general.starts_with("layers.{l}.moe.") &&
+                                spec.layers[static_cast<std::size_t>(layer)].overlay;
         if (of_overlay && general.ends_with("moe.router.weight")) {
           layout.add(overlay_router_name(family, layer), slot, shape, false, -1);
           return;

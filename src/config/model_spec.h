@@ -15,6 +15,29 @@ namespace moebius {
 enum class NormKind { rms, layer };
 enum class PositionKind { rope, learned };
 enum class Activation { silu, gelu_tanh, gelu_erf, relu };
+/// RMS norm of queries and keys before rotation: none, over each head (Qwen3), or over all heads
+/// together (OLMoE).
+enum class QkNorm { none, head, all };
+
+/// How rotary frequencies stretch to contexts longer than those of training. Keys as in the
+/// configurations of transformers.
+enum class RopeScaling {
+  none,
+  linear,   ///< every frequency divided by `factor`
+  dynamic,  ///< a larger base once the sequence is longer than `original_context` (NTK)
+  llama3,   ///< low frequencies divided, high ones kept, smooth between
+  yarn,     ///< Peng et al., 2023
+};
+struct RopeSpec {
+  double theta = 10000.0;
+  RopeScaling scaling = RopeScaling::none;
+  double factor = 1.0;
+  std::int64_t original_context = 0;                     ///< dynamic, llama3, yarn
+  double low_freq_factor = 1.0, high_freq_factor = 4.0;  ///< llama3
+  double beta_fast = 32.0, beta_slow = 1.0;              ///< yarn
+  bool truncate = true;                                  ///< yarn
+  double attention_factor = 1.0;                         ///< yarn: factor on cos and sin
+};
 
 /// How the router's scores arise from a token x_D: `linear` is logits_E = router_ED x_D.
 enum class RouterScores { linear };
@@ -35,6 +58,7 @@ struct MoeSpec {
   /// their scores; K is a multiple of E/groups. groups = E is the ordinary choice.
   std::int64_t groups = 0;
   std::int64_t shared_width = 0;  ///< width of the FFN that every token passes, 0 for none
+  bool shared_gate = false;       ///< the shared part counts sigmoid(gate_D . x_D)
 
   std::int64_t group_size() const { return experts / groups; }
 };
@@ -43,6 +67,8 @@ struct MoeSpec {
 struct LayerSpec {
   std::int64_t width = 0;  ///< F of the dense FFN; of the source where the layer was converted
   std::optional<MoeSpec> moe;
+  bool overlay = false;     ///< the MoE was laid over a dense FFN by moebius
+  std::int64_t window = 0;  ///< tokens that attention looks back, itself included; 0: all
 };
 
 /// A decoder-only transformer. Shapes: D d_model, H heads, G kv_heads, A head_dim, V vocab.
@@ -50,13 +76,19 @@ struct ModelSpec {
   std::string family;    ///< row of the table of families, for example "llama"
   bool overlay = false;  ///< written by moebius: MoE layers laid over a dense family
   std::int64_t vocab = 0, d_model = 0, heads = 0, kv_heads = 0, head_dim = 0;
-  std::int64_t context = 0;  ///< longest sequence, in tokens
+  std::int64_t embed_dim = 0;  ///< of a token's embedding; projected to d_model where it differs
+  std::int64_t context = 0;    ///< longest sequence, in tokens
   std::vector<LayerSpec> layers;
 
   NormKind norm = NormKind::rms;
   double norm_eps = 1e-5;
+  bool post_norm = false;  ///< norms follow the residual sum rather than precede the branch
+  bool final_norm = true;
   PositionKind position = PositionKind::rope;
-  double rope_theta = 10000.0;
+  RopeSpec rope;
+  std::int64_t position_offset = 0;  ///< row of the learned table that holds position 0
+  QkNorm qk_norm = QkNorm::none;
+  double clip_qkv = 0.0;  ///< bound on queries, keys and values; 0 for none
   Activation activation = Activation::silu;
   bool gated = true;  ///< down(act(gate x) * up x) rather than down(act(up x))
   bool qkv_bias = false, o_bias = false, mlp_bias = false;

@@ -31,10 +31,16 @@ WeightsOf<Shape> weight_shapes(const ModelSpec& spec) {
   const auto norm = [&] {
     return NormOf<Shape>{{d}, spec.norm == NormKind::layer ? Shape{d} : Shape{}};
   };
-  shapes.embed = {spec.vocab, d};
-  if (spec.position == PositionKind::learned) shapes.position = {spec.context, d};
-  if (!spec.tied) shapes.head = {spec.vocab, d};
-  shapes.norm = norm();
+  shapes.embed = {spec.vocab, spec.embed_dim};
+  if (spec.embed_dim != d) {
+    shapes.project_in = {d, spec.embed_dim};
+    shapes.project_out = {spec.embed_dim, d};
+  }
+  if (spec.position == PositionKind::learned) {
+    shapes.position = {spec.context + spec.position_offset, d};
+  }
+  if (!spec.tied) shapes.head = {spec.vocab, spec.embed_dim};
+  if (spec.final_norm) shapes.norm = norm();
 
   const std::int64_t q_rows = spec.heads * spec.head_dim, kv_rows = spec.kv_heads * spec.head_dim;
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
@@ -49,11 +55,17 @@ WeightsOf<Shape> weight_shapes(const ModelSpec& spec) {
       layer.attn.k_bias = layer.attn.v_bias = {kv_rows};
     }
     if (spec.o_bias) layer.attn.o_bias = {d};
+    if (spec.qk_norm == QkNorm::head) layer.attn.q_norm = layer.attn.k_norm = {spec.head_dim};
+    if (spec.qk_norm == QkNorm::all) {
+      layer.attn.q_norm = {q_rows};
+      layer.attn.k_norm = {kv_rows};
+    }
     if (const auto& moe = spec.layers[l].moe) {
       auto& m = std::get<1>(layer.ffn);
       m.router = {moe->experts, d};
       m.experts = ffn_shapes(spec, moe->width, moe->experts);
       if (moe->shared_width > 0) m.shared = ffn_shapes(spec, moe->shared_width, 0);
+      if (moe->shared_gate) m.shared_gate = {1, d};
     } else {
       layer.ffn = ffn_shapes(spec, spec.layers[l].width, 0);
     }
@@ -79,9 +91,9 @@ ModelCost model_cost(const ModelSpec& spec) {
       [&](const std::string&, const Shape& shape) { cost.parameters += element_count(shape); },
       shapes);
   cost.active_parameters = cost.parameters;
-  cost.flops_per_token = 2 * spec.vocab * spec.d_model;
-
   const auto matrices = [](const auto&... shape) { return (element_count(shape) + ...); };
+  cost.flops_per_token =
+      2 * (spec.vocab * spec.embed_dim + matrices(shapes.project_in, shapes.project_out));
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
     const LayerOf<Shape>& layer = shapes.layers[l];
     std::int64_t multiplied = matrices(layer.attn.q, layer.attn.k, layer.attn.v, layer.attn.o);
@@ -92,8 +104,9 @@ ModelCost model_cost(const ModelSpec& spec) {
       const std::int64_t idle = moe.experts - moe.top_k;
       cost.active_parameters -=
           (experts + matrices(e.gate_bias, e.up_bias, e.down_bias)) / moe.experts * idle;
-      multiplied += matrices(m->router, m->shared.gate, m->shared.up, m->shared.down) +
-                    experts / moe.experts * moe.top_k;
+      multiplied +=
+          matrices(m->router, m->shared.gate, m->shared.up, m->shared.down, m->shared_gate) +
+          experts / moe.experts * moe.top_k;
     } else {
       const auto& ffn = std::get<0>(layer.ffn);
       multiplied += matrices(ffn.gate, ffn.up, ffn.down);

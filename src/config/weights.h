@@ -23,6 +23,7 @@ template <class T>
 struct AttentionOf {
   T q{}, k{}, v{}, o{};  // [H A, D], [G A, D], [G A, D], [D, H A]
   T q_bias{}, k_bias{}, v_bias{}, o_bias{};
+  T q_norm{}, k_norm{};  // [A] of a head, or [H A] and [G A] of all
 };
 
 /// A feed-forward network; as experts every leaf has a leading E. `gate` is empty unless gated.
@@ -37,6 +38,7 @@ struct MoeOf {
   T router{};  // [E, D]
   FfnOf<T> experts;
   FfnOf<T> shared;
+  T shared_gate{};  // [1, D]
 };
 
 template <class T>
@@ -50,11 +52,12 @@ struct LayerOf {
 
 template <class T>
 struct WeightsOf {
-  T embed{};     // [V, D]
-  T position{};  // [context, D]
+  T embed{};                      // [V, W], W embed_dim
+  T project_in{}, project_out{};  // [D, W], [W, D] where W is not D
+  T position{};                   // [context, D]
   std::vector<LayerOf<T>> layers;
   NormOf<T> norm;
-  T head{};  // [V, D], empty when tied to `embed`
+  T head{};  // [V, W], empty when tied to `embed`
 };
 
 /// A tree of empty leaves with the structure that `spec` asks for.
@@ -96,6 +99,8 @@ void visit_attention(Fn& fn, const std::string& name, W&... w) {
   fn(name + ".v.bias", w.v_bias...);
   fn(name + ".o.weight", w.o...);
   fn(name + ".o.bias", w.o_bias...);
+  fn(name + ".q_norm.weight", w.q_norm...);
+  fn(name + ".k_norm.weight", w.k_norm...);
 }
 
 template <class Fn, class First, class... W>
@@ -111,6 +116,8 @@ void visit_layer(Fn& fn, const std::string& name, First& first, W&... w) {
   visit_ffn(fn, name + ".moe.experts", std::get<1>(first.ffn).experts,
             std::get<1>(w.ffn).experts...);
   visit_ffn(fn, name + ".moe.shared", std::get<1>(first.ffn).shared, std::get<1>(w.ffn).shared...);
+  fn(name + ".moe.shared_gate.weight", std::get<1>(first.ffn).shared_gate,
+     std::get<1>(w.ffn).shared_gate...);
 }
 
 }  // namespace detail
@@ -121,6 +128,8 @@ void visit_layer(Fn& fn, const std::string& name, First& first, W&... w) {
 template <class Fn, class First, class... W>
 void for_each_weight(Fn&& fn, First& first, W&... w) {
   fn("embed.weight", first.embed, w.embed...);
+  fn("project_in.weight", first.project_in, w.project_in...);
+  fn("project_out.weight", first.project_out, w.project_out...);
   fn("position.weight", first.position, w.position...);
   for (std::size_t l = 0; l < first.layers.size(); ++l) {
     detail::visit_layer(fn, "layers." + std::to_string(l), first.layers[l], w.layers[l]...);

@@ -235,7 +235,7 @@ ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
   report.parameters = cost.parameters;
   report.active_parameters = cost.active_parameters;
   report.architecture = conversion.plan.modeling.empty()
-                            ? std::string(family_of(conversion.plan.spec.family, "").architecture)
+                            ? family_of(conversion.plan.spec.family, "").architecture
                             : "MoebiusForCausalLM";
   report.digests["config.json"] = digest_of(read_file(options.model / "config.json"));
   report.digests.merge(copy_tokenizer(options.model, staged.path()));

@@ -56,15 +56,15 @@ class LayerTester {
     for (std::size_t l = 0; l < spec.layers.size(); ++l) {
       ctx_.check_interrupt();
       const auto layer = static_cast<std::int64_t>(l);
-      x = attention_block(spec, weights_.layers[l], x, angles, nullptr, 0);
+      x = attention_block(spec, weights_.layers[l], x, angles, spec.layers[l].window, nullptr, 0);
       const at::Tensor dense = ffn_branch(spec, spec.layers[l], weights_.layers[l], x).y_BSD;
-      at::Tensor next = add_residual(spec, x, dense);
+      at::Tensor next = add_ffn(spec, weights_.layers[l], x, dense);
       const std::int64_t last = x.size(0) - 1;
       const bool candidate =
           std::find(candidates.begin(), candidates.end(), layer) != candidates.end();
       if (candidate || accepted.contains(layer)) {
         const at::Tensor moe = moe_branch(layer, x.narrow(0, last, 1));
-        const at::Tensor with_moe = add_residual(spec, x.narrow(0, last, 1), moe);
+        const at::Tensor with_moe = add_ffn(spec, weights_.layers[l], x.narrow(0, last, 1), moe);
         if (candidate) {
           const at::Tensor wanted = dense.narrow(0, last, 1);
           result.layers.push_back(record(layer, moe, wanted));

@@ -23,11 +23,53 @@ bool fits_mixtral(const ModelSpec& spec) {
   return true;
 }
 
-/// Everything whose default differs between the classes is written out, rope_theta in both
-/// spellings: Mixtral's default is 1e6, Llama's 1e4.
+/// Rotary positions as transformers 5 writes them; what a kind does not know is left out.
+Json rope_parameters(const RopeSpec& rope) {
+  Json json{{"rope_theta", rope.theta}};
+  switch (rope.scaling) {
+    case RopeScaling::none:
+      json["rope_type"] = "default";
+      return json;
+    case RopeScaling::linear:
+      json["rope_type"] = "linear";
+      break;
+    case RopeScaling::dynamic:
+      json["rope_type"] = "dynamic";
+      break;
+    case RopeScaling::llama3:
+      json["rope_type"] = "llama3";
+      json["original_max_position_embeddings"] = rope.original_context;
+      json["low_freq_factor"] = rope.low_freq_factor;
+      json["high_freq_factor"] = rope.high_freq_factor;
+      break;
+    case RopeScaling::yarn:
+      json["rope_type"] = "yarn";
+      json["original_max_position_embeddings"] = rope.original_context;
+      json["beta_fast"] = rope.beta_fast;
+      json["beta_slow"] = rope.beta_slow;
+      json["truncate"] = rope.truncate;
+      json["attention_factor"] = rope.attention_factor;
+      break;
+  }
+  json["factor"] = rope.factor;
+  return json;
+}
+
+/// In the spelling of transformers 5, and in that of versions 4, which know no other.
+void write_rope(const RopeSpec& rope, Json& config) {
+  config["rope_parameters"] = rope_parameters(rope);
+  config["rope_theta"] = rope.theta;
+  config["rope_scaling"] = nullptr;
+  if (rope.scaling == RopeScaling::none) return;
+  config["rope_scaling"] = config["rope_parameters"];
+  config["rope_scaling"].erase("rope_theta");
+}
+
+/// Everything whose default differs between the classes is written out: Mixtral's default is 1e6,
+/// Llama's 1e4.
 Json mixtral_config(const Json& source, const ModelSpec& spec) {
   Json config = source;
-  for (const char* key : {"attention_bias", "mlp_bias", "pretraining_tp", "rope_scaling"}) {
+  for (const char* key : {"attention_bias", "mlp_bias", "pretraining_tp"}) {
     config.erase(key);
   }
   const MoeSpec& moe = *spec.layers[0].moe;
@@ -39,9 +81,9 @@ Json mixtral_config(const Json& source, const ModelSpec& spec) {
   config["head_dim"] = spec.head_dim;
   config["max_position_embeddings"] = source.value("max_position_embeddings", spec.context);
   config["rms_norm_eps"] = spec.norm_eps;
-  config["rope_theta"] = spec.rope_theta;
-  config["rope_parameters"] = {{"rope_theta", spec.rope_theta}, {"rope_type", "default"}};
-  if (!config.contains("sliding_window")) config["sliding_window"] = nullptr;
+  write_rope(spec.rope, config);
+  config["sliding_window"] = nullptr;
+  if (const std::int64_t window = spec.layers[0].window) config["sliding_window"] = window;
   if (!config.contains("hidden_act")) config["hidden_act"] = "silu";
   config["tie_word_embeddings"] = spec.tied;
   config["output_router_logits"] = false;
@@ -51,8 +93,7 @@ Json mixtral_config(const Json& source, const ModelSpec& spec) {
 
 Json overlay_config(const Json& source, const ModelSpec& spec) {
   Json config = source;
-  // Versions 4 of transformers read this spelling alone.
-  if (spec.position == PositionKind::rope) config["rope_theta"] = spec.rope_theta;
+  if (spec.position == PositionKind::rope) write_rope(spec.rope, config);
   config["architectures"] = {"MoebiusForCausalLM"};
   config["model_type"] = "moebius";
   config["auto_map"] = {{"AutoConfig", "modeling_moebius.MoebiusConfig"},
@@ -60,7 +101,7 @@ Json overlay_config(const Json& source, const ModelSpec& spec) {
   Json overlay{{"format", 1}, {"family", spec.family}, {"balance_coefficient", 0.01}};
   overlay["layers"] = Json::array();
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
-    if (!spec.layers[l].moe) continue;
+    if (!spec.layers[l].overlay) continue;
     const MoeSpec& moe = *spec.layers[l].moe;
     overlay["layers"].push_back({{"layer", l},
                                  {"experts", moe.experts},
@@ -69,7 +110,8 @@ Json overlay_config(const Json& source, const ModelSpec& spec) {
                                  {"router_scores", name_of(moe.scores)},
                                  {"router_weights", name_of(moe.weights)},
                                  {"router_groups", moe.groups},
-                                 {"shared_width", moe.shared_width}});
+                                 {"shared_width", moe.shared_width},
+                                 {"shared_gate", moe.shared_gate}});
   }
   config["moebius"] = overlay;
   return config;
@@ -80,11 +122,12 @@ Json overlay_config(const Json& source, const ModelSpec& spec) {
 void describe_output(const Source& source, ModelSpec& spec, OutputPlan& plan) {
   const Json config = parse_json_file(source.directory / "config.json");
   bool converted = false;
-  for (const LayerSpec& layer : spec.layers) converted = converted || layer.moe.has_value();
+  for (const LayerSpec& layer : spec.layers) converted = converted || layer.overlay;
   if (!converted) {
     plan.config = config.dump(2) + "\n";
   } else if (fits_mixtral(spec)) {
     spec.family = "mixtral";
+    for (LayerSpec& layer : spec.layers) layer.overlay = false;
     plan.config = mixtral_config(config, spec).dump(2) + "\n";
   } else {
     spec.overlay = true;

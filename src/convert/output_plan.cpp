@@ -46,6 +46,12 @@ const TensorEntry* Source::find_slot(const std::string& slot) const {
 
 ModelSpec converted_spec(const ModelSpec& source, const std::vector<std::int64_t>& layers,
                          const ConvertOptions& options) {
+  for (const LayerSpec& layer : source.layers) {
+    if (layer.moe && !layer.overlay) {
+      throw Error("this model has mixtures of experts of its own",
+                  "upcycling takes a dense model, or one that moebius converted in part");
+    }
+  }
   ModelSpec spec = source;
   for (const std::int64_t l : layers) {
     LayerSpec& layer = spec.layers[static_cast<std::size_t>(l)];
@@ -55,13 +61,16 @@ ModelSpec converted_spec(const ModelSpec& source, const std::vector<std::int64_t
     moe.top_k = options.top_k;
     moe.width = layer.width;
     layer.moe = moe;
+    layer.overlay = true;
   }
   return spec;
 }
 
 std::vector<float> make_router(const Source& source, std::int64_t layer,
                                const ConvertOptions& options, std::uint64_t seed) {
-  const std::string norm = fmt::format("layers.{}.ffn_norm", layer);
+  // The norm whose output the FFN sees.
+  const char* name = source.spec.post_norm ? "attn_norm" : "ffn_norm";
+  const std::string norm = fmt::format("layers.{}.{}", layer, name);
   const TensorEntry& weight = source.holding({norm + ".weight"});
   const double rms = norm_output_rms(weight, source.find_slot(norm + ".bias"));
   return random_router(options.experts, source.spec.d_model, rms, seed, layer);

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "base/error.h"
+#include "model/rope.h"
 #include "ops/linear.h"
 
 namespace moebius {
@@ -23,15 +24,20 @@ at::Tensor rotate(const at::Tensor& x_BHSA, const Rotary& rotary) {
   return (x * rotary.cos_SA + turned * rotary.sin_SA).to(x_BHSA.scalar_type());
 }
 
-/// Causal attention of S queries over `length` + S keys.
+/// Causal attention of S queries over `length` + S keys, each looking back `window` (0: all).
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                  std::int64_t length, double scale) {
+                  std::int64_t length, std::int64_t window, double scale) {
   const std::int64_t queries = q.size(2), keys = k.size(2);
+  const bool windowed = window > 0 && keys > window;
+  if (windowed && queries == 1) {
+    return attend(q, k.narrow(2, keys - window, window), v.narrow(2, keys - window, window),
+                  window - 1, 0, scale);
+  }
   c10::optional<at::Tensor> mask;
-  const bool causal = length == 0 && queries > 1;
+  const bool causal = length == 0 && queries > 1 && !windowed;
   if (!causal && queries > 1) {
-    const auto options = q.options().dtype(at::kBool);
-    mask = at::ones({queries, keys}, options).tril(length);
+    mask = at::ones({queries, keys}, q.options().dtype(at::kBool)).tril(length);
+    if (windowed) mask = mask->triu(length - window + 1);
   }
   return at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale,
                                           /*enable_gqa=*/q.size(1) != k.size(1));
@@ -46,13 +52,34 @@ bool all_finite(const at::Tensor& x) {
   return at::isfinite(x).all().item<bool>();
 }
 
+at::Tensor norm(const ModelSpec& spec, const at::Tensor& x, const NormOf<at::Tensor>& w) {
+  return ops::norm(x, w.weight, w.bias, spec.norm, spec.norm_eps);
+}
+
+at::Tensor qk_norm(const ModelSpec& spec, const at::Tensor& x, const at::Tensor& weight) {
+  return weight.defined() ? ops::norm(x, weight, {}, NormKind::rms, spec.norm_eps) : x;
+}
+
+/// x + residual_multiplier y, then the norm where norms come last.
+at::Tensor add_branch(const ModelSpec& spec, const at::Tensor& x, const at::Tensor& y,
+                      const NormOf<at::Tensor>& w) {
+  const at::Tensor sum = x + (spec.residual_multiplier == 1.0 ? y : y * spec.residual_multiplier);
+  return spec.post_norm ? norm(spec, sum, w) : sum;
+}
+
 Projections project(const ModelSpec& spec, const LayerWeights& w, const at::Tensor& x_BSD) {
-  const at::Tensor x =
-      ops::norm(x_BSD, w.attn_norm.weight, w.attn_norm.bias, spec.norm, spec.norm_eps);
+  const at::Tensor x = spec.post_norm ? x_BSD : norm(spec, x_BSD, w.attn_norm);
   const AttentionOf<at::Tensor>& a = w.attn;
-  return {split_heads(ops::linear(x, a.q, a.q_bias), spec.heads, spec.head_dim),
-          split_heads(ops::linear(x, a.k, a.k_bias), spec.kv_heads, spec.head_dim),
-          split_heads(ops::linear(x, a.v, a.v_bias), spec.kv_heads, spec.head_dim)};
+  const auto heads = [&](const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& norm,
+                         std::int64_t count) {
+    at::Tensor y = ops::linear(x, weight, bias);
+    if (spec.qk_norm == QkNorm::all) y = qk_norm(spec, y, norm);
+    if (spec.clip_qkv > 0) y = y.clamp(-spec.clip_qkv, spec.clip_qkv);
+    y = split_heads(y, count, spec.head_dim);
+    return spec.qk_norm == QkNorm::head ? qk_norm(spec, y, norm) : y;
+  };
+  return {heads(a.q, a.q_bias, a.q_norm, spec.heads), heads(a.k, a.k_bias, a.k_norm, spec.kv_heads),
+          heads(a.v, a.v_bias, {}, spec.kv_heads)};
 }
 
 }  // namespace
@@ -73,25 +100,27 @@ KvCache make_cache(const ModelSpec& spec, std::int64_t batch, std::int64_t capac
 Rotary rotary(const ModelSpec& spec, std::int64_t start, std::int64_t count, at::Device device) {
   if (spec.position != PositionKind::rope) return {};
   const auto options = at::TensorOptions(at::kFloat).device(device);
-  const auto even = at::arange(0, spec.head_dim, 2, options);
-  const at::Tensor inverse = 1.0 / at::pow(spec.rope_theta, even / spec.head_dim);
+  const at::Tensor frequencies =
+      rope_frequencies(spec.rope, spec.head_dim, start + count).to(device);
   const at::Tensor angles =
-      at::arange(start, start + count, options).unsqueeze(1) * inverse.unsqueeze(0);
+      at::arange(start, start + count, options).unsqueeze(1) * frequencies.unsqueeze(0);
   const at::Tensor both = at::cat({angles, angles}, -1);
-  return {both.cos(), both.sin()};
+  return {both.cos() * spec.rope.attention_factor, both.sin() * spec.rope.attention_factor};
 }
 
 at::Tensor embed(const ModelSpec& spec, const Weights& w, const at::Tensor& ids_BS,
                  std::int64_t start, at::ScalarType dtype) {
   at::Tensor x = ops::embedding(ids_BS, w.embed, dtype);
+  if (w.project_in.defined()) x = ops::linear(x, w.project_in);
   if (spec.position == PositionKind::learned) {
-    x = x + w.position.narrow(0, start, ids_BS.size(1)).to(dtype);
+    x = x + w.position.narrow(0, start + spec.position_offset, ids_BS.size(1)).to(dtype);
   }
   return spec.embedding_multiplier == 1.0 ? x : x * spec.embedding_multiplier;
 }
 
 at::Tensor attention_block(const ModelSpec& spec, const LayerWeights& w, const at::Tensor& x_BSD,
-                           const Rotary& rotary, LayerCache* cache, std::int64_t length) {
+                           const Rotary& rotary, std::int64_t window, LayerCache* cache,
+                           std::int64_t length) {
   const Projections p = project(spec, w, x_BSD);
   const at::Tensor q = rotate(p.q_BHSA, rotary);
   at::Tensor k = rotate(p.k_BGSA, rotary), v = p.v_BGSA;
@@ -102,14 +131,14 @@ at::Tensor attention_block(const ModelSpec& spec, const LayerWeights& w, const a
     k = cache->k_BGSA.narrow(2, 0, length + count);
     v = cache->v_BGSA.narrow(2, 0, length + count);
   }
-  const at::Tensor mixed = attend(q, k, v, length, spec.attention_scale).transpose(1, 2).flatten(2);
-  return add_residual(spec, x_BSD, ops::linear(mixed, w.attn.o, w.attn.o_bias));
+  const at::Tensor mixed =
+      attend(q, k, v, length, window, spec.attention_scale).transpose(1, 2).flatten(2);
+  return add_branch(spec, x_BSD, ops::linear(mixed, w.attn.o, w.attn.o_bias), w.attn_norm);
 }
 
 FfnOutput ffn_branch(const ModelSpec& spec, const LayerSpec& layer, const LayerWeights& w,
                      const at::Tensor& x_BSD) {
-  const at::Tensor x =
-      ops::norm(x_BSD, w.ffn_norm.weight, w.ffn_norm.bias, spec.norm, spec.norm_eps);
+  const at::Tensor x = spec.post_norm ? x_BSD : norm(spec, x_BSD, w.ffn_norm);
   if (const Moe* moe = w.moe()) {
     MoeOutput out = moe_layer(x.flatten(0, 1), *moe, *layer.moe, spec.activation);
     return {out.y_TD.view(x.sizes()), std::move(out.routing)};
@@ -117,13 +146,15 @@ FfnOutput ffn_branch(const ModelSpec& spec, const LayerSpec& layer, const LayerW
   return {ffn(x, std::get<Ffn>(w.ffn), spec.activation), std::nullopt};
 }
 
-at::Tensor add_residual(const ModelSpec& spec, const at::Tensor& x, const at::Tensor& y) {
-  return x + (spec.residual_multiplier == 1.0 ? y : y * spec.residual_multiplier);
+at::Tensor add_ffn(const ModelSpec& spec, const LayerWeights& w, const at::Tensor& x_BSD,
+                   const at::Tensor& y_BSD) {
+  return add_branch(spec, x_BSD, y_BSD, w.ffn_norm);
 }
 
 at::Tensor head(const ModelSpec& spec, const Weights& w, const at::Tensor& x) {
-  const at::Tensor normed = ops::norm(x, w.norm.weight, w.norm.bias, spec.norm, spec.norm_eps);
-  const at::Tensor logits = ops::linear(normed, w.head.defined() ? w.head : w.embed).to(at::kFloat);
+  at::Tensor last = spec.final_norm ? norm(spec, x, w.norm) : x;
+  if (w.project_out.defined()) last = ops::linear(last, w.project_out);
+  const at::Tensor logits = ops::linear(last, w.head.defined() ? w.head : w.embed).to(at::kFloat);
   return spec.logits_divisor == 1.0 ? logits : logits / spec.logits_divisor;
 }
 
@@ -140,9 +171,9 @@ DecoderOutput decode(const ModelSpec& spec, const Weights& w, const at::Tensor& 
   at::Tensor x = embed(spec, w, ids_BS, start, dtype);
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
     LayerCache* layer_cache = cache != nullptr ? &cache->layers[l] : nullptr;
-    x = attention_block(spec, w.layers[l], x, angles, layer_cache, start);
+    x = attention_block(spec, w.layers[l], x, angles, spec.layers[l].window, layer_cache, start);
     FfnOutput branch = ffn_branch(spec, spec.layers[l], w.layers[l], x);
-    x = add_residual(spec, x, branch.y_BSD);
+    x = add_ffn(spec, w.layers[l], x, branch.y_BSD);
     if (branch.routing) out.routings.push_back(std::move(*branch.routing));
   }
   if (cache != nullptr) cache->length += count;
@@ -161,11 +192,11 @@ void check_finite_logits(const at::Tensor& logits, const ModelSpec& spec, const 
     // Attention may hide a NaN among its scores, so what goes into it is looked at too.
     const Projections p = project(spec, w.layers[l], x);
     const bool finite = all_finite(p.q_BHSA) && all_finite(p.k_BGSA) && all_finite(p.v_BGSA);
-    x = attention_block(spec, w.layers[l], x, angles, nullptr, 0);
+    x = attention_block(spec, w.layers[l], x, angles, spec.layers[l].window, nullptr, 0);
     if (!finite || !all_finite(x)) {
       fail("non-finite logits: the first NaN or infinity is in the attention of layer {}", l);
     }
-    x = add_residual(spec, x, ffn_branch(spec, spec.layers[l], w.layers[l], x).y_BSD);
+    x = add_ffn(spec, w.layers[l], x, ffn_branch(spec, spec.layers[l], w.layers[l], x).y_BSD);
     if (!all_finite(x)) {
       fail("non-finite logits: the first NaN or infinity is in the {} of layer {}",
            spec.layers[l].moe ? "MoE" : "FFN", l);

@@ -39,19 +39,23 @@ Rotary rotary(const ModelSpec& spec, std::int64_t start, std::int64_t count, at:
 at::Tensor embed(const ModelSpec& spec, const Weights& w, const at::Tensor& ids_BS,
                  std::int64_t start, at::ScalarType dtype);
 
-/// The attention half of a layer, residual included. With a cache, `length` tokens came before.
+/// The attention half of a layer, residual included; each token looks back `window` (0: all). With
+/// a cache, `length` tokens came before.
 at::Tensor attention_block(const ModelSpec& spec, const LayerWeights& w, const at::Tensor& x_BSD,
-                           const Rotary& rotary, LayerCache* cache, std::int64_t length);
+                           const Rotary& rotary, std::int64_t window, LayerCache* cache,
+                           std::int64_t length);
 
 struct FfnOutput {
   at::Tensor y_BSD;
   std::optional<Routing> routing;  ///< of MoE layers
 };
-/// The FFN half of a layer, norm included, before the residual. `layer` is its part of the spec.
+/// The FFN half of a layer with the norm before it, without the residual. `layer` is its part of
+/// the spec.
 FfnOutput ffn_branch(const ModelSpec& spec, const LayerSpec& layer, const LayerWeights& w,
                      const at::Tensor& x_BSD);
-/// x + residual_multiplier y
-at::Tensor add_residual(const ModelSpec& spec, const at::Tensor& x, const at::Tensor& y);
+/// The FFN half's end: x + residual_multiplier y, and the norm where norms come last.
+at::Tensor add_ffn(const ModelSpec& spec, const LayerWeights& w, const at::Tensor& x_BSD,
+                   const at::Tensor& y_BSD);
 
 /// Final norm and head: [..., V], f32.
 at::Tensor head(const ModelSpec& spec, const Weights& w, const at::Tensor& x);

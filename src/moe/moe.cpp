@@ -107,7 +107,11 @@ MoeOutput moe_layer(const at::Tensor& x_TD, const Moe& w, const MoeSpec& moe,
   out.routing = route(x_TD, w.router, moe);
   const Permutation permutation = permute(out.routing, moe.experts);
   out.y_TD = combine(experts(x_TD, permutation, w.experts, activation), permutation, out.routing);
-  if (w.shared.up.defined()) out.y_TD = out.y_TD + ffn(x_TD, w.shared, activation);
+  if (w.shared.up.defined()) {
+    at::Tensor shared = ffn(x_TD, w.shared, activation);
+    if (moe.shared_gate) shared = shared * at::sigmoid(ops::linear(x_TD, w.shared_gate));
+    out.y_TD = out.y_TD + shared;
+  }
   return out;
 }
 

@@ -20,10 +20,14 @@ inline Json llama_like(const std::string& model_type) {
               {"max_position_embeddings", 32},
               {"tie_word_embeddings", false},
               {"rope_theta", 5000.0}};
-  if (model_type == "mixtral" || model_type == "granitemoe") {
-    config["num_local_experts"] = 4;
-    config["num_experts_per_tok"] = 2;
+  if (model_type == "mixtral" || model_type == "granitemoe") config["num_local_experts"] = 4;
+  if (model_type.starts_with("qwen") || model_type == "olmoe") {
+    config["head_dim"] = 2;
+    config["num_experts"] = 4;
+    config["moe_intermediate_size"] = 6;
+    config["shared_expert_intermediate_size"] = 3;
   }
+  config["num_experts_per_tok"] = 2;
   return config;
 }
 
@@ -32,8 +36,19 @@ inline Json gpt2() {
           {"n_head", 4},          {"n_layer", 2},     {"n_positions", 32}};
 }
 
+inline Json opt() {
+  return {{"model_type", "opt"},
+          {"vocab_size", 16},
+          {"hidden_size", 8},
+          {"ffn_dim", 6},
+          {"num_hidden_layers", 2},
+          {"num_attention_heads", 4},
+          {"max_position_embeddings", 32}};
+}
+
 inline Json config_of(const std::string& model_type) {
-  return model_type == "gpt2" ? gpt2() : llama_like(model_type);
+  if (model_type == "gpt2") return gpt2();
+  return model_type == "opt" ? opt() : llama_like(model_type);
 }
 
 /// Layer 1 becomes an MoE of 3 experts of width 5, top-2, with a shared FFN of width 4.
@@ -50,7 +65,8 @@ inline ModelSpec spec_of(const Json& config) {
   return parse_model_spec(config, "config.json");
 }
 
-inline const std::vector<std::string> all_families{"llama", "mistral", "mixtral", "granitemoe",
-                                                   "gpt2"};
+inline const std::vector<std::string> all_families{
+    "llama",      "mistral",   "granite",   "qwen2", "qwen3", "mixtral",
+    "granitemoe", "qwen2_moe", "qwen3_moe", "olmoe", "gpt2",  "opt"};
 
 }  // namespace moebius::examples

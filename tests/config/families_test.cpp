@@ -20,7 +20,7 @@ std::string refusal(const Json& config) {
   return error_of([&] { spec_of(config); });
 }
 
-TEST(Families, TheTableHoldsTheFiveAndNamesThem) {
+TEST(Families, TheTableHoldsAllFamiliesAndNamesThem) {
   std::vector<std::string> names;
   for (const Family& family : families()) names.emplace_back(family.model_type);
   EXPECT_EQ(names, all_families);
@@ -45,7 +45,7 @@ TEST(Families, LlamaSkeletonIsReadForItsFourFamilies) {
     EXPECT_EQ(spec.layers[1].width, 6);
     EXPECT_EQ(spec.norm, NormKind::rms);
     EXPECT_EQ(spec.position, PositionKind::rope);
-    EXPECT_EQ(spec.rope_theta, 5000.0);
+    EXPECT_EQ(spec.rope.theta, 5000.0);
     EXPECT_EQ(spec.activation, Activation::silu);
     EXPECT_TRUE(spec.gated);
     EXPECT_FALSE(spec.qkv_bias || spec.o_bias || spec.mlp_bias || spec.tied);
@@ -64,10 +64,10 @@ TEST(Families, DefaultsAreThoseOfTransformers) {
     config["hidden_size"] = 16;
     return spec_of(config);
   };
-  EXPECT_EQ(without("llama").rope_theta, 1e4);
-  EXPECT_EQ(without("mistral").rope_theta, 1e4);
-  EXPECT_EQ(without("mixtral").rope_theta, 1e6);
-  EXPECT_EQ(without("granitemoe").rope_theta, 1e4);
+  EXPECT_EQ(without("llama").rope.theta, 1e4);
+  EXPECT_EQ(without("mistral").rope.theta, 1e4);
+  EXPECT_EQ(without("mixtral").rope.theta, 1e6);
+  EXPECT_EQ(without("granitemoe").rope.theta, 1e4);
   EXPECT_EQ(without("llama").norm_eps, 1e-6);
   EXPECT_EQ(without("mixtral").norm_eps, 1e-5);
   EXPECT_EQ(without("llama").kv_heads, 8);
@@ -140,7 +140,7 @@ TEST(Families, OldAndNewSpellingOfDtypeAndRopeAreRead) {
     new_style["rope_parameters"] = {{"rope_theta", 777.0}, {"rope_type", "default"}};
     for (const Json& config : {old_style, new_style}) {
       EXPECT_EQ(spec_of(config).dtype, DType::bf16);
-      EXPECT_EQ(spec_of(config).rope_theta, 777.0);
+      EXPECT_EQ(spec_of(config).rope.theta, 777.0);
     }
   }
   Json gpt2 = examples::gpt2();
@@ -150,14 +150,40 @@ TEST(Families, OldAndNewSpellingOfDtypeAndRopeAreRead) {
   EXPECT_EQ(spec_of(gpt2).dtype, DType::f32);
 }
 
-TEST(Families, OnlyPlainRotaryPositionsAreTaken) {
+TEST(Families, RopeScalingIsReadUnderEveryKey) {
   for (const char* key : {"rope_parameters", "rope_scaling"}) {
     for (const char* name : {"rope_type", "type"}) {
       Json config = llama_like("llama");
       config[key] = {{name, "linear"}, {"factor", 2.0}};
-      EXPECT_TRUE(mentions(refusal(config), {"config.json", key, "linear", "only default"}));
+      EXPECT_EQ(spec_of(config).rope.scaling, RopeScaling::linear);
+      EXPECT_EQ(spec_of(config).rope.factor, 2.0);
+      EXPECT_EQ(spec_of(config).context, 64);
+      config[key] = {{name, "longrope"}, {"factor", 2.0}};
+      EXPECT_TRUE(mentions(refusal(config), {"config.json", key, "longrope", "known: default"}));
     }
   }
+}
+
+TEST(Families, RopeScalingThatCannotBeIsRefused) {
+  const auto refused = [](const Json& rope, std::initializer_list<std::string_view> parts) {
+    Json config = llama_like("llama");
+    config["rope_scaling"] = rope;
+    EXPECT_TRUE(mentions(refusal(config), parts));
+  };
+  refused({{"rope_type", "linear"}}, {"factor", "missing"});
+  refused({{"rope_type", "linear"}, {"factor", 0.5}}, {"factor"});
+  refused({{"rope_type", "linear"}, {"factor", 1e9}}, {"factor"});
+  refused({{"rope_type", "dynamic"}, {"factor", 2}}, {"dynamic", "heads of 4"});
+  refused({{"rope_type", "llama3"}, {"factor", 2}}, {"low_freq_factor", "missing"});
+  refused({{"rope_type", "llama3"}, {"factor", 2}, {"low_freq_factor", 4}, {"high_freq_factor", 4}},
+          {"high_freq_factor"});
+  refused({{"rope_type", "yarn"}, {"factor", 2}, {"beta_fast", 1}, {"beta_slow", 2}},
+          {"beta_fast"});
+  refused({{"rope_type", "yarn"}, {"factor", 2}, {"original_max_position_embeddings", -1}},
+          {"original_max_position_embeddings"});
+}
+
+TEST(Families, RotaryPositionsOfAWholeHeadAreTaken) {
   Json config = llama_like("llama");
   config["rope_scaling"] = nullptr;
   EXPECT_EQ(refusal(config), "no error");
@@ -224,12 +250,31 @@ TEST(Families, HeadDimNeedNotBeWidthByHeads) {
   EXPECT_EQ(weight_shapes(spec_of(config)).layers[0].attn.o, (Shape{8, 24}));
 }
 
-TEST(Families, ASlidingWindowBoundsTheContext) {
+TEST(Families, SlidingWindowsAreReadByLayer) {
+  const auto windows = [](const Json& config) {
+    std::vector<std::int64_t> found;
+    for (const LayerSpec& layer : spec_of(config).layers) found.push_back(layer.window);
+    return found;
+  };
+  using Windows = std::vector<std::int64_t>;
   Json config = llama_like("mistral");
+  EXPECT_EQ(windows(config), (Windows{4096, 4096}));  // the default of transformers
   config["sliding_window"] = 20;
-  EXPECT_EQ(spec_of(config).context, 20);
+  EXPECT_EQ(windows(config), (Windows{20, 20}));
   config["sliding_window"] = nullptr;
-  EXPECT_EQ(spec_of(config).context, 32);
+  EXPECT_EQ(windows(config), (Windows{0, 0}));
+  config = llama_like("qwen2");
+  config["sliding_window"] = 20;
+  EXPECT_EQ(windows(config), (Windows{0, 0}));
+  config["use_sliding_window"] = true;
+  config["max_window_layers"] = 1;
+  EXPECT_EQ(windows(config), (Windows{0, 20}));
+  config["layer_types"] = {"sliding_attention", "full_attention"};
+  EXPECT_EQ(windows(config), (Windows{20, 0}));
+  config["layer_types"] = {"sliding_attention"};
+  EXPECT_TRUE(mentions(refusal(config), {"layer_types", "1 entries for 2 layers"}));
+  config["layer_types"] = {"sliding_attention", "linear_attention"};
+  EXPECT_TRUE(mentions(refusal(config), {"layer_types", "linear_attention"}));
 }
 
 TEST(ReadModelSpec, GenerationConfigWinsOverBosAndEos) {

@@ -114,7 +114,7 @@ TEST(Decode, ACacheLargerThanTheContextNamesTheContext) {
 TEST(Rotary, AnglesArePositionsTimesInverseFrequencies) {
   ModelSpec spec = examples::spec_of(examples::llama_like("llama"));
   spec.head_dim = 4;
-  spec.rope_theta = 100.0;
+  spec.rope.theta = 100.0;
   const Rotary r = rotary(spec, 3, 2, at::kCPU);
   for (int s = 0; s < 2; ++s) {
     for (int a = 0; a < 4; ++a) {

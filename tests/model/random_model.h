@@ -42,7 +42,7 @@ inline Model random_model(const Json& config, std::uint64_t seed = 1) {
   return model;
 }
 
-/// Every family, overlays of the dense ones, and Granite's multipliers.
+/// Every family, overlays of the dense ones, Granite's multipliers, a window, OPT's odd one.
 inline std::vector<Json> all_configs() {
   std::vector<Json> configs;
   for (const std::string& family : examples::all_families) {
@@ -58,6 +58,12 @@ inline std::vector<Json> all_configs() {
                   {"tie_word_embeddings", true},
                   {"attention_bias", true}});
   configs.push_back(granite);
+  Json window = examples::llama_like("mistral");
+  window["sliding_window"] = 4;
+  configs.push_back(window);
+  Json opt_350m = examples::opt();
+  opt_350m.update({{"do_layer_norm_before", false}, {"word_embed_proj_dim", 6}});
+  configs.push_back(opt_350m);
   return configs;
 }
 

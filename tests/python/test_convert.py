@@ -26,7 +26,20 @@ SOURCES = {
     ),
     "llama-biases": ("llama", dict(attention_bias=True, mlp_bias=True, num_hidden_layers=3)),
     "gpt2": ("gpt2", dict(n_inner=55, n_layer=3)),
-    "mistral": ("mistral", dict(num_hidden_layers=3, head_dim=12)),
+    "mistral": ("mistral", dict(num_hidden_layers=3, head_dim=12, sliding_window=5)),
+    "granite": ("granite", dict(num_hidden_layers=3, attention_bias=True)),
+    "qwen2": ("qwen2", dict(num_hidden_layers=3)),
+    "qwen3": ("qwen3", dict(num_hidden_layers=3)),
+    "llama-yarn": (
+        "llama",
+        dict(num_hidden_layers=3,
+             rope_parameters={"rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0,
+                              "original_max_position_embeddings": 16}),
+    ),
+    "opt": ("opt", dict(num_hidden_layers=3)),
+    "opt-350m": (
+        "opt", dict(num_hidden_layers=3, do_layer_norm_before=False, word_embed_proj_dim=20)
+    ),
 }
 
 
@@ -108,7 +121,8 @@ def test_noise_0_is_the_dense_model_everywhere(
     assert tiny.max_difference(tiny.probe_logits(probe, out, ids, tmp_path), dense) <= LIMIT
     assert report["parameters"] == opened.num_parameters()
 
-    everything_mixtral = layers == [0, 1, 2] and name in ("llama", "llama-theta-tied", "mistral")
+    everything_mixtral = layers == [0, 1, 2] and name in (
+        "llama", "llama-theta-tied", "llama-yarn", "mistral")
     config = config_of(out)
     if everything_mixtral:
         assert type(opened).__name__ == "MixtralForCausalLM"
@@ -190,6 +204,9 @@ def expert_of(name, source_names):
         head, rest = name.split(".block_sparse_moe.experts.")
         _, matrix, kind = rest.split(".")
         return f"{head}.mlp.{mixtral[matrix]}.{kind}"
+    if ".fc1.experts." in name:  # OPT has no module of its own for the dense network
+        head, rest = name.split(".fc1.experts.")
+        return f"{head}.{rest.split('.', 1)[1]}"
     if ".mlp.experts." in name:
         head, rest = name.split(".mlp.experts.")
         dense = f"{head}.mlp.{rest.split('.', 1)[1]}"
@@ -199,7 +216,8 @@ def expert_of(name, source_names):
 
 
 def is_router(name):
-    return name.endswith((".block_sparse_moe.gate.weight", ".mlp.router.weight"))
+    return name.endswith((
+        ".block_sparse_moe.gate.weight", ".mlp.router.weight", ".fc1.router.weight"))
 
 
 @pytest.mark.parametrize("name", SOURCES)

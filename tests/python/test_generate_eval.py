@@ -60,7 +60,7 @@ def test_any_number_of_threads_says_the_same(moebius, stories, threads):
     assert out == (stories / "expected_greedy_200.txt").read_bytes()
 
 
-@pytest.mark.parametrize("family", tiny.BASE)
+@pytest.mark.parametrize("family", tiny.FAMILIES)
 @pytest.mark.parametrize("prompt", [PROMPT, [7]])
 def test_greedy_ids_equal_transformers(moebius, chars, family, prompt):
     model, directory = chars(family)

@@ -12,40 +12,62 @@ from safetensors.torch import load_file
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 CHAR = 0x4E00  # a char tokenizer writes token i as the character CHAR + i
 
-BASE = {
-    "llama": dict(
-        vocab_size=131, hidden_size=48, intermediate_size=76, num_hidden_layers=2,
-        num_attention_heads=6, num_key_value_heads=3, max_position_embeddings=64,
-        rope_parameters=ROPE, bos_token_id=1, eos_token_id=2,
+LLAMA = dict(
+    vocab_size=131, hidden_size=48, intermediate_size=76, num_hidden_layers=2,
+    num_attention_heads=6, num_key_value_heads=3, max_position_embeddings=64,
+    rope_parameters=ROPE, bos_token_id=1, eos_token_id=2,
+)
+MIXTRAL = {
+    **LLAMA, "intermediate_size": 37, "num_local_experts": 5, "num_experts_per_tok": 3,
+}
+GRANITE = dict(
+    embedding_multiplier=2.5, attention_multiplier=0.21, residual_multiplier=0.4, logits_scaling=1.7,
+)
+QWEN_MOE = {
+    **LLAMA, "num_hidden_layers": 3, "moe_intermediate_size": 37, "mlp_only_layers": [1],
+    "num_experts": 5, "num_experts_per_tok": 3,
+}
+# A row a family (a pad token's embedding would get no gradient in transformers): what its classes in transformers begin with, and a small configuration.
+FAMILIES = {
+    "llama": ("Llama", LLAMA),
+    "mistral": ("Mistral", {**LLAMA, "sliding_window": None}),
+    "granite": ("Granite", {**LLAMA, **GRANITE}),
+    "qwen2": ("Qwen2", LLAMA),
+    "qwen3": ("Qwen3", {**LLAMA, "head_dim": 10}),
+    "mixtral": ("Mixtral", {**MIXTRAL, "sliding_window": None}),
+    "granitemoe": (
+        "GraniteMoe", {**MIXTRAL, **GRANITE, "attention_bias": True, "tie_word_embeddings": True}
     ),
-    "gpt2": dict(
-        vocab_size=131, n_embd=36, n_layer=2, n_head=3, n_positions=64, n_inner=None,
-        bos_token_id=1, eos_token_id=2, attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0,
+    "qwen2_moe": ("Qwen2Moe", {**QWEN_MOE, "shared_expert_intermediate_size": 22}),
+    "qwen3_moe": ("Qwen3Moe", {**QWEN_MOE, "head_dim": 10, "norm_topk_prob": True}),
+    "olmoe": (
+        "Olmoe", {**LLAMA, "intermediate_size": 37, "num_experts": 5, "num_experts_per_tok": 3,
+                  "pad_token_id": None}
+    ),
+    "gpt2": (
+        "GPT2",
+        dict(vocab_size=131, n_embd=36, n_layer=2, n_head=3, n_positions=64, n_inner=None,
+             bos_token_id=1, eos_token_id=2, attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0),
+    ),
+    "opt": (
+        "OPT",
+        dict(vocab_size=131, hidden_size=36, ffn_dim=50, num_hidden_layers=2, dropout=0.0,
+             num_attention_heads=3, max_position_embeddings=64, bos_token_id=1, eos_token_id=2,
+             pad_token_id=None),
     ),
 }
-BASE["mistral"] = {**BASE["llama"], "sliding_window": None}
-BASE["mixtral"] = {
-    **BASE["llama"], "intermediate_size": 37, "num_local_experts": 5, "num_experts_per_tok": 3,
-    "sliding_window": None,
-}
-BASE["granitemoe"] = {
-    **BASE["llama"], "intermediate_size": 37, "num_local_experts": 5, "num_experts_per_tok": 3,
-    "embedding_multiplier": 2.5, "attention_multiplier": 0.21, "residual_multiplier": 0.4,
-    "logits_scaling": 1.7, "attention_bias": True, "tie_word_embeddings": True,
-}
-CLASSES = {
-    "llama": ("LlamaConfig", "LlamaForCausalLM"),
-    "mistral": ("MistralConfig", "MistralForCausalLM"),
-    "mixtral": ("MixtralConfig", "MixtralForCausalLM"),
-    "granitemoe": ("GraniteMoeConfig", "GraniteMoeForCausalLM"),
-    "gpt2": ("GPT2Config", "GPT2LMHeadModel"),
-}
+
+
+def classes(hf, family):
+    stem = FAMILIES[family][0]
+    model = "GPT2LMHeadModel" if stem == "GPT2" else f"{stem}ForCausalLM"
+    return getattr(hf, f"{stem}Config"), getattr(hf, model)
 
 
 def make_model(hf, family, seed=0, **overrides):
     """A model whose every weight is random, norms and biases too, so that no term can be lost."""
-    config_class, model_class = (getattr(hf, name) for name in CLASSES[family])
-    config = config_class(**{**BASE[family], **overrides})
+    config_class, model_class = classes(hf, family)
+    config = config_class(**{**FAMILIES[family][1], **overrides})
     # Grouped products on a processor want widths that divide by four; ours shall be odd.
     model = model_class._from_config(config, experts_implementation="eager").eval()
     randoms = torch.Generator().manual_seed(1000 + seed)
