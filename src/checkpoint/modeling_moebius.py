@@ -25,18 +25,42 @@ class MoebiusConfig(BaseConfig):
         self.moebius = moebius or {"format": 1, "layers": []}
 
 
+def of_width(dense, width):
+    """A copy of a dense network with `width` neurons, whatever its linear modules are called. In
+    GPT-2's Conv1D the weight stands transposed."""
+    ffn = copy.deepcopy(dense)
+    parts = [m for m in ffn.modules() if getattr(m, "weight", None) is not None and m.weight.dim() == 2]
+    transposed = not isinstance(parts[0], nn.Linear)
+    neurons = parts[0].weight.shape[1 if transposed else 0]
+    for part in parts if width != neurons else []:
+        into = part is not parts[-1]  # into the neurons, or down from them
+        shape = list(part.weight.shape)
+        shape[0 if into != transposed else 1] = width
+        part.weight = nn.Parameter(part.weight.new_empty(shape))
+        if into and part.bias is not None:
+            part.bias = nn.Parameter(part.bias.new_empty(width))
+        for name in ("out_features", "nf") if into else ("in_features", "nx"):
+            if hasattr(part, name):
+                setattr(part, name, width)
+    return ffn
+
+
 class MoebiusMoe(nn.Module):
     """Scores in f32, the K best experts (whole groups), their weighted sum."""
 
     def __init__(self, dense, hidden_size, spec):
         super().__init__()
-        if spec.get("shared_width", 0) or spec.get("router_scores", "linear") != "linear":
+        if spec.get("router_scores", "linear") != "linear":
             raise ValueError(f"this modeling_moebius.py does not know all of {spec}")
         self.top_k = spec["top_k"]
         self.kind = spec.get("router_weights", "softmax_renorm")
         self.group = spec["experts"] // spec.get("router_groups", spec["experts"])
         self.router = nn.Linear(hidden_size, spec["experts"], bias=False)
-        self.experts = nn.ModuleList(copy.deepcopy(dense) for _ in range(spec["experts"]))
+        expert = of_width(dense, spec["width"])
+        self.experts = nn.ModuleList(copy.deepcopy(expert) for _ in range(spec["experts"]))
+        self.shared = of_width(dense, spec["shared_width"]) if spec.get("shared_width", 0) else None
+        gated = spec.get("shared_gate", False)
+        self.shared_gate = nn.Linear(hidden_size, 1, bias=False) if gated else None
 
     def choose(self, logits):
         if self.group == 1:
@@ -68,6 +92,9 @@ class MoebiusMoe(nn.Module):
             tokens, place = torch.where(ids == e)
             if tokens.numel():
                 y = y.index_add(0, tokens, expert(x[tokens]) * weights[tokens, place, None])
+        if self.shared is not None:
+            shared = self.shared(x)
+            y = y + (shared if self.shared_gate is None else torch.sigmoid(self.shared_gate(x)) * shared)
         return y.reshape(hidden_states.shape)
 
 

@@ -60,8 +60,6 @@ std::vector<FileTensor> file_layout(const ModelSpec& spec);
 /// `model.layers.3.mlp.experts.2.up_proj.weight`; `module` may also be "shared".
 std::string overlay_name(const Family& family, std::int64_t layer, std::string_view module,
                          std::string_view dense_name);
-/// `model.layers.3.mlp.router.weight`
-std::string overlay_router_name(const Family& family, std::int64_t layer);
 
 /// Replaces `{key}` in `pattern`.
 std::string substitute(std::string_view pattern, std::string_view key, std::int64_t value);

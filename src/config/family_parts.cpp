@@ -67,15 +67,15 @@ void read_windows(const JsonView& c, ModelSpec& spec, std::int64_t window,
                   bool (*sliding)(const JsonView& config, std::int64_t layer)) {
   const auto types = c.strings("layer_types");
   if (!types.empty() && types.size() != spec.layers.size()) {
-    c.fail_key("layer_types", fmt::format("has {} entries for {} layers", types.size(),
-                                          spec.layers.size()));
+    c.fail_key("layer_types",
+               fmt::format("has {} entries for {} layers", types.size(), spec.layers.size()));
   }
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
     if (!types.empty() && types[l] != "sliding_attention" && types[l] != "full_attention") {
       c.fail_key("layer_types", fmt::format("names {}, which is not supported", types[l]));
     }
-    const bool slides = types.empty() ? sliding(c, static_cast<std::int64_t>(l))
-                                      : types[l] == "sliding_attention";
+    const bool slides =
+        types.empty() ? sliding(c, static_cast<std::int64_t>(l)) : types[l] == "sliding_attention";
     if (slides) spec.layers[l].window = window;
   }
 }

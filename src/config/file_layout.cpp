@@ -61,6 +61,12 @@ std::pair<std::string, std::string> dense_twin(const std::string& slot) {
   return {rest.substr(0, dot), "layers.{l}.ffn" + rest.substr(dot)};
 }
 
+/// Whether a slot of an MoE is a tensor that a dense FFN has too.
+bool of_ffn(std::string_view slot) {
+  return slot.find(".moe.experts.") != std::string_view::npos ||
+         slot.find(".moe.shared.") != std::string_view::npos;
+}
+
 }  // namespace
 
 std::string overlay_name(const Family& family, std::int64_t layer, std::string_view module,
@@ -70,10 +76,6 @@ std::string overlay_name(const Family& family, std::int64_t layer, std::string_v
   const std::string name = substitute(dense_name, "l", layer);
   const std::size_t cut = family.ffn_in_layer ? place.size() : ffn.size();
   return fmt::format("{}{}.{}", ffn, module, std::string_view(name).substr(cut));
-}
-
-std::string overlay_router_name(const Family& family, std::int64_t layer) {
-  return fmt::format("{}.{}.{}.router.weight", family.layer_list, layer, family.ffn_module);
 }
 
 std::vector<FileTensor> file_layout(const ModelSpec& spec) {
@@ -86,8 +88,10 @@ std::vector<FileTensor> file_layout(const ModelSpec& spec) {
         const auto [general, layer] = split_layer(slot);
         const bool of_overlay = general.starts_with("layers.{l}.moe.") &&
                                 spec.layers[static_cast<std::size_t>(layer)].overlay;
-        if (of_overlay && general.ends_with("moe.router.weight")) {
-          layout.add(overlay_router_name(family, layer), slot, shape, false, -1);
+        if (of_overlay && !of_ffn(general)) {  // model.layers.3.mlp.router.weight
+          const auto own = general.substr(std::string_view("layers.{l}.moe.").size());
+          layout.add(fmt::format("{}.{}.{}.{}", family.layer_list, layer, family.ffn_module, own),
+                     slot, shape, false, -1);
           return;
         }
         const auto [module, twin] =

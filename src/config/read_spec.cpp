@@ -1,4 +1,5 @@
-// From a directory's configuration to a ModelSpec: the family's row, then what moebius laid over it.
+// From a directory's configuration to a ModelSpec: the family's row, then what moebius laid over
+// it.
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"

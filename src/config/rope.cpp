@@ -49,8 +49,7 @@ void read_scaling(const JsonView& rope, std::string_view kind, ModelSpec& spec) 
       rope.fail_key("beta_fast", "is below beta_slow, or that is not positive");
     }
     r.truncate = rope.boolean_or("truncate", true);
-    r.attention_factor =
-        rope.number_or("attention_factor", yarn_attention_factor(rope, r.factor));
+    r.attention_factor = rope.number_or("attention_factor", yarn_attention_factor(rope, r.factor));
   }
 }
 
@@ -69,8 +68,8 @@ void read_rope(const JsonView& config, ModelSpec& spec, double default_theta) {
     spec.rope.theta = rope.number_or("rope_theta", spec.rope.theta);
     if (kind == "default") continue;
     if (kind != "linear" && kind != "dynamic" && kind != "llama3" && kind != "yarn") {
-      rope.fail_key("rope_type", fmt::format("is {}; known: default, linear, dynamic, llama3, yarn",
-                                             kind));
+      rope.fail_key("rope_type",
+                    fmt::format("is {}; known: default, linear, dynamic, llama3, yarn", kind));
     }
     read_scaling(rope, kind, spec);
     break;  // outputs carry both spellings

@@ -8,6 +8,7 @@
 #include "checkpoint/companions.h"
 #include "convert/copy.h"
 #include "convert/layer_test.h"
+#include "convert/upcycle.h"
 #include "infer/generate.h"
 #include "model/device.h"
 #include "model/runtime.h"
@@ -17,6 +18,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::int64_t max_experts = 1 << 16;
 constexpr std::int64_t sample_tokens = 2;  // one from the prompt, one from the cache
 
 double seconds_since(Clock::time_point start) {
@@ -29,12 +31,23 @@ void check_options(const ConvertOptions& options, const Context& ctx) {
   };
   require(options.experts >= 1, "--experts: must be at least 1");
   require(options.top_k >= 1, "--top-k: must be at least 1");
+  require(options.granularity >= 1, "--granularity: must be at least 1");
+  require(options.shared >= 0, "--shared: must be at least 0");
   require(options.noise >= 0 && std::isfinite(options.noise), "--noise: must be a number >= 0");
+  require(options.drop >= 0 && options.drop <= 1, "--drop: must be between 0 and 1");
   require(std::isfinite(options.max_kl), "--max-kl: must be a number");
   if (options.top_k > options.experts) {
     fail("--top-k {} of --experts {}: K must not exceed E", options.top_k, options.experts);
   }
-  if (options.top_k == 1) {
+  if (options.experts * options.granularity > max_experts) {
+    fail("--experts {} times --granularity {}: more than {} experts", options.experts,
+         options.granularity, max_experts);
+  }
+  if (options.router == "zero" && (options.granularity > 1 || options.top_k < options.experts)) {
+    throw Error("--router zero: all scores tie, so which experts a token gets would be accident",
+                "take every expert (--top-k = --experts) and --granularity 1, or another router");
+  }
+  if (options.top_k == 1 && options.granularity == 1) {
     ctx.log.warn(
         "top-1 with renormalised weights: the one weight is always 1, so the router gets no "
         "gradient; --top-k 2 trains");
@@ -75,7 +88,10 @@ class Conversion {
         max_shard_(parse_size(options.max_shard_size, "--max-shard-size")) {}
 
   void run(const std::vector<std::int32_t>& prompt) {
-    plan = plan_output(source_, layers_, options_, ctx_.seed);
+    for (const std::int64_t layer : layers_) {
+      recipes_.emplace(layer, upcycle_layer(source_, layer, options_, ctx_.seed));
+    }
+    plan = plan_output(source_, layers_, recipes_, options_, ctx_);
     const auto writing = std::async(std::launch::async, [this] { return write(); }).share();
     // The disk goes on while the rest of the layers and then the output are tried.
     syncing_ = std::async(std::launch::async, [this, writing] {
@@ -86,7 +102,7 @@ class Conversion {
       // The writer keeps one core busy: threads that wait for each other at barriers must not
       // wait for it.
       const ComputeThreads fewer(std::max(1, ctx_.threads - 1));
-      tested = test_layers(source_, layers_, prompt, options_, ctx_);
+      tested = test_layers(source_, plan, layers_, prompt, options_.max_kl, ctx_);
     } catch (...) {
       cancel_ = true;
       writing.get();  // a damaged source is the better message
@@ -103,7 +119,7 @@ class Conversion {
     if (!cancel_) return;
     syncing_.get();
     for (const auto& entry : fs::directory_iterator(staged_.path())) fs::remove(entry.path());
-    plan = plan_output(source_, kept, options_, ctx_.seed);
+    plan = plan_output(source_, kept, recipes_, options_, ctx_);
     cancel_ = false;
     copied = write();
     for (const LayerRecord& row : tested.layers) {
@@ -122,7 +138,7 @@ class Conversion {
 
  private:
   CopyResult write() const {
-    return copy_weights(source_, plan, staged_.path(), max_shard_, options_.noise, ctx_, cancel_);
+    return copy_weights(source_, plan, staged_.path(), max_shard_, ctx_, cancel_);
   }
   const Source& source_;
   const std::vector<std::int64_t>& layers_;
@@ -130,6 +146,7 @@ class Conversion {
   const Context& ctx_;
   const StagedDirectory& staged_;
   std::size_t max_shard_;
+  Recipes recipes_;
   Clock::time_point start_ = Clock::now();
   std::atomic<bool> cancel_{false};
   std::future<void> syncing_;  // last: its end is waited for before anything else goes
@@ -144,10 +161,14 @@ Json report_json(const ConversionReport& report, const ConvertOptions& options,
                      {"top_k", options.top_k},
                      {"every", options.every},
                      {"layers", options.layers},
+                     {"granularity", options.granularity},
+                     {"shared", options.shared},
                      {"noise", options.noise},
+                     {"drop", options.drop},
                      {"router", options.router},
                      {"test_prompt", options.test_prompt},
                      {"seed", seed},
+                     {"dtype", options.dtype},
                      {"max_shard_size", options.max_shard_size}};
   json["options"]["max_kl"] = options.max_kl < 0 ? Json() : Json(options.max_kl);
   json["layers"] = Json::array();
@@ -200,8 +221,13 @@ void ConvertOptions::declare(OptionSet& options) {
   options.add("top-k", top_k, "experts that a token is routed to, K");
   options.add("every", every, "convert layers 0, n, 2n, ...");
   options.add("layers", layers, "convert these instead: 0,4,8-11 or all");
+  options.add("granularity", granularity,
+              "parts of a copy, each an expert of width F/G, chosen together");
+  options.add("shared", shared, "expert widths that every token passes, not counted in E");
   options.add("noise", noise, "noise on every expert, times each matrix's standard deviation");
-  options.choice("router", router, "how the router starts", {"random"});
+  options.add("drop", drop, "share of each expert's neurons drawn anew (Drop-Upcycling)");
+  options.choice("router", router, "how the router starts", {"random", "zero"});
+  options.choice("dtype", dtype, "of the output (default: as the source)", {"f32", "bf16", "f16"});
   options.add("test-prompt", test_prompt, "text on which each converted layer is tested");
   options.add("max-kl", max_kl, "revert a layer beyond this KL, nats (default: no bound)");
   options.add("max-shard-size", max_shard_size, "largest weight file, as 5GB or 300MB");
@@ -212,8 +238,19 @@ ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
   check_options(options, ctx);
   check_output_directory(options.out, options.overwrite);
   const Source source(options.model);
+  for (const LayerSpec& layer : source.spec.layers) {
+    if (layer.moe && !layer.overlay) {
+      throw Error(fmt::format("{}: has mixtures of experts of its own", options.model.string()),
+                  "upcycling takes a dense model, or one that moebius converted in part");
+    }
+  }
   const auto layers = choose_layers(options.layers, options.every,
                                     static_cast<std::int64_t>(source.spec.layers.size()));
+  for (const std::int64_t l : layers) {
+    if (source.spec.layers[static_cast<std::size_t>(l)].moe) {
+      fail("layer {} is a mixture of experts already", l);
+    }
+  }
   if (fs::exists(options.out) && fs::equivalent(options.out, options.model)) {
     fail("{}: source and output are the same directory", options.out.string());
   }

@@ -7,7 +7,6 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/progress.h"
-#include "convert/upcycle.h"
 
 namespace moebius {
 namespace {
@@ -16,36 +15,44 @@ namespace {
 // that the host has yet to provide: 1 MB took seven times as long.
 constexpr std::size_t piece_bytes = 64 << 10;
 
-/// Where one source tensor goes.
+/// Where a part of the output lies.
 struct Target {
   std::size_t tensor;  ///< number in the plan
-  std::int64_t expert;
+  std::size_t offset;  ///< bytes from its beginning
 };
 
 class Copier {
  public:
-  Copier(const Source& source, const OutputPlan& plan, ShardedWriter& writer, double noise,
-         const Context& ctx, const std::atomic<bool>& cancel)
+  Copier(const Source& source, const OutputPlan& plan, ShardedWriter& writer, const Context& ctx,
+         const std::atomic<bool>& cancel)
       : source_(source),
-        plan_(plan),
         writer_(writer),
-        noise_(noise),
         ctx_(ctx),
         cancel_(cancel),
         progress_(ctx, "write", static_cast<double>(writer.total_bytes()) / 1e6, "MB") {
+    for (const BoundTensor& tensor : source.bound) targets_[tensor.found];
     for (std::size_t t = 0; t < plan.tensors.size(); ++t) {
-      const OutputTensor& tensor = plan.tensors[t];
-      if (tensor.source != nullptr) targets_[tensor.source].push_back({t, tensor.expert});
+      std::size_t offset = 0;
+      for (const TensorPart& part : plan.tensors[t].parts) {
+        if (part.source != nullptr) {
+          targets_[part.source].push_back({t, offset});
+        } else {
+          made_.emplace_back(&part, Target{t, offset});
+        }
+        offset += part.bytes;
+      }
     }
   }
 
   std::map<std::string, std::string> run() {
-    for (std::size_t t = 0; t < plan_.tensors.size(); ++t) {
-      if (plan_.tensors[t].source == nullptr) writer_.write(t, plan_.tensors[t].bytes);
-    }
     std::map<std::string, std::string> digests;
     for (const auto& file : source_.index.files()) {
       digests[file->path().filename().string()] = copy_file(*file);
+    }
+    for (const auto& [part, target] : made_) {
+      ctx_.check_interrupt();
+      if (cancel_) break;
+      start([this, &part = *part, target] { write_piecewise(part.make(), {target}); });
     }
     for (std::future<void>& writing : writing_) {
       if (writing.valid()) writing.get();
@@ -79,33 +86,28 @@ class Copier {
       digest.add({entry.data + begin, size});
       if (found != targets_.end()) check_finite(entry, begin / item, size / item);
     }
-    if (found == targets_.end()) return;
-    std::future<void>& writing = writing_[next_writer_++ % writing_.size()];
-    if (writing.valid()) writing.get();
+    if (found == targets_.end() || found->second.empty()) return;
     progress_.update(static_cast<double>(done_) / 1e6);
-    writing = std::async(std::launch::async,
-                         [this, &entry, &targets = found->second] { write(entry, targets); });
+    start([this, &entry, &targets = found->second] {
+      write_piecewise({entry.data, entry.bytes}, targets);
+    });
   }
 
-  void write(const TensorEntry& entry, const std::vector<Target>& targets) {
-    const std::size_t item = size_of(entry.dtype);
-    const bool noisy = noise_ > 0 && entry.shape.size() >= 2 && targets[0].expert >= 0;
-    const double deviation = noisy ? noise_ * standard_deviation(entry, ctx_.threads) : 0.0;
-    std::vector<std::byte> buffer;
-    for (std::size_t begin = 0; begin < entry.bytes; begin += piece_bytes) {
+  /// Runs `write` beside what goes on, at most two at once.
+  void start(std::function<void()> write) {
+    std::future<void>& writing = writing_[next_writer_++ % writing_.size()];
+    if (writing.valid()) writing.get();
+    writing = std::async(std::launch::async, std::move(write));
+  }
+
+  void write_piecewise(std::span<const std::byte> bytes, const std::vector<Target>& targets) {
+    for (std::size_t begin = 0; begin < bytes.size(); begin += piece_bytes) {
       if (cancel_) return;
       ctx_.check_interrupt();
-      const std::size_t size = std::min(piece_bytes, entry.bytes - begin);
+      const auto piece = bytes.subspan(begin, std::min(piece_bytes, bytes.size() - begin));
       for (const Target& target : targets) {
-        std::span<const std::byte> piece(entry.data + begin, size);
-        if (noisy) {
-          buffer.resize(size);
-          add_noise(entry, begin / item, size / item, deviation, ctx_.seed,
-                    noise_stream(entry.name, target.expert), ctx_.threads, buffer);
-          piece = buffer;
-        }
-        writer_.write(target.tensor, begin, piece);
-        done_ += size;
+        writer_.write(target.tensor, target.offset + begin, piece);
+        done_ += piece.size();
       }
     }
   }
@@ -120,13 +122,12 @@ class Copier {
   }
 
   const Source& source_;
-  const OutputPlan& plan_;
   ShardedWriter& writer_;
-  double noise_;
   const Context& ctx_;
   const std::atomic<bool>& cancel_;
   Progress progress_;
   std::map<const TensorEntry*, std::vector<Target>> targets_;
+  std::vector<std::pair<const TensorPart*, Target>> made_;
   std::atomic<std::size_t> done_ = 0;
   std::size_t next_writer_ = 0;
   std::array<std::future<void>, 2> writing_;  // last: their end is waited for before all else goes
@@ -135,13 +136,15 @@ class Copier {
 }  // namespace
 
 CopyResult copy_weights(const Source& source, const OutputPlan& plan, const fs::path& directory,
-                        std::size_t max_shard_bytes, double noise, const Context& ctx,
+                        std::size_t max_shard_bytes, const Context& ctx,
                         const std::atomic<bool>& cancel) {
   std::vector<TensorMeta> metas;
-  for (const OutputTensor& tensor : plan.tensors) metas.push_back(tensor.meta);
+  for (const OutputTensor& tensor : plan.tensors) {
+    metas.push_back({tensor.wanted.name, tensor.dtype, tensor.wanted.shape});
+  }
   ShardedWriter writer(directory, metas, max_shard_bytes);
   CopyResult result;
-  result.digests = Copier(source, plan, writer, noise, ctx, cancel).run();
+  result.digests = Copier(source, plan, writer, ctx, cancel).run();
   result.bytes = writer.total_bytes();
   if (!cancel) writer.finish();
   return result;

@@ -1,5 +1,5 @@
 // The one pass over the source's bytes: each tensor is hashed and scanned, and written to wherever
-// the output wants it while the next one is hashed.
+// the output wants it while the next one is hashed. What is made rather than copied follows.
 #pragma once
 
 #include <atomic>
@@ -18,7 +18,7 @@ struct CopyResult {
 /// Writes the weights of `plan` into `directory`. Throws Error naming the tensor at the first
 /// non-finite weight. Returns early, with nothing of use, once `cancel` is set.
 CopyResult copy_weights(const Source& source, const OutputPlan& plan, const fs::path& directory,
-                        std::size_t max_shard_bytes, double noise, const Context& ctx,
+                        std::size_t max_shard_bytes, const Context& ctx,
                         const std::atomic<bool>& cancel);
 
 }  // namespace moebius

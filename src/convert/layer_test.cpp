@@ -8,39 +8,39 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <cstring>
 #include <set>
 
 #include "base/error.h"
-#include "convert/upcycle.h"
 #include "eval/evaluate.h"
 #include "model/load.h"
 
 namespace moebius {
 namespace {
 
-/// One expert's copies of a dense tensor with noise, stacked: [E, ...].
-at::Tensor noisy_experts(const TensorEntry& entry, bool transposed, std::int64_t experts,
-                         double noise, const Context& ctx) {
-  const double deviation = noise * standard_deviation(entry, ctx.threads);
-  std::vector<at::Tensor> copies;
-  for (std::int64_t e = 0; e < experts; ++e) {
-    at::Tensor copy = at::empty(entry.shape, to_torch(entry.dtype));
-    add_noise(entry, 0, static_cast<std::size_t>(entry.elements()), deviation, ctx.seed,
-              noise_stream(entry.name, e), ctx.threads,
-              {static_cast<std::byte*>(copy.mutable_data_ptr()), entry.bytes});
-    copies.push_back(transposed ? copy.transpose(-1, -2) : copy);
+/// An output tensor as it will be written.
+at::Tensor tensor_of(const OutputTensor& output) {
+  if (output.parts.size() == 1 && output.parts[0].source != nullptr) {
+    return map_tensor(*output.parts[0].source);
   }
-  return at::stack(copies);
+  at::Tensor tensor = at::empty(output.wanted.shape, to_torch(output.dtype));
+  auto* to = static_cast<std::byte*>(tensor.mutable_data_ptr());
+  for (const TensorPart& part : output.parts) {
+    if (part.source != nullptr) {
+      std::memcpy(to, part.source->data, part.bytes);
+    } else {
+      std::memcpy(to, part.make().data(), part.bytes);
+    }
+    to += part.bytes;
+  }
+  return tensor;
 }
 
 class LayerTester {
  public:
-  LayerTester(const Source& source, const std::vector<std::int32_t>& prompt_ids,
-              const ConvertOptions& options, const Context& ctx)
-      : source_(source),
-        options_(options),
-        ctx_(ctx),
-        weights_(map_weights(source.spec, source.index)) {
+  LayerTester(const Source& source, const OutputPlan& plan,
+              const std::vector<std::int32_t>& prompt_ids, const Context& ctx)
+      : source_(source), plan_(plan), ctx_(ctx), weights_(map_weights(source.spec, source.index)) {
     ids_ = at::empty({1, static_cast<std::int64_t>(prompt_ids.size())}, at::kLong);
     std::copy(prompt_ids.begin(), prompt_ids.end(), ids_.mutable_data_ptr<std::int64_t>());
   }
@@ -83,55 +83,25 @@ class LayerTester {
   LayerRecord record(std::int64_t layer, const at::Tensor& moe, const at::Tensor& dense) const {
     LayerRecord row;
     row.layer = layer;
-    row.experts = options_.experts;
-    row.top_k = options_.top_k;
+    const MoeSpec& made = *plan_.spec.layers[static_cast<std::size_t>(layer)].moe;
+    row.experts = made.experts;
+    row.top_k = made.top_k;
     row.ffn_error = (moe - dense).norm().item<double>() / dense.norm().item<double>();
     return row;
   }
 
   /// Output of the converted FFN of `layer` for x [1, T, D].
   at::Tensor moe_branch(std::int64_t layer, const at::Tensor& x) const {
+    const std::string slots = fmt::format("layers.{}.moe.", layer);
+    std::vector<StoredTensor> tensors;
+    for (const OutputTensor& output : plan_.tensors) {
+      if (!output.wanted.slots[0].starts_with(slots)) continue;
+      tensors.push_back({output.wanted, tensor_of(output)});
+    }
     const auto l = static_cast<std::size_t>(layer);
-    const ModelSpec spec = converted_spec(source_.spec, {layer}, options_);
-    const std::vector<float> router = make_router(source_, layer, options_, ctx_.seed);
-    const TensorEntry& like = source_.holding({fmt::format("layers.{}.ffn_norm.weight", layer)});
     LayerWeights w = weights_.layers[l];
-    Moe moe;
-    // Rounded to the dtype in which it will be stored, then computed with in f32.
-    moe.router = at::from_blob(const_cast<float*>(router.data()), {options_.experts, spec.d_model},
-                               at::kFloat)
-                     .to(to_torch(like.dtype))
-                     .to(at::kFloat, false, /*copy=*/true);
-    moe.experts = experts_of(layer);
-    w.ffn = std::move(moe);
-    return ffn_branch(spec, spec.layers[l], w, x).y_BSD;
-  }
-
-  Ffn experts_of(std::int64_t layer) const {
-    const Ffn& dense = std::get<Ffn>(weights_.layers[static_cast<std::size_t>(layer)].ffn);
-    const auto expand = [&](const at::Tensor& t) {
-      if (!t.defined()) return t;
-      std::vector<std::int64_t> sizes = t.sizes().vec();
-      sizes.insert(sizes.begin(), options_.experts);
-      return t.expand(sizes);
-    };
-    const std::string slot = fmt::format("layers.{}.ffn.", layer);
-    const auto matrix = [&](const char* name, const at::Tensor& t) {
-      if (!t.defined() || options_.noise == 0) return expand(t);
-      for (const BoundTensor& bound : source_.bound) {
-        if (bound.wanted.slots[0] == slot + name) {
-          return noisy_experts(*bound.found, bound.wanted.transposed, options_.experts,
-                               options_.noise, ctx_);
-        }
-      }
-      fail("no tensor holds {}{}", slot, name);
-    };
-    return {matrix("gate.weight", dense.gate),
-            matrix("up.weight", dense.up),
-            matrix("down.weight", dense.down),
-            expand(dense.gate_bias),
-            expand(dense.up_bias),
-            expand(dense.down_bias)};
+    w.ffn = std::move(gather_weights(plan_.spec, tensors).layers[l].ffn);
+    return ffn_branch(plan_.spec, plan_.spec.layers[l], w, x).y_BSD;
   }
 
   /// KL, agreement and exactness from the last hidden states of all streams, a few positions at a
@@ -158,7 +128,7 @@ class LayerTester {
   }
 
   const Source& source_;
-  const ConvertOptions& options_;
+  const OutputPlan& plan_;
   const Context& ctx_;
   Weights weights_;
   at::Tensor ids_;
@@ -174,11 +144,12 @@ std::string verdict(const LayerRecord& row, double max_kl) {
 
 }  // namespace
 
-LayerTestResult test_layers(const Source& source, const std::vector<std::int64_t>& layers,
-                            const std::vector<std::int32_t>& prompt_ids,
-                            const ConvertOptions& options, const Context& ctx) {
+LayerTestResult test_layers(const Source& source, const OutputPlan& plan,
+                            const std::vector<std::int64_t>& layers,
+                            const std::vector<std::int32_t>& prompt_ids, double max_kl,
+                            const Context& ctx) {
   const at::InferenceMode inference;
-  LayerTester tester(source, prompt_ids, options, ctx);
+  LayerTester tester(source, plan, prompt_ids, ctx);
   LayerTestResult result;
   std::set<std::int64_t> accepted;
   std::vector<std::int64_t> left = layers;
@@ -188,7 +159,7 @@ LayerTestResult test_layers(const Source& source, const std::vector<std::int64_t
     std::size_t done = 0;
     for (bool kept = true; kept && done < pass.layers.size(); ++done) {
       LayerRecord row = pass.layers[done];
-      row.reason = verdict(row, options.max_kl);
+      row.reason = verdict(row, max_kl);
       row.kept = kept = row.reason.empty();
       if (kept) accepted.insert(row.layer);
       result.layers.push_back(std::move(row));

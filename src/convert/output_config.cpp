@@ -1,5 +1,6 @@
 // How the output presents itself to transformers: as a class that it has, where one fits exactly,
 // else as the source's own class with MoE layers laid over it by a small modelling file.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -8,20 +9,6 @@
 
 namespace moebius {
 namespace {
-
-/// Mixtral is Llama's or Mistral's skeleton without biases, every layer the same MoE with weights
-/// renormalised over the chosen experts.
-bool fits_mixtral(const ModelSpec& spec) {
-  if (spec.family != "llama" && spec.family != "mistral") return false;
-  if (spec.overlay || spec.qkv_bias || spec.o_bias || spec.mlp_bias) return false;
-  for (const LayerSpec& layer : spec.layers) {
-    if (!layer.moe || layer.moe->weights != RouterWeights::softmax_renorm ||
-        layer.moe->groups != layer.moe->experts || layer.moe->shared_width > 0) {
-      return false;
-    }
-  }
-  return true;
-}
 
 /// Rotary positions as transformers 5 writes them; what a kind does not know is left out.
 Json rope_parameters(const RopeSpec& rope) {
@@ -65,29 +52,120 @@ void write_rope(const RopeSpec& rope, Json& config) {
   config["rope_scaling"].erase("rope_theta");
 }
 
-/// Everything whose default differs between the classes is written out: Mixtral's default is 1e6,
-/// Llama's 1e4.
-Json mixtral_config(const Json& source, const ModelSpec& spec) {
+/// Keys by which a class of transformers names what an MoE layer is.
+struct ExpertKeys {
+  const char *count, *width;
+};
+
+/// A class of transformers that a converted dense family fits exactly, every converted layer being
+/// the same: weights renormalised over the chosen experts, no groups.
+struct NativeClass {
+  const char *from, *to, *architecture;
+  bool every_layer;  ///< has no dense layers; else `mlp_only_layers` lists them
+  bool one_window;   ///< the same window in every layer
+  bool shared;       ///< has one shared expert, weighed by a gate
+  bool (*fits)(const ModelSpec& spec);
+  ExpertKeys keys;
+};
+
+bool no_biases(const ModelSpec& spec) {
+  return !spec.qkv_bias && !spec.o_bias && !spec.mlp_bias;
+}
+bool no_mlp_bias(const ModelSpec& spec) {
+  return !spec.mlp_bias;
+}
+
+constexpr ExpertKeys mixtral_keys{"num_local_experts", "intermediate_size"};
+constexpr ExpertKeys qwen_keys{"num_experts", "moe_intermediate_size"};
+constexpr NativeClass native_classes[] = {
+    {"llama", "mixtral", "MixtralForCausalLM", true, true, false, no_biases, mixtral_keys},
+    {"mistral", "mixtral", "MixtralForCausalLM", true, true, false, no_biases, mixtral_keys},
+    {"granite", "granitemoe", "GraniteMoeForCausalLM", true, true, false, no_mlp_bias,
+     mixtral_keys},
+    {"qwen3", "qwen3_moe", "Qwen3MoeForCausalLM", false, true, false, no_mlp_bias, qwen_keys},
+    {"qwen2", "qwen2_moe", "Qwen2MoeForCausalLM", false, false, true, no_mlp_bias, qwen_keys},
+};
+
+const NativeClass* native_class_of(const ModelSpec& spec) {
+  for (const NativeClass& row : native_classes) {
+    if (spec.family == row.from) return &row;
+  }
+  return nullptr;
+}
+
+/// The first converted layer's; null where there is none.
+const MoeSpec* first_moe(const ModelSpec& spec) {
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.moe) return &*layer.moe;
+  }
+  return nullptr;
+}
+
+bool fits(const NativeClass& row, const ModelSpec& spec) {
+  if (spec.overlay || !row.fits(spec)) return false;
+  const MoeSpec& first = *first_moe(spec);
+  if (first.weights != RouterWeights::softmax_renorm || first.groups != first.experts ||
+      first.scores != RouterScores::linear || (first.shared_width > 0) != row.shared ||
+      first.shared_gate != row.shared) {
+    return false;
+  }
+  for (const LayerSpec& layer : spec.layers) {
+    if (row.one_window && layer.window != spec.layers[0].window) return false;
+    if (!layer.moe && row.every_layer) return false;
+    if (layer.moe && (layer.moe->experts != first.experts || layer.moe->top_k != first.top_k ||
+                      layer.moe->width != first.width || layer.moe->groups != first.groups ||
+                      layer.moe->shared_width != first.shared_width)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// Windows as the class reads them.
+void write_windows(const NativeClass& row, const ModelSpec& spec, Json& config) {
+  std::int64_t window = 0;
+  Json types = Json::array();
+  for (const LayerSpec& layer : spec.layers) {
+    window = std::max(window, layer.window);
+    types.push_back(layer.window > 0 ? "sliding_attention" : "full_attention");
+  }
+  config["sliding_window"] = window > 0 ? Json(window) : Json();
+  if (row.every_layer) return;
+  config["use_sliding_window"] = window > 0;
+  if (!row.one_window) config["layer_types"] = std::move(types);
+}
+
+/// Everything whose default differs between the classes is written out: Mixtral's rope_theta is
+/// 1e6, Llama's 1e4; Qwen3's norm_topk_prob is false.
+Json native_config(const NativeClass& row, const Json& source, const ModelSpec& spec) {
   Json config = source;
-  for (const char* key : {"attention_bias", "mlp_bias", "pretraining_tp"}) {
+  for (const char* key : {"mlp_bias", "pretraining_tp", "layer_types", "max_window_layers"}) {
     config.erase(key);
   }
-  const MoeSpec& moe = *spec.layers[0].moe;
-  config["architectures"] = {"MixtralForCausalLM"};
-  config["model_type"] = "mixtral";
-  config["num_local_experts"] = moe.experts;
+  const MoeSpec& moe = *first_moe(spec);
+  config["architectures"] = {row.architecture};
+  config["model_type"] = row.to;
+  config[row.keys.count] = moe.experts;
+  config[row.keys.width] = moe.width;
   config["num_experts_per_tok"] = moe.top_k;
   config["num_key_value_heads"] = spec.kv_heads;
   config["head_dim"] = spec.head_dim;
   config["max_position_embeddings"] = source.value("max_position_embeddings", spec.context);
   config["rms_norm_eps"] = spec.norm_eps;
   write_rope(spec.rope, config);
-  config["sliding_window"] = nullptr;
-  if (const std::int64_t window = spec.layers[0].window) config["sliding_window"] = window;
+  write_windows(row, spec, config);
   if (!config.contains("hidden_act")) config["hidden_act"] = "silu";
   config["tie_word_embeddings"] = spec.tied;
   config["output_router_logits"] = false;
   config["router_aux_loss_coef"] = 0.01;
+  if (row.every_layer) return config;
+  config["norm_topk_prob"] = true;
+  config["decoder_sparse_step"] = 1;
+  config["mlp_only_layers"] = Json::array();
+  for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+    if (!spec.layers[l].moe) config["mlp_only_layers"].push_back(l);
+  }
+  if (row.shared) config["shared_expert_intermediate_size"] = moe.shared_width;
   return config;
 }
 
@@ -119,16 +197,25 @@ Json overlay_config(const Json& source, const ModelSpec& spec) {
 
 }  // namespace
 
+bool shares_by_gate(const ModelSpec& spec) {
+  const NativeClass* row = native_class_of(spec);
+  return row != nullptr && row->shared;
+}
+
 void describe_output(const Source& source, ModelSpec& spec, OutputPlan& plan) {
-  const Json config = parse_json_file(source.directory / "config.json");
-  bool converted = false;
-  for (const LayerSpec& layer : spec.layers) converted = converted || layer.overlay;
-  if (!converted) {
+  Json config = parse_json_file(source.directory / "config.json");
+  if (spec.dtype != source.spec.dtype) {
+    const char* key = config.contains("torch_dtype") ? "torch_dtype" : "dtype";
+    config[key] = config_name(spec.dtype);
+  }
+  const NativeClass* row = native_class_of(spec);
+  if (std::none_of(spec.layers.begin(), spec.layers.end(),
+                   [](const LayerSpec& layer) { return layer.overlay; })) {
     plan.config = config.dump(2) + "\n";
-  } else if (fits_mixtral(spec)) {
-    spec.family = "mixtral";
+  } else if (row != nullptr && fits(*row, spec)) {
+    plan.config = native_config(*row, config, spec).dump(2) + "\n";
+    spec.family = row->to;
     for (LayerSpec& layer : spec.layers) layer.overlay = false;
-    plan.config = mixtral_config(config, spec).dump(2) + "\n";
   } else {
     spec.overlay = true;
     plan.config = overlay_config(config, spec).dump(2) + "\n";

@@ -1,26 +1,126 @@
 #include "convert/output_plan.h"
 
-#include <map>
-
 #include "base/error.h"
-#include "convert/upcycle.h"
 
 namespace moebius {
 namespace {
 
-/// "layers.3.moe.experts.up.weight" -> "layers.3.ffn.up.weight"; other slots unchanged.
-std::string dense_slot(const std::string& slot) {
-  constexpr std::string_view experts = ".moe.experts.";
-  const auto at = slot.find(experts);
-  if (at == std::string::npos) return slot;
-  return slot.substr(0, at) + ".ffn." + slot.substr(at + experts.size());
-}
-
-std::vector<std::byte> to_bytes(const std::vector<float>& values, DType dtype) {
-  std::vector<std::byte> bytes(values.size() * size_of(dtype));
-  for (std::size_t i = 0; i < values.size(); ++i) store_weight(bytes.data(), dtype, i, values[i]);
+std::vector<std::byte> store(std::size_t count, DType dtype, const auto& value) {
+  std::vector<std::byte> bytes(count * size_of(dtype));
+  for (std::size_t i = 0; i < count; ++i) store_weight(bytes.data(), dtype, i, value(i));
   return bytes;
 }
+
+/// "layers.3.moe.experts.up.weight" -> 3, "experts", "up.weight"; other slots: -1.
+struct MoeSlot {
+  std::int64_t layer = -1;
+  std::string module, part;
+
+  explicit MoeSlot(const std::string& slot) {
+    constexpr std::string_view layers = "layers.", moe = ".moe.";
+    const auto at = slot.find(moe);
+    if (at == std::string::npos) return;
+    layer = std::stoll(slot.substr(layers.size(), at - layers.size()));
+    const std::string rest = slot.substr(at + moe.size());
+    const auto dot = rest.find('.');
+    module = rest.substr(0, dot);
+    part = rest.substr(dot + 1);
+  }
+};
+
+class Planner {
+ public:
+  Planner(const Source& source, const Recipes& recipes, const ConvertOptions& options,
+          const Context& ctx)
+      : source_(source), recipes_(recipes), options_(options), ctx_(ctx) {
+    for (const BoundTensor& tensor : source.bound) stays_[tensor.wanted.slots].push_back(&tensor);
+  }
+
+  OutputTensor tensor(const FileTensor& wanted) const {
+    OutputTensor out{wanted, DType::f32, {}};
+    const MoeSlot slot(wanted.slots[0]);
+    if (slot.layer >= 0 && recipes_.contains(slot.layer)) {
+      fill_moe(recipes_.at(slot.layer), slot, out);
+      return out;
+    }
+    // What stays; of experts of layers that were an MoE before, the same one.
+    const auto& same = stays_.at(wanted.slots);
+    const TensorEntry& entry =
+        *same.at(wanted.expert < 0 ? 0 : static_cast<std::size_t>(wanted.expert))->found;
+    out.dtype = output_dtype(options_, entry.dtype);
+    out.parts.push_back(copy_of(entry, out.dtype));
+    return out;
+  }
+
+ private:
+  void fill_moe(const LayerRecipe& recipe, const MoeSlot& slot, OutputTensor& out) const {
+    if (slot.module == "router" || slot.module == "shared_gate") {
+      const std::string norm = fmt::format("layers.{}.ffn_norm.weight", slot.layer);
+      out.dtype = output_dtype(options_, source_.holding(norm).found->dtype);
+      out.parts.push_back(slot.module == "router" ? router_part(recipe, out) : zero_part(out));
+      return;
+    }
+    const auto fill = [&](const FfnRecipe& ffn) {
+      const auto width = source_.spec.layers[static_cast<std::size_t>(slot.layer)].width;
+      for (const std::string& name : out.wanted.slots) {
+        const std::string part = MoeSlot(name).part;
+        const BoundTensor& dense =
+            source_.holding(fmt::format("layers.{}.ffn.{}", slot.layer, part));
+        out.dtype = output_dtype(options_, dense.found->dtype);
+        const bool copy = is_copy(ffn, part, width);
+        out.parts.push_back(copy ? copy_of(*dense.found, out.dtype)
+                                 : ffn_part(ffn, part, dense, out.dtype));
+      }
+    };
+    if (slot.module == "shared") return fill(*recipe.shared);
+    if (out.wanted.expert >= 0)
+      return fill(recipe.experts[static_cast<std::size_t>(out.wanted.expert)]);
+    for (const FfnRecipe& expert : recipe.experts) fill(expert);
+  }
+
+  TensorPart ffn_part(const FfnRecipe& recipe, const std::string& part, const BoundTensor& dense,
+                      DType dtype) const {
+    const std::size_t elements = ffn_tensor_elements(recipe, part, dense);
+    return {nullptr,
+            [&recipe, part, &dense, dtype, seed = ctx_.seed, threads = ctx_.threads] {
+              return make_ffn_tensor(recipe, part, dense, dtype, seed, threads);
+            },
+            elements * size_of(dtype)};
+  }
+
+  static TensorPart copy_of(const TensorEntry& entry, DType dtype) {
+    if (entry.dtype == dtype) return {&entry, {}, entry.bytes};
+    const auto count = static_cast<std::size_t>(entry.elements());
+    return {nullptr,
+            [&entry, dtype, count] {
+              return store(count, dtype,
+                           [&](std::size_t i) { return load_weight(entry.data, entry.dtype, i); });
+            },
+            count * size_of(dtype)};
+  }
+
+  static TensorPart router_part(const LayerRecipe& recipe, const OutputTensor& out) {
+    const DType dtype = out.dtype;
+    return {nullptr,
+            [&recipe, dtype] {
+              return store(recipe.router.size(), dtype,
+                           [&](std::size_t i) { return recipe.router[i]; });
+            },
+            recipe.router.size() * size_of(dtype)};
+  }
+
+  static TensorPart zero_part(const OutputTensor& out) {
+    const auto bytes =
+        static_cast<std::size_t>(element_count(out.wanted.shape)) * size_of(out.dtype);
+    return {nullptr, [bytes] { return std::vector<std::byte>(bytes); }, bytes};
+  }
+
+  const Source& source_;
+  const Recipes& recipes_;
+  const ConvertOptions& options_;
+  const Context& ctx_;
+  std::map<std::vector<std::string>, std::vector<const BoundTensor*>> stays_;
+};
 
 }  // namespace
 
@@ -30,83 +130,36 @@ Source::Source(const fs::path& directory)
       index(CheckpointIndex::open(directory)),
       bound(bind_checkpoint(spec, index)) {}
 
-const TensorEntry& Source::holding(const std::vector<std::string>& slots) const {
+const BoundTensor* Source::find(const std::string& slot) const {
   for (const BoundTensor& tensor : bound) {
-    if (tensor.wanted.slots == slots) return *tensor.found;
-  }
-  fail("{}: no tensor holds {}", directory.string(), slots[0]);
-}
-
-const TensorEntry* Source::find_slot(const std::string& slot) const {
-  for (const BoundTensor& tensor : bound) {
-    if (tensor.wanted.slots.size() == 1 && tensor.wanted.slots[0] == slot) return tensor.found;
+    if (tensor.wanted.slots.size() == 1 && tensor.wanted.slots[0] == slot) return &tensor;
   }
   return nullptr;
 }
 
-ModelSpec converted_spec(const ModelSpec& source, const std::vector<std::int64_t>& layers,
-                         const ConvertOptions& options) {
-  for (const LayerSpec& layer : source.layers) {
-    if (layer.moe && !layer.overlay) {
-      throw Error("this model has mixtures of experts of its own",
-                  "upcycling takes a dense model, or one that moebius converted in part");
-    }
-  }
-  ModelSpec spec = source;
-  for (const std::int64_t l : layers) {
-    LayerSpec& layer = spec.layers[static_cast<std::size_t>(l)];
-    if (layer.moe) fail("layer {} is a mixture of experts already", l);
-    MoeSpec moe;
-    moe.experts = moe.groups = options.experts;
-    moe.top_k = options.top_k;
-    moe.width = layer.width;
-    layer.moe = moe;
-    layer.overlay = true;
-  }
-  return spec;
+const BoundTensor& Source::holding(const std::string& slot) const {
+  if (const BoundTensor* found = find(slot)) return *found;
+  fail("{}: no tensor holds {}", directory.string(), slot);
 }
 
-std::vector<float> make_router(const Source& source, std::int64_t layer,
-                               const ConvertOptions& options, std::uint64_t seed) {
-  // The norm whose output the FFN sees.
-  const char* name = source.spec.post_norm ? "attn_norm" : "ffn_norm";
-  const std::string norm = fmt::format("layers.{}.{}", layer, name);
-  const TensorEntry& weight = source.holding({norm + ".weight"});
-  const double rms = norm_output_rms(weight, source.find_slot(norm + ".bias"));
-  return random_router(options.experts, source.spec.d_model, rms, seed, layer);
+DType output_dtype(const ConvertOptions& options, DType stored) {
+  return options.dtype.empty() ? stored : *dtype_from_config(options.dtype);
 }
 
 OutputPlan plan_output(const Source& source, const std::vector<std::int64_t>& layers,
-                       const ConvertOptions& options, std::uint64_t seed) {
+                       const Recipes& recipes, const ConvertOptions& options, const Context& ctx) {
   OutputPlan plan;
-  plan.spec = converted_spec(source.spec, layers, options);
-  describe_output(source, plan.spec, plan);
-
-  std::map<std::vector<std::string>, std::vector<const BoundTensor*>> sources;
-  for (const BoundTensor& tensor : source.bound) {
-    sources[tensor.wanted.slots].push_back(&tensor);
+  plan.spec = source.spec;
+  plan.spec.dtype = output_dtype(options, plan.spec.dtype);
+  for (const std::int64_t l : layers) {
+    LayerSpec& layer = plan.spec.layers[static_cast<std::size_t>(l)];
+    layer.moe = recipes.at(l).moe;
+    layer.overlay = true;
   }
+  describe_output(source, plan.spec, plan);
+  const Planner planner(source, recipes, options, ctx);
   for (const FileTensor& wanted : file_layout(plan.spec)) {
-    OutputTensor out;
-    std::vector<std::string> slots;
-    for (const std::string& slot : wanted.slots) slots.push_back(dense_slot(slot));
-    if (const auto own = sources.find(wanted.slots); own != sources.end()) {
-      // What stays: for experts of layers that were an MoE before, the same expert.
-      out.source =
-          own->second.at(wanted.expert < 0 ? 0 : static_cast<std::size_t>(wanted.expert))->found;
-    } else if (const auto dense = sources.find(slots); dense != sources.end()) {
-      out.source = dense->second[0]->found;
-      out.expert = wanted.expert;
-    } else {
-      const auto layer = std::stoll(wanted.slots[0].substr(std::string_view("layers.").size()));
-      const TensorEntry& like = source.holding({fmt::format("layers.{}.ffn_norm.weight", layer)});
-      out.bytes = to_bytes(make_router(source, layer, options, seed), like.dtype);
-      out.meta.dtype = like.dtype;
-    }
-    out.meta.name = wanted.name;
-    out.meta.shape = wanted.shape;
-    if (out.source != nullptr) out.meta.dtype = out.source->dtype;
-    plan.tensors.push_back(std::move(out));
+    plan.tensors.push_back(planner.tensor(wanted));
   }
   return plan;
 }

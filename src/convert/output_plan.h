@@ -1,23 +1,30 @@
 // What the converted checkpoint holds, and from which bytes of the source each tensor comes.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "checkpoint/index.h"
 #include "checkpoint/writer.h"
 #include "config/families.h"
+#include "convert/recipe.h"
 #include "convert/run.h"
 
 namespace moebius {
 
-/// A tensor of the output: a copy of a source tensor, with noise on copies that are experts, or
-/// bytes that were made here (routers).
-struct OutputTensor {
-  TensorMeta meta;
+/// A stretch of an output tensor: a source tensor as it is, or bytes that are made when wanted.
+struct TensorPart {
   const TensorEntry* source = nullptr;
-  std::int64_t expert = -1;      ///< for noise; -1 for tensors that stay bit-identical
-  std::vector<std::byte> bytes;  ///< where `source` is null
+  std::function<std::vector<std::byte>()> make;  ///< where `source` is null
+  std::size_t bytes = 0;
+};
+
+/// A tensor of the output: its parts, one after the other.
+struct OutputTensor {
+  FileTensor wanted;
+  DType dtype = DType::f32;
+  std::vector<TensorPart> parts;
 };
 
 struct OutputPlan {
@@ -37,25 +44,26 @@ struct Source {
   explicit Source(const fs::path& directory);
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
-  /// The tensor that holds exactly `slots`; throws Error if there is none.
-  const TensorEntry& holding(const std::vector<std::string>& slots) const;
-  /// Null where the model has no such slot.
-  const TensorEntry* find_slot(const std::string& slot) const;
+  /// The tensor that holds `slot` alone; throws Error if there is none.
+  const BoundTensor& holding(const std::string& slot) const;
+  /// Null where no tensor holds `slot` alone.
+  const BoundTensor* find(const std::string& slot) const;
 };
 
-/// `layers` become MoEs of `options.experts` and `options.top_k`, all others stay.
-ModelSpec converted_spec(const ModelSpec& source, const std::vector<std::int64_t>& layers,
-                         const ConvertOptions& options);
+/// In which dtype a tensor that is stored as `stored` is written.
+DType output_dtype(const ConvertOptions& options, DType stored);
 
-/// Router of one converted layer, [E, D] in f32.
-std::vector<float> make_router(const Source& source, std::int64_t layer,
-                               const ConvertOptions& options, std::uint64_t seed);
-
+/// The output in which `layers` are made by `recipes` and all else stays. The plan refers to both
+/// source and recipes.
 OutputPlan plan_output(const Source& source, const std::vector<std::int64_t>& layers,
-                       const ConvertOptions& options, std::uint64_t seed);
+                       const Recipes& recipes, const ConvertOptions& options, const Context& ctx);
 
 /// config.json of the output, and the modelling code where transformers has no class for it. Sets
-/// family and overlay of `spec`.
+/// family and overlay of `spec`, and the dtype in config.json.
 void describe_output(const Source& source, ModelSpec& spec, OutputPlan& plan);
+
+/// Whether the class in transformers that a model of `spec` can become weighs its shared expert by
+/// a gate.
+bool shares_by_gate(const ModelSpec& spec);
 
 }  // namespace moebius

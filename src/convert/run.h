@@ -16,9 +16,13 @@ struct ConvertOptions {
   std::string method = "upcycle";
   std::int64_t experts = 4, top_k = 2;
   std::int64_t every = 4;
-  std::string layers;  ///< "0,4,8-11" or "all"; empty: every `every`-th
-  double noise = 0.0;  ///< times the standard deviation of each matrix
+  std::string layers;            ///< "0,4,8-11" or "all"; empty: every `every`-th
+  std::int64_t granularity = 1;  ///< parts of a copy, each an expert
+  std::int64_t shared = 0;       ///< expert widths that every token passes
+  double noise = 0.0;            ///< times the standard deviation of each matrix
+  double drop = 0.0;             ///< share of each expert's neurons that is drawn anew
   std::string router = "random";
+  std::string dtype;  ///< of the output; empty: as the source
   std::string test_prompt = "The quick brown fox";
   double max_kl = -1.0;  ///< nats; negative: no bound
   std::string max_shard_size = "5GB";

@@ -1,37 +1,101 @@
 #include "convert/upcycle.h"
 
+#include <bit>
 #include <cmath>
 
 #include "base/error.h"
-#include "base/parallel.h"
 #include "base/random.h"
+#include "convert/statistics.h"
 
 namespace moebius {
 namespace {
 
-/// Fixed blocks, so that sums in f64 do not depend on the number of threads.
-constexpr std::size_t block = 1 << 16;
+/// How often each neuron stands in `slots` places that are filled in order, again and again.
+std::vector<std::int64_t> multiplicities(std::int64_t neurons, std::int64_t slots) {
+  std::vector<std::int64_t> times(static_cast<std::size_t>(neurons), slots / neurons);
+  for (std::int64_t j = 0; j < slots % neurons; ++j) ++times[static_cast<std::size_t>(j)];
+  return times;
+}
 
-/// Sum over all elements of `term`, block by block.
-template <class Term>
-double sum_elements(const TensorEntry& entry, int threads, Term term) {
-  const auto count = static_cast<std::size_t>(entry.elements());
-  std::vector<double> sums((count + block - 1) / block);
-  parallel_for(count, threads, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t b = (begin + block - 1) / block; b * block < end; ++b) {
-      double sum = 0;
-      for (std::size_t i = b * block; i < std::min(count, (b + 1) * block); ++i) {
-        sum += term(static_cast<double>(load_weight(entry.data, entry.dtype, i)));
-      }
-      sums[b] = sum;
-    }
-  });
-  double total = 0;
-  for (const double sum : sums) total += sum;
-  return total;
+/// Router rows of one layer, a row a copy.
+std::vector<float> copy_router(const Source& source, std::int64_t layer,
+                               const ConvertOptions& options, std::uint64_t seed) {
+  const std::int64_t d = source.spec.d_model;
+  if (options.router == "zero")
+    return std::vector<float>(static_cast<std::size_t>(options.experts * d));
+  // The norm whose output the router sees.
+  const char* name = source.spec.post_norm ? "attn_norm" : "ffn_norm";
+  const std::string norm = fmt::format("layers.{}.{}", layer, name);
+  const BoundTensor* bias = source.find(norm + ".bias");
+  const double rms = norm_output_rms(*source.holding(norm + ".weight").found,
+                                     bias != nullptr ? bias->found : nullptr);
+  return random_router(options.experts, d, rms, seed, layer);
+}
+
+/// Factors are powers of two, so a 16-bit weight holds them exactly, or the weights are f32.
+void check_exact(const Source& source, std::int64_t layer, const ConvertOptions& options) {
+  const TensorEntry& down = *source.holding(fmt::format("layers.{}.ffn.down.weight", layer)).found;
+  if (output_dtype(options, down.dtype) == DType::f32) return;
+  const std::int64_t shared = (options.shared + options.granularity - 1) / options.granularity;
+  for (const auto& [option, factor] : {std::pair{"--granularity", options.granularity},
+                                       {"--shared", std::max<std::int64_t>(1, shared)}}) {
+    if (std::has_single_bit(static_cast<std::uint64_t>(factor))) continue;
+    throw Error(fmt::format("{}: a {} weight cannot hold a factor of {} exactly", option,
+                            short_name(output_dtype(options, down.dtype)), factor),
+                "take a power of two, or --dtype f32");
+  }
 }
 
 }  // namespace
+
+LayerRecipe upcycle_layer(const Source& source, std::int64_t layer, const ConvertOptions& options,
+                          std::uint64_t seed) {
+  const std::int64_t width = source.spec.layers[static_cast<std::size_t>(layer)].width;
+  const std::int64_t copies = options.experts, parts = options.granularity;
+  if (width % parts != 0) {
+    fail("--granularity {} does not divide the width {} of layer {}", parts, width, layer);
+  }
+  check_exact(source, layer, options);
+  const std::int64_t part = width / parts;
+  const auto times = multiplicities(width, options.shared * part);
+
+  LayerRecipe recipe;
+  recipe.moe.experts = copies * parts;
+  recipe.moe.top_k = options.top_k * parts;
+  recipe.moe.groups = copies;
+  recipe.moe.width = part;
+  recipe.moe.shared_width = options.shared * part;
+  recipe.moe.shared_gate = options.shared > 0 && shares_by_gate(source.spec);
+
+  const std::vector<float> rows = copy_router(source, layer, options, seed);
+  for (std::int64_t e = 0; e < recipe.moe.experts; ++e) {
+    const auto row = rows.begin() + e / parts * source.spec.d_model;
+    recipe.router.insert(recipe.router.end(), row, row + source.spec.d_model);
+    FfnRecipe expert;
+    for (std::int64_t p = e % parts * part; p < (e % parts + 1) * part; ++p) {
+      const bool halved = times[static_cast<std::size_t>(p)] > 0;
+      expert.neurons.push_back(static_cast<std::int32_t>(p));
+      expert.scale.push_back(static_cast<float>(parts) * (halved ? 0.5F : 1.0F));
+    }
+    expert.bias_scale = options.shared > 0 ? 0.5F : 1.0F;
+    expert.noise = options.noise;
+    expert.drop = options.drop;
+    expert.stream = fmt::format("expert {}", e);
+    recipe.experts.push_back(std::move(expert));
+  }
+  if (options.shared == 0) return recipe;
+  // A gate of zeros halves; without one the weights do.
+  const float half = recipe.moe.shared_gate ? 1.0F : 0.5F;
+  FfnRecipe& shared = recipe.shared.emplace();
+  for (std::int64_t p = 0; p < recipe.moe.shared_width; ++p) {
+    shared.neurons.push_back(static_cast<std::int32_t>(p % width));
+    const auto count = static_cast<float>(times[static_cast<std::size_t>(p % width)]);
+    shared.scale.push_back(half / count);
+  }
+  shared.bias_scale = half;
+  shared.stream = "shared";
+  return recipe;
+}
 
 std::vector<float> random_router(std::int64_t experts, std::int64_t d_model, double rms,
                                  std::uint64_t seed, std::int64_t layer) {
@@ -42,39 +106,6 @@ std::vector<float> random_router(std::int64_t experts, std::int64_t d_model, dou
     router[i] = static_cast<float>(deviation * random.normal(i));
   }
   return router;
-}
-
-double norm_output_rms(const TensorEntry& weight, const TensorEntry* bias) {
-  const auto square = [](double x) { return x * x; };
-  double sum = sum_elements(weight, 1, square);
-  if (bias != nullptr) sum += sum_elements(*bias, 1, square);
-  const double rms = std::sqrt(sum / static_cast<double>(weight.elements()));
-  return rms > 0 && std::isfinite(rms) ? rms : 1.0;
-}
-
-double standard_deviation(const TensorEntry& entry, int threads) {
-  const auto count = static_cast<double>(entry.elements());
-  const double mean = sum_elements(entry, threads, [](double x) { return x; }) / count;
-  const double squares =
-      sum_elements(entry, threads, [mean](double x) { return (x - mean) * (x - mean); });
-  return std::sqrt(squares / count);
-}
-
-void add_noise(const TensorEntry& entry, std::size_t begin, std::size_t count, double deviation,
-               std::uint64_t seed, const std::string& stream, int threads,
-               std::span<std::byte> out) {
-  const Random random(seed, stream_of(stream));
-  parallel_for(count, threads, [&](std::size_t from, std::size_t to) {
-    for (std::size_t i = from; i < to; ++i) {
-      const double value = load_weight(entry.data, entry.dtype, begin + i);
-      store_weight(out.data(), entry.dtype, i,
-                   static_cast<float>(value + deviation * random.normal(begin + i)));
-    }
-  });
-}
-
-std::string noise_stream(const std::string& dense_tensor, std::int64_t expert) {
-  return fmt::format("{} expert {}", dense_tensor, expert);
 }
 
 }  // namespace moebius

@@ -19,7 +19,7 @@ std::int64_t output_dim(const at::Tensor& t) {
 }
 
 /// [E, ...] as a view if the experts lie at equal distances in one file (ours and Hugging Face's
-/// writers both give that), else a copy.
+/// writers both give that) or are all one tensor, else a copy.
 at::Tensor stack_experts(const std::vector<at::Tensor>& experts) {
   const at::Tensor& first = experts[0];
   std::vector<std::int64_t> sizes(first.sizes().vec()), strides(first.strides().vec());
@@ -30,7 +30,7 @@ at::Tensor stack_experts(const std::vector<at::Tensor>& experts) {
   };
   const auto item = static_cast<std::ptrdiff_t>(first.element_size());
   const std::ptrdiff_t step = experts.size() > 1 ? bytes_to(1) : item * first.numel();
-  bool even = step > 0 && step % item == 0;
+  bool even = step >= 0 && step % item == 0;
   for (std::size_t e = 0; e < experts.size() && even; ++e) {
     even =
         bytes_to(e) == step * static_cast<std::ptrdiff_t>(e) && experts[e].dtype() == first.dtype();
@@ -81,28 +81,36 @@ at::Tensor map_tensor(const TensorEntry& entry) {
       at::TensorOptions(to_torch(entry.dtype)));
 }
 
-Weights map_weights(const ModelSpec& spec, const CheckpointIndex& index) {
+Weights gather_weights(const ModelSpec& spec, const std::vector<StoredTensor>& tensors) {
   std::map<std::string, std::vector<at::Tensor>> slots;  // one tensor, or one an expert
-  for (const BoundTensor& bound : bind_checkpoint(spec, index)) {
-    at::Tensor tensor = map_tensor(*bound.found);
-    if (bound.wanted.transposed) tensor = tensor.transpose(-1, -2);
-    const auto parts =
-        tensor.chunk(static_cast<std::int64_t>(bound.wanted.slots.size()), output_dim(tensor));
-    for (std::size_t p = 0; p < parts.size(); ++p) {
-      slots[bound.wanted.slots[p]].push_back(parts[p]);
-    }
+  for (const StoredTensor& stored : tensors) {
+    const std::vector<std::string>& names = stored.what.slots;
+    const at::Tensor tensor =
+        stored.what.transposed ? stored.tensor.transpose(-1, -2) : stored.tensor;
+    const auto parts = tensor.chunk(static_cast<std::int64_t>(names.size()), output_dim(tensor));
+    for (std::size_t p = 0; p < parts.size(); ++p) slots[names[p]].push_back(parts[p]);
   }
   auto weights = make_weights<at::Tensor>(spec);
   const auto shapes = weight_shapes(spec);
   for_each_weight(
       [&](const std::string& slot, at::Tensor& weight, const Shape& shape) {
-        if (shape.empty()) return;
-        std::vector<at::Tensor>& found = slots.at(slot);
-        const bool stacked = found[0].dim() + 1 == static_cast<std::int64_t>(shape.size());
-        weight = stacked ? stack_experts(found) : found[0];
+        const auto found = slots.find(slot);
+        if (found == slots.end()) return;
+        const std::vector<at::Tensor>& parts = found->second;
+        const bool stacked = parts[0].dim() + 1 == static_cast<std::int64_t>(shape.size());
+        weight = stacked ? stack_experts(parts) : parts[0];
       },
       weights, shapes);
   return weights;
+}
+
+Weights map_weights(const ModelSpec& spec, const CheckpointIndex& index) {
+  const std::vector<BoundTensor> bound = bind_checkpoint(spec, index);
+  std::vector<StoredTensor> tensors;
+  for (const BoundTensor& tensor : bound) {
+    tensors.push_back({tensor.wanted, map_tensor(*tensor.found)});
+  }
+  return gather_weights(spec, tensors);
 }
 
 Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Device device) {

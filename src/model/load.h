@@ -14,6 +14,15 @@ DType from_torch(at::ScalarType dtype);
 /// A view of a mapped tensor; it keeps the mapping alive. Must not be written to.
 at::Tensor map_tensor(const TensorEntry& entry);
 
+/// A stored tensor beside what it is.
+struct StoredTensor {
+  const FileTensor& what;
+  at::Tensor tensor;
+};
+/// Weights out of stored tensors; slots that no tensor holds stay empty. Experts at equal distances
+/// in memory become views, so do equal ones that are one tensor.
+Weights gather_weights(const ModelSpec& spec, const std::vector<StoredTensor>& tensors);
+
 /// The weights of a checkpoint as views of its mapped files wherever a view can serve: nothing is
 /// copied but experts that do not lie at equal distances.
 Weights map_weights(const ModelSpec& spec, const CheckpointIndex& index);

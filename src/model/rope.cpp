@@ -28,9 +28,8 @@ at::Tensor llama3(const RopeSpec& rope, std::int64_t head_dim) {
   const at::Tensor kept = plain(rope.theta, head_dim), divided = kept / rope.factor;
   const auto context = static_cast<double>(rope.original_context);
   const at::Tensor turns = context * kept / turn;  // in the original context
-  const at::Tensor smooth = ((turns - rope.low_freq_factor) /
-                             (rope.high_freq_factor - rope.low_freq_factor))
-                                .clamp(0, 1);
+  const at::Tensor smooth =
+      ((turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)).clamp(0, 1);
   return (1 - smooth) * divided + smooth * kept;
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/random.h"
+#include "convert/statistics.h"
 
 namespace moebius {
 namespace {
@@ -65,76 +66,30 @@ TEST(NormOutputRms, IsTheRootOfMeanSquaresOfWeightAndBias) {
   EXPECT_EQ(norm_output_rms(zero.entry, nullptr), 1.0);  // never a division by zero
 }
 
-TEST(StandardDeviation, IsRightInEveryDtypeFarFromZeroToo) {
+TEST(StatisticsOf, AreRightInEveryDtypeFarFromZeroToo) {
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     const Data data(dtype, many, dtype == DType::f32 ? 100.0 : 1.0, 0.5);
     double mean = 0, squares = 0;
-    for (std::size_t i = 0; i < many; ++i)
+    for (std::size_t i = 0; i < many; ++i) {
       mean += load_weight(data.entry.data, dtype, i) / double(many);
+    }
     for (std::size_t i = 0; i < many; ++i) {
       squares += std::pow(load_weight(data.entry.data, dtype, i) - mean, 2);
     }
-    EXPECT_NEAR(standard_deviation(data.entry, 2), std::sqrt(squares / many), 1e-9);
+    const Statistics found = statistics_of(data.entry, 2);
+    EXPECT_NEAR(found.mean, mean, 1e-9);
+    EXPECT_NEAR(found.deviation, std::sqrt(squares / many), 1e-9);
   }
-  EXPECT_EQ(standard_deviation(Data(DType::f32, 5, 3.0, 0.0).entry, 1), 0.0);
+  EXPECT_EQ(statistics_of(Data(DType::f32, 5, 3.0, 0.0).entry, 1).deviation, 0.0);
 }
 
-TEST(StandardDeviation, IsTheSameAtAnyNumberOfThreads) {
+TEST(StatisticsOf, AreTheSameAtAnyNumberOfThreads) {
   const Data data(DType::f32, many, 0.3, 1.0);
-  const double one = standard_deviation(data.entry, 1);
-  for (const int threads : {2, 3, 5, 16}) EXPECT_EQ(standard_deviation(data.entry, threads), one);
-}
-
-std::vector<std::byte> noisy(const Data& data, std::size_t begin, std::size_t count, int threads,
-                             double deviation = 0.01, const std::string& stream = "s",
-                             std::uint64_t seed = 1) {
-  std::vector<std::byte> out(count * size_of(data.entry.dtype));
-  add_noise(data.entry, begin, count, deviation, seed, stream, threads, out);
-  return out;
-}
-
-TEST(AddNoise, PiecesEqualTheWholeAtAnyNumberOfThreads) {
-  for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
-    const Data data(dtype, many, 0.0, 1.0);
-    const auto whole = noisy(data, 0, many, 1);
-    for (const int threads : {2, 3, 7}) EXPECT_EQ(noisy(data, 0, many, threads), whole);
-    std::vector<std::byte> pieces;
-    for (std::size_t at = 0; at < many; at += 77'777) {
-      const auto piece = noisy(data, at, std::min<std::size_t>(77'777, many - at), 2);
-      pieces.insert(pieces.end(), piece.begin(), piece.end());
-    }
-    EXPECT_EQ(pieces, whole);
+  const Statistics one = statistics_of(data.entry, 1);
+  for (const int threads : {2, 3, 5, 16}) {
+    EXPECT_EQ(statistics_of(data.entry, threads).mean, one.mean);
+    EXPECT_EQ(statistics_of(data.entry, threads).deviation, one.deviation);
   }
-}
-
-TEST(AddNoise, HasTheDeviationAskedForAndNoMean) {
-  const Data data(DType::f32, many, 0.0, 1.0);
-  const auto out = noisy(data, 0, many, 2, 0.25);
-  double sum = 0, squares = 0;
-  for (std::size_t i = 0; i < many; ++i) {
-    const double noise = double(load_weight(out.data(), DType::f32, i)) -
-                         load_weight(data.entry.data, DType::f32, i);
-    sum += noise;
-    squares += noise * noise;
-  }
-  EXPECT_NEAR(sum / many, 0.0, 0.002);
-  EXPECT_NEAR(std::sqrt(squares / many), 0.25, 0.002);
-}
-
-TEST(AddNoise, OfZeroDeviationCopiesTheBytes) {
-  for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
-    const Data data(dtype, 1000, 0.0, 1.0);
-    EXPECT_EQ(noisy(data, 0, 1000, 1, 0.0), data.bytes);
-  }
-}
-
-TEST(AddNoise, ExpertsAndSeedsGetNoiseOfTheirOwn) {
-  const Data data(DType::f32, 1000, 0.0, 1.0);
-  EXPECT_NE(noise_stream("up", 0), noise_stream("up", 1));
-  EXPECT_NE(noise_stream("up", 0), noise_stream("down", 0));
-  const auto first = noisy(data, 0, 1000, 1, 0.1, noise_stream("up", 0));
-  EXPECT_NE(first, noisy(data, 0, 1000, 1, 0.1, noise_stream("up", 1)));
-  EXPECT_NE(first, noisy(data, 0, 1000, 1, 0.1, noise_stream("up", 0), 2));
 }
 
 }  // namespace

@@ -43,6 +43,14 @@ SOURCES = {
 }
 
 
+# What converts into a class that transformers has; Qwen3's may keep dense layers, others none.
+NATIVE = {
+    "llama": "MixtralForCausalLM", "llama-theta-tied": "MixtralForCausalLM",
+    "llama-yarn": "MixtralForCausalLM", "mistral": "MixtralForCausalLM",
+    "granite": "GraniteMoeForCausalLM", "qwen3": "Qwen3MoeForCausalLM",
+}
+
+
 @pytest.fixture(scope="session")
 def sources(hf, tmp_path_factory):
     """name -> (model, directory with a char tokenizer), made once."""
@@ -121,11 +129,10 @@ def test_noise_0_is_the_dense_model_everywhere(
     assert tiny.max_difference(tiny.probe_logits(probe, out, ids, tmp_path), dense) <= LIMIT
     assert report["parameters"] == opened.num_parameters()
 
-    everything_mixtral = layers == [0, 1, 2] and name in (
-        "llama", "llama-theta-tied", "llama-yarn", "mistral")
+    native = NATIVE.get(name) if layers == [0, 1, 2] or name == "qwen3" else None
     config = config_of(out)
-    if everything_mixtral:
-        assert type(opened).__name__ == "MixtralForCausalLM"
+    if native:
+        assert type(opened).__name__ == native
         assert config["rope_theta"] == config["rope_parameters"]["rope_theta"]
         assert "auto_map" not in config and not (out / "modeling_moebius.py").exists()
     else:
@@ -141,6 +148,109 @@ def test_noise_0_is_the_dense_model_everywhere(
     new = [i for i in ids[len(prompt):] if i != 2]
     done = moebius("generate", out, "--prompt", tiny.to_text(prompt), "--max-tokens", 20, check=True)
     assert tiny.to_ids(done.stdout.decode()) == new
+
+
+FINE = {  # E, K, G and N of a source's width: 76, 55, 50
+    "halves": ("llama", [4, 2, 2, 0]),
+    "nineteenths-top-1": ("llama-biases", [2, 1, 19, 0]),
+    "all-of-quarters": ("qwen3", [3, 3, 4, 0]),
+    "conv1d-fifths": ("gpt2", [3, 2, 5, 0]),
+    "shared-copy": ("llama", [4, 2, 1, 1]),
+    "shared-two-copies": ("llama-biases", [3, 2, 1, 2]),
+    "shared-half-a-copy": ("llama-biases", [3, 1, 2, 1]),
+    "shared-one-and-a-half": ("gpt2", [2, 2, 5, 7]),
+    "shared-opt": ("opt", [3, 2, 2, 2]),
+    "shared-and-halves-granite": ("granite", [2, 1, 2, 3]),
+    "shared-qwen2": ("qwen2", [4, 2, 1, 1]),
+    "shared-qwen2-halves": ("qwen2", [4, 2, 2, 1]),
+}
+
+
+@pytest.mark.parametrize("case", FINE)
+@pytest.mark.parametrize("layers", ["all", "0,2"])
+def test_fine_grained_and_shared_experts_are_the_dense_model(
+        hf, moebius, probe, convert, sources, tmp_path, case, layers):
+    name, (experts, top_k, parts, shared) = FINE[case]
+    model, source = sources(name)
+    out, report = convert(source, "--layers", layers, "--experts", experts, "--top-k", top_k,
+                          "--granularity", parts, "--shared", shared)
+    assert report["dense_exact"] <= 1e-5
+    width = json.loads(moebius("info", source, "--json", check=True).stdout)["layers"][0]["width"]
+    made = json.loads(moebius("info", out, "--json", check=True).stdout)
+    for layer in chosen_layers(report):
+        row = made["layers"][layer]
+        assert (row["experts"], row["top_k"]) == (experts * parts, top_k * parts)
+        assert (row["width"], row["shared"]) == (width // parts, shared * width // parts)
+        assert row["router_groups"] == experts
+    ids = tiny.random_ids(131)
+    dense = tiny.hf_logits(model, ids)
+    opened = tiny.open_in_transformers(hf, out)
+    native = name == "qwen2" and parts == 1
+    assert type(opened).__name__ == ("Qwen2MoeForCausalLM" if native else "MoebiusForCausalLM")
+    assert tiny.max_difference(tiny.hf_logits(opened, ids), dense) <= LIMIT
+    assert tiny.max_difference(tiny.probe_logits(probe, out, ids, tmp_path), dense) <= LIMIT
+    assert report["parameters"] == made["parameters"] == opened.num_parameters()
+
+
+def test_parts_of_a_copy_are_its_neurons_in_order(convert, sources):
+    _, source = sources("llama")
+    out, _ = convert(source, "--layers", "1", "--experts", 3, "--granularity", 4)
+    before, after = tiny.tensors_of(source), tiny.tensors_of(out)
+    place = "model.layers.1.mlp."
+    up, down = before[place + "up_proj.weight"], before[place + "down_proj.weight"]
+    router = after[place + "router.weight"]
+    for e in range(12):
+        neurons = slice(e % 4 * 19, (e % 4 + 1) * 19)
+        assert tiny.same_bits(after[f"{place}experts.{e}.up_proj.weight"], up[neurons])
+        assert tiny.same_bits(after[f"{place}experts.{e}.down_proj.weight"], 4 * down[:, neurons])
+        assert tiny.same_bits(router[e], router[e // 4 * 4])
+    assert len({tuple(row.tolist()) for row in router}) == 3
+
+
+def test_drop_draws_a_share_of_the_neurons_anew(convert, sources):
+    _, source = sources("llama")
+    out, report = convert(source, "--layers", "0", "--experts", 3, "--drop", 0.5)
+    before, after = tiny.tensors_of(source), tiny.tensors_of(out)
+    place, kept = "model.layers.0.mlp.", []
+    for e in range(3):
+        masks = []
+        for part in ("gate", "up", "down"):
+            old, new = before[f"{place}{part}_proj.weight"], after[f"{place}experts.{e}.{part}_proj.weight"]
+            same = (old == new).all(dim=1 if part != "down" else 0)
+            masks.append(same)
+            fresh = new[~same] if part != "down" else new[:, ~same]
+            assert fresh.mean().item() == pytest.approx(old.mean().item(), abs=0.1 * old.std().item())
+            assert fresh.std().item() == pytest.approx(old.std().item(), rel=0.1)
+        assert masks[0].sum() == 38 and all(torch.equal(m, masks[0]) for m in masks)
+        kept.append(masks[0])
+    assert not torch.equal(kept[0], kept[1]) and not torch.equal(kept[1], kept[2])
+    assert report["layers"][0]["ffn_error"] > 0.1
+    again, _ = convert(source, "--layers", "0", "--experts", 3, "--drop", 0.5, "--threads", 1)
+    assert all(tiny.same_bits(t, after[n]) for n, t in tiny.tensors_of(again).items())
+
+
+def test_a_zero_router_takes_every_expert_alike(probe, convert, sources, tmp_path):
+    model, source = sources("llama-biases")
+    out, report = convert(source, "--layers", "all", "--experts", 3, "--top-k", 3, "--router", "zero")
+    routers = [t for n, t in tiny.tensors_of(out).items() if is_router(n)]
+    assert len(routers) == 3 and not any(t.any() for t in routers)
+    assert report["dense_exact"] <= 1e-5
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("wanted", ["f32", "bf16", "f16"])
+def test_dtype_of_the_output(hf, convert, sources, stored, wanted):
+    _, source = sources("llama", stored)
+    out, _ = convert(source, "--layers", "1", "--dtype", wanted, "--granularity", 2)
+    dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[wanted]
+    before, after = tiny.tensors_of(source), tiny.tensors_of(out)
+    assert {t.dtype for t in after.values()} == {dtype}
+    for name, tensor in after.items():
+        if name in before:
+            assert tiny.same_bits(tensor, before[name].to(dtype)), name
+    config = config_of(out)
+    assert config["dtype"] == str(dtype).removeprefix("torch.")
+    assert hf.AutoModelForCausalLM.from_pretrained(out, trust_remote_code=True, dtype="auto").dtype == dtype
 
 
 def test_config_of_a_native_mixtral(convert, sources):
@@ -197,27 +307,33 @@ def test_the_real_model(hf, moebius, probe, convert, stories, tmp_path, options,
 # ---- What stays and what is copied ------------------------------------------------------------
 
 
-def expert_of(name, source_names):
-    """Dense name of an expert's tensor, or None."""
+def experts_of(name, tensor):
+    """(dense name, tensor) of every expert that a stored tensor holds; nothing for other tensors."""
     mixtral = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}
     if ".block_sparse_moe.experts." in name:
         head, rest = name.split(".block_sparse_moe.experts.")
         _, matrix, kind = rest.split(".")
-        return f"{head}.mlp.{mixtral[matrix]}.{kind}"
+        return [(f"{head}.mlp.{mixtral[matrix]}.{kind}", tensor)]
+    if name.endswith(".block_sparse_moe.input_linear.weight"):
+        head = name.removesuffix(".block_sparse_moe.input_linear.weight")
+        return [(f"{head}.mlp.{part}_proj.weight", t)
+                for expert in tensor for part, t in zip(("gate", "up"), expert.chunk(2))]
+    if name.endswith(".block_sparse_moe.output_linear.weight"):
+        head = name.removesuffix(".block_sparse_moe.output_linear.weight")
+        return [(f"{head}.mlp.down_proj.weight", expert) for expert in tensor]
     if ".fc1.experts." in name:  # OPT has no module of its own for the dense network
         head, rest = name.split(".fc1.experts.")
-        return f"{head}.{rest.split('.', 1)[1]}"
+        return [(f"{head}.{rest.split('.', 1)[1]}", tensor)]
     if ".mlp.experts." in name:
         head, rest = name.split(".mlp.experts.")
-        dense = f"{head}.mlp.{rest.split('.', 1)[1]}"
-        assert dense in source_names
-        return dense
-    return None
+        return [(f"{head}.mlp.{rest.split('.', 1)[1]}", tensor)]
+    return []
 
 
 def is_router(name):
     return name.endswith((
-        ".block_sparse_moe.gate.weight", ".mlp.router.weight", ".fc1.router.weight"))
+        ".block_sparse_moe.gate.weight", ".block_sparse_moe.router.layer.weight",
+        ".mlp.gate.weight", ".mlp.router.weight", ".fc1.router.weight"))
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -232,12 +348,13 @@ def test_weights_are_copies_bit_by_bit(convert, sources, name, layers, noise):
     for tensor, found in after.items():
         if tensor in routers:
             continue
-        dense = expert_of(tensor, before)
-        if dense is None:
+        copies = experts_of(tensor, found)
+        if not copies:
             assert tiny.same_bits(found, before[tensor]), tensor
             kept.add(tensor)
-        else:
-            experts.setdefault(dense, []).append(found)
+        for dense, copy in copies:
+            assert dense in before
+            experts.setdefault(dense, []).append(copy)
     assert kept | set(experts) == set(before), "a tensor of the source is lost"
     assert not kept & set(experts)
     for dense, copies in experts.items():

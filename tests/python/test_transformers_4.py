@@ -29,7 +29,7 @@ print(json.dumps({"names": names, "difference": (logits[0] - logits[1]).abs().ma
 @pytest.mark.parametrize(
     ("family", "layers", "wanted"),
     [("llama", "all", "MixtralForCausalLM"), ("llama", "1", "MoebiusForCausalLM"), ("gpt2", "all", "MoebiusForCausalLM"),
-     ("opt", "all", "MoebiusForCausalLM"), ("qwen2", "1", "MoebiusForCausalLM"), ("granite", "all", "MoebiusForCausalLM")],
+     ("opt", "all", "MoebiusForCausalLM"), ("qwen2", "1", "MoebiusForCausalLM"), ("granite", "all", "GraniteMoeForCausalLM"), ("qwen3", "1", "Qwen3MoeForCausalLM")],
 )
 def test_opens_in_transformers_4(moebius, hf, tmp_path, family, layers, wanted):
     if not (OLD / "transformers").is_dir():
