@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
-#include "base/progress.h"
 #include "hub/url.h"
 #include "hub/verify.h"
 
@@ -141,17 +140,6 @@ void Repository::fetch(const std::string& commit, const std::string& file) {
   cache_.link(commit, file, about.etag);
 }
 
-/// Bytes of one file as they arrive.
-class TransferProgress {
- public:
-  TransferProgress(const Context& ctx, const std::string& file, std::uint64_t size)
-      : progress_(ctx, "fetch " + printable(file), static_cast<double>(size) / 1e6, "MB") {}
-  void update(std::uint64_t done) { progress_.update(static_cast<double>(done) / 1e6); }
-
- private:
-  Progress progress_;
-};
-
 void Repository::transfer(const std::string& url, const std::string& file,
                           const Description& about) {
   const fs::path blob = cache_.blob(about.etag);
@@ -160,7 +148,8 @@ void Repository::transfer(const std::string& url, const std::string& file,
   fs::create_directories(blob.parent_path());
   Retries retries(ctx_);
   {
-    TransferProgress progress(ctx_, file, about.size);
+    Progress progress(ctx_, "fetch " + printable(file), static_cast<double>(about.size) / 1e6,
+                      "MB");
     for (;;) {
       const std::uint64_t before = size_so_far(part);
       try {
@@ -183,7 +172,7 @@ void Repository::transfer(const std::string& url, const std::string& file,
 }
 
 void Repository::attempt(const std::string& url, const fs::path& part, const Description& about,
-                         TransferProgress& progress) {
+                         Progress& progress) {
   std::uint64_t have = size_so_far(part);
   if (have > about.size) have = 0;
   if (have > 0 && have == about.size) return;
@@ -217,7 +206,7 @@ void Repository::attempt(const std::string& url, const fs::path& part, const Des
                     }
                     out->append(bytes);
                     have += bytes.size();
-                    progress.update(have);
+                    progress.update(static_cast<double>(have) / 1e6);
                   }};
   const Response response = client_.get(url, asked, sink);
   if (response.status == 416) fs::remove(part);  // the server's file is another than the part's

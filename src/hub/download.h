@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "base/progress.h"
 #include "hub/cache.h"
 #include "hub/http.h"
 
@@ -37,7 +38,7 @@ class Repository {
   void transfer(const std::string& url, const std::string& file, const Description& about);
   /// One attempt; throws Unreachable if it broke off.
   void attempt(const std::string& url, const fs::path& to, const Description& about,
-               class TransferProgress& progress);
+               Progress& progress);
   [[noreturn]] void fail_status(const Response& response, const std::string& what) const;
 
   const Settings& settings_;

@@ -6,7 +6,6 @@
 #include <charconv>
 #include <chrono>
 #include <thread>
-#include <vector>
 
 #include "hub/url.h"
 
@@ -34,6 +33,11 @@ bool is_tls(CURLcode code) {
          code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CERTPROBLEM;
 }
 
+/// What follows a question mark may be a signature that gives access.
+std::string without_query(const std::string& url) {
+  return url.substr(0, url.find('?'));
+}
+
 bool is_redirect(long status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
@@ -59,6 +63,14 @@ bool Retries::wait(long seconds) {
 
 struct Client::Handle {
   std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl{curl_easy_init(), curl_easy_cleanup};
+  std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers{nullptr, curl_slist_free_all};
+
+  void add_header(const std::string& line) {
+    curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
+    if (longer == nullptr) throw std::bad_alloc();
+    static_cast<void>(headers.release());  // it is the head of the longer list
+    headers.reset(longer);
+  }
 };
 
 /// One request and what becomes of it. The callbacks are called by C code: what they throw is kept.
@@ -141,26 +153,10 @@ Client::Client(const Settings& settings, const Context& ctx) : settings_(setting
 
 Client::~Client() = default;
 
-Response Client::perform(Transfer& transfer, const std::string& url) {
+void Client::set_options(const Transfer& transfer, const std::string& url) {
   CURL* curl = handle_->curl.get();
   curl_easy_reset(curl);  // keeps connections open
-  transfer.response = {};
-  transfer.begun = false;
-  Transfer::Callback callback{transfer, curl};
-  std::vector<std::string> lines{"Accept-Encoding: identity"};
-  const bool trusted = origin_of(url) == origin_of(settings_.endpoint);
-  if (trusted && !settings_.token.empty()) {
-    lines.push_back("Authorization: Bearer " + settings_.token);
-  }
-  std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers(nullptr, curl_slist_free_all);
-  for (const std::string& line : lines) {
-    curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
-    if (longer == nullptr) throw std::bad_alloc();
-    headers.release();
-    headers.reset(longer);
-  }
   curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
-  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(curl, CURLOPT_USERAGENT, "moebius");
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_NOBODY, transfer.head ? 1L : 0L);
@@ -172,22 +168,37 @@ Response Client::perform(Transfer& transfer, const std::string& url) {
   curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, settings_.timeout);
   curl_easy_setopt(curl, CURLOPT_TIMEOUT, transfer.total_timeout);
   curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 512L << 10);
+  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+  handle_->headers.reset();
+  handle_->add_header("Accept-Encoding: identity");
+  if (!settings_.token.empty() && origin_of(url) == origin_of(settings_.endpoint)) {
+    handle_->add_header("Authorization: Bearer " + settings_.token);
+  }
+  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, handle_->headers.get());
+}
+
+Response Client::perform(Transfer& transfer, const std::string& url) {
+  CURL* curl = handle_->curl.get();
+  transfer.response = {};
+  transfer.begun = false;
+  set_options(transfer, url);
+  Transfer::Callback callback{transfer, curl};
   curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, Transfer::on_header);
   curl_easy_setopt(curl, CURLOPT_HEADERDATA, &callback);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, Transfer::on_body);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &callback);
-  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, Transfer::on_progress);
   curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &callback);
   const CURLcode code = curl_easy_perform(curl);
   if (transfer.thrown) std::rethrow_exception(transfer.thrown);
   ctx_.check_interrupt();
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &transfer.response.status);
-  const bool cut_by_us = code == CURLE_WRITE_ERROR;  // an error's body, long enough
-  if (code != CURLE_OK && !cut_by_us) {
-    const std::string what = fmt::format("{}: {}", url, curl_easy_strerror(code));
-    if (is_tls(code))
+  // A write error without an exception is an error's body that was long enough.
+  if (code != CURLE_OK && code != CURLE_WRITE_ERROR) {
+    const std::string what = fmt::format("{}: {}", without_query(url), curl_easy_strerror(code));
+    if (is_tls(code)) {
       throw Error(what, "the host's certificate or this machine's are not in order");
+    }
     throw Unreachable(what, "check the network, HF_ENDPOINT and proxies");
   }
   return std::move(transfer.response);
@@ -204,7 +215,8 @@ Response Client::attempt(Transfer& transfer) {
     const Origin here = origin_of(url), there = origin_of(target);
     if (transfer.head && here != there) return response;
     if (here.scheme == "https" && there.scheme != "https") {
-      fail("{}: redirects to {}, which is not encrypted", url, target);
+      fail("{}: redirects to {}, which is not encrypted", without_query(url),
+           without_query(target));
     }
     url = target;
   }

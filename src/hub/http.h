@@ -67,6 +67,7 @@ class Client {
 
  private:
   struct Transfer;
+  void set_options(const Transfer& transfer, const std::string& url);
   Response attempt(Transfer& transfer);
   Response perform(Transfer& transfer, const std::string& url);
   Response with_retries(const std::function<Response()>& request);

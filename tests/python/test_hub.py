@@ -536,7 +536,8 @@ def test_listings_that_lie(hub, info, cache, change, named):
     assert not cache.exists()
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"<html>", b"[" * 100_000, endless()], ids=str)
+@pytest.mark.parametrize("body", [b"", b"{", b"<html>", b"[" * 100_000, endless()],
+                         ids=["nothing", "cut", "html", "deep", "endless"])
 def test_answers_that_are_no_listing(hub, info, body):
     on(hub, "hub", "GET", "main", lambda a, n: Answer(body=body))
     refused(info(), hub.endpoint)
