@@ -8,17 +8,20 @@
 namespace moebius {
 namespace {
 
-constexpr std::array tokenizer_files{"tokenizer.json",
-                                     "tokenizer_config.json",
-                                     "special_tokens_map.json",
-                                     "added_tokens.json",
-                                     "tokenizer.model",
-                                     "tokenizer.model.v1",
-                                     "vocab.json",
-                                     "merges.txt",
-                                     "chat_template.jinja",
-                                     "chat_template.json"};
-constexpr std::array generation_files{"generation_config.json"};
+constexpr std::array companions{"tokenizer.json",
+                                "tokenizer_config.json",
+                                "special_tokens_map.json",
+                                "added_tokens.json",
+                                "tokenizer.model",
+                                "tokenizer.model.v1",
+                                "vocab.json",
+                                "merges.txt",
+                                "chat_template.jinja",
+                                "chat_template.json",
+                                "generation_config.json"};
+constexpr std::span<const char* const> all_files(companions);
+constexpr auto tokenizer_files = all_files.first(companions.size() - 1);
+constexpr auto generation_files = all_files.last(1);
 
 Digests copy_present(std::span<const char* const> names, const fs::path& from, const fs::path& to) {
   Digests digests;
@@ -33,6 +36,10 @@ Digests copy_present(std::span<const char* const> names, const fs::path& from, c
 }
 
 }  // namespace
+
+std::span<const char* const> companion_files() {
+  return all_files;
+}
 
 Digests copy_tokenizer(const fs::path& from, const fs::path& to) {
   return copy_present(tokenizer_files, from, to);

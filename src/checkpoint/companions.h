@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 
 #include "base/files.h"
@@ -9,6 +10,9 @@
 namespace moebius {
 
 using Digests = std::map<std::string, std::string>;  ///< XXH3-128 by file name
+
+/// Names of all that may go with a model's weights and configuration.
+std::span<const char* const> companion_files();
 
 /// Copies the files of the tokenizer, chat template included, that lie in `from` into `to`.
 Digests copy_tokenizer(const fs::path& from, const fs::path& to);

@@ -5,11 +5,17 @@
 #include <set>
 
 #include "base/error.h"
+#include "checkpoint/torch_file.h"
 
 namespace moebius {
-namespace {
+std::span<const WeightFormat> weight_formats() {
+  static constexpr WeightFormat formats[] = {
+      {"model.safetensors", "model.safetensors.index.json", read_safetensors},
+      {"pytorch_model.bin", "pytorch_model.bin.index.json", read_torch_file},
+  };
+  return formats;
+}
 
-/// File of each tensor as the index has it.
 std::map<std::string, std::string> read_weight_map(const fs::path& index_file) {
   const Json json = parse_json_file(index_file);
   const JsonView map = JsonView(json, index_file.string()).object("weight_map");
@@ -26,54 +32,56 @@ std::map<std::string, std::string> read_weight_map(const fs::path& index_file) {
   return files;
 }
 
-}  // namespace
-
 CheckpointIndex CheckpointIndex::open(const fs::path& directory) {
   CheckpointIndex index;
   index.directory_ = directory;
-  const fs::path single = directory / "model.safetensors";
-  const fs::path sharded = directory / "model.safetensors.index.json";
-  if (fs::exists(single)) {
-    index.add_file(single);
-  } else if (fs::exists(sharded)) {
-    const auto weight_map = read_weight_map(sharded);
-    std::set<std::string> files;
-    for (const auto& [name, file] : weight_map) files.insert(file);
-    for (const std::string& file : files) {
-      if (!fs::exists(directory / file)) {
-        throw Error(fmt::format("{}: shard {} is absent", sharded.string(), file),
-                    "fetch the missing file");
-      }
-      index.add_file(directory / file);
+  for (const WeightFormat& format : weight_formats()) {
+    if (fs::exists(directory / format.file)) {
+      index.add_file(directory / format.file, format);
+      return index;
     }
-    for (const auto& [name, file] : weight_map) {
-      const TensorEntry* entry = index.find(name);
-      if (entry == nullptr || entry->file->path().filename() != file) {
-        fail("{}: tensor {} is not in {} as the index says", sharded.string(), name, file);
-      }
+    if (fs::exists(directory / format.index)) {
+      index.add_shards(directory / format.index, format);
+      return index;
     }
-  } else if (fs::exists(directory / "pytorch_model.bin") ||
-             fs::exists(directory / "pytorch_model.bin.index.json")) {
-    throw Error(
-        fmt::format("{}: weights are in pytorch_model.bin, which is not read", directory.string()),
-        "save them as safetensors (transformers: save_pretrained)");
-  } else {
-    fail("{}: neither model.safetensors nor model.safetensors.index.json is there",
-         directory.string());
   }
-  return index;
+  fail(
+      "{}: neither model.safetensors nor model.safetensors.index.json nor pytorch_model.bin is "
+      "there",
+      directory.string());
 }
 
-void CheckpointIndex::add_file(const fs::path& path) {
-  for (TensorEntry& entry : read_safetensors(path)) {
+void CheckpointIndex::add_shards(const fs::path& index_file, const WeightFormat& format) {
+  const auto weight_map = read_weight_map(index_file);
+  std::set<std::string> files;
+  for (const auto& [name, file] : weight_map) files.insert(file);
+  for (const std::string& file : files) {
+    if (!fs::exists(directory_ / file)) {
+      throw Error(fmt::format("{}: shard {} is absent", index_file.string(), file),
+                  "fetch the missing file");
+    }
+    add_file(directory_ / file, format);
+  }
+  for (const auto& [name, file] : weight_map) {
+    const TensorEntry* entry = find(name);
+    if (entry == nullptr || entry->file->path().filename() != file) {
+      fail("{}: tensor {} is not in {} as the index says", index_file.string(), name, file);
+    }
+  }
+}
+
+void CheckpointIndex::add_file(const fs::path& path, const WeightFormat& format) {
+  std::shared_ptr<const MappedFile> file;
+  for (TensorEntry& entry : format.read(path)) {
     const auto [at, fresh] = by_name_.try_emplace(entry.name, tensors_.size());
     if (!fresh) {
       fail("{}: tensor {} stands in {} too", path.string(), entry.name,
            tensors_[at->second].file->path().filename().string());
     }
+    file = entry.file;
     tensors_.push_back(std::move(entry));
   }
-  files_.push_back(tensors_.empty() ? MappedFile::open(path) : tensors_.back().file);
+  files_.push_back(file != nullptr ? file : MappedFile::open(path));
 }
 
 const TensorEntry* CheckpointIndex::find(std::string_view name) const {

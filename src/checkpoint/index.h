@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,19 @@
 
 namespace moebius {
 
-/// `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
+/// How weights may lie in a directory: as one file, or as the shards that an index lists.
+struct WeightFormat {
+  std::string_view file, index;
+  std::vector<TensorEntry> (*read)(const fs::path& file);
+};
+/// In the order of preference, which is that of transformers.
+std::span<const WeightFormat> weight_formats();
+
+/// File of each tensor as an index (`model.safetensors.index.json`) has it. Throws Error if one
+/// does not lie beside the index.
+std::map<std::string, std::string> read_weight_map(const fs::path& index_file);
+
+/// The tensors of the weight files that are there, of the first format found.
 class CheckpointIndex {
  public:
   /// Throws Error for absent shards, names that stand elsewhere than the index says, an index
@@ -28,7 +41,8 @@ class CheckpointIndex {
   std::size_t bytes() const;
 
  private:
-  void add_file(const fs::path& path);
+  void add_file(const fs::path& path, const WeightFormat& format);
+  void add_shards(const fs::path& index_file, const WeightFormat& format);
   fs::path directory_;
   std::vector<TensorEntry> tensors_;
   std::vector<std::shared_ptr<const MappedFile>> files_;

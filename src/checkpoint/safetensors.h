@@ -11,13 +11,14 @@
 
 namespace moebius {
 
-/// A tensor of a mapped file. `data` lives as long as `file`.
+/// A tensor of a mapped file. `data` lives as long as `file` and `owned`.
 struct TensorEntry {
   std::string name;
   DType dtype = DType::f32;
   Shape shape;  ///< may be empty for a scalar
   std::shared_ptr<const MappedFile> file;
-  const std::byte* data = nullptr;
+  std::shared_ptr<const std::vector<std::byte>> owned;  ///< set where the file's order is another
+  const std::byte* data = nullptr;                      ///< in `owned` if that is set
   std::size_t bytes = 0;
 
   std::int64_t elements() const { return static_cast<std::int64_t>(bytes / size_of(dtype)); }

@@ -3,6 +3,7 @@
 #include "checkpoint/index.h"
 #include "cli/command.h"
 #include "config/families.h"
+#include "hub/resolve.h"
 
 namespace moebius::cli {
 namespace {
@@ -90,11 +91,11 @@ void print_table(const Json& info) {
 void run_info(const Command& self, const std::vector<std::string>& arguments) {
   fs::path model;
   OptionSet options;
-  options.positional("MODEL", model, "directory in Hugging Face layout");
+  options.positional("MODEL", model, "directory in Hugging Face layout, or org/name on the hub");
   CommonOptions common;
   common.declare(options);
-  begin(self, arguments, options, common);
-  const Json info = describe(model);
+  const Context ctx = begin(self, arguments, options, common);
+  const Json info = describe(resolve_model(model, ModelParts::all, ctx));
   common.json ? print_json(info) : print_table(info);
 }
 

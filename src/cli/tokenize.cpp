@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "cli/command.h"
 #include "data/documents.h"
+#include "hub/resolve.h"
 #include "text/bpe_trainer.h"
 #include "text/tokenizer.h"
 
@@ -48,14 +49,14 @@ void run_tokenize(const Command& self, const std::vector<std::string>& arguments
   fs::path model;
   bool lines = false, no_special = false, decode = false;
   OptionSet options;
-  options.positional("MODEL", model, "directory with tokenizer.json");
+  options.positional("MODEL", model, "directory with tokenizer.json, or org/name on the hub");
   options.add("lines", lines, "each line of the input is a text of its own");
   options.add("no-special", no_special, "add no BOS or EOS");
   options.add("decode", decode, "read ids, write text");
   CommonOptions common;
   common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
-  const Tokenizer tokenizer = Tokenizer::load(model);
+  const Tokenizer tokenizer = Tokenizer::load(resolve_model(model, ModelParts::tokenizer, ctx));
   const std::string input = read_stdin();
   if (decode) return print(tokenizer.decode(parse_ids(input), /*skip_special=*/false));
   check_utf8(input, "standard input");

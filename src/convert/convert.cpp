@@ -9,6 +9,7 @@
 #include "convert/copy.h"
 #include "convert/layer_test.h"
 #include "convert/upcycle.h"
+#include "hub/resolve.h"
 #include "infer/generate.h"
 #include "model/device.h"
 #include "model/runtime.h"
@@ -51,6 +52,21 @@ void check_options(const ConvertOptions& options, const Context& ctx) {
     ctx.log.warn(
         "top-1 with renormalised weights: the one weight is always 1, so the router gets no "
         "gradient; --top-k 2 trains");
+  }
+}
+
+/// Upcycling takes a dense model, or one that moebius converted in part.
+void check_dense(const Source& source, const std::vector<std::int64_t>& layers) {
+  for (const LayerSpec& layer : source.spec.layers) {
+    if (layer.moe && !layer.overlay) {
+      throw Error(fmt::format("{}: has mixtures of experts of its own", source.directory.string()),
+                  "give a dense model, or one that moebius converted in part");
+    }
+  }
+  for (const std::int64_t l : layers) {
+    if (source.spec.layers[static_cast<std::size_t>(l)].moe) {
+      fail("layer {} is a mixture of experts already", l);
+    }
   }
 }
 
@@ -214,7 +230,8 @@ std::string try_output(const fs::path& directory, const std::optional<Tokenizer>
 }  // namespace
 
 void ConvertOptions::declare(OptionSet& options) {
-  options.positional("MODEL", model, "dense model: directory in Hugging Face layout");
+  options.positional("MODEL", model,
+                     "dense model: directory in Hugging Face layout, or org/name on the hub");
   options.add("out", out, "directory to write").required = true;
   options.choice("method", method, "how experts are made", {"upcycle"});
   options.add("experts", experts, "experts of a converted layer, E");
@@ -237,25 +254,16 @@ ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
   const auto start = Clock::now();
   check_options(options, ctx);
   check_output_directory(options.out, options.overwrite);
-  const Source source(options.model);
-  for (const LayerSpec& layer : source.spec.layers) {
-    if (layer.moe && !layer.overlay) {
-      throw Error(fmt::format("{}: has mixtures of experts of its own", options.model.string()),
-                  "upcycling takes a dense model, or one that moebius converted in part");
-    }
-  }
+  const fs::path model = resolve_model(options.model, ModelParts::all, ctx);
+  const Source source(model);
   const auto layers = choose_layers(options.layers, options.every,
                                     static_cast<std::int64_t>(source.spec.layers.size()));
-  for (const std::int64_t l : layers) {
-    if (source.spec.layers[static_cast<std::size_t>(l)].moe) {
-      fail("layer {} is a mixture of experts already", l);
-    }
-  }
-  if (fs::exists(options.out) && fs::equivalent(options.out, options.model)) {
+  check_dense(source, layers);
+  if (fs::exists(options.out) && fs::equivalent(options.out, model)) {
     fail("{}: source and output are the same directory", options.out.string());
   }
   std::optional<Tokenizer> tokenizer;
-  if (fs::exists(options.model / "tokenizer.json")) tokenizer = Tokenizer::load(options.model);
+  if (fs::exists(model / "tokenizer.json")) tokenizer = Tokenizer::load(model);
   const auto ids = test_ids(source, tokenizer, options, ctx);
 
   StagedDirectory staged(options.out, options.overwrite);
@@ -274,9 +282,9 @@ ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
   report.architecture = conversion.plan.modeling.empty()
                             ? family_of(conversion.plan.spec.family, "").architecture
                             : "MoebiusForCausalLM";
-  report.digests["config.json"] = digest_of(read_file(options.model / "config.json"));
-  report.digests.merge(copy_tokenizer(options.model, staged.path()));
-  report.digests.merge(copy_generation_config(options.model, staged.path()));
+  report.digests["config.json"] = digest_of(read_file(model / "config.json"));
+  report.digests.merge(copy_tokenizer(model, staged.path()));
+  report.digests.merge(copy_generation_config(model, staged.path()));
   OutputFile(staged.path() / "config.json").append(conversion.plan.config);
   if (!conversion.plan.modeling.empty()) {
     OutputFile(staged.path() / "modeling_moebius.py").append(conversion.plan.modeling);

@@ -61,29 +61,32 @@ class Copier {
   }
 
  private:
-  /// Tensors in the order of the data; what lies between them is hashed too.
+  /// Tensors in the order of the data; what lies between them is hashed too. A tensor that shares
+  /// bytes with one before, or lies in memory of its own, is not hashed again.
   std::string copy_file(const MappedFile& file) {
     Digest digest;
     const std::byte* at = file.bytes().data();
     for (const TensorEntry& entry : source_.index.tensors()) {
       if (entry.file.get() != &file || entry.bytes == 0) continue;
-      digest.add({at, entry.data});
-      copy_tensor(entry, digest);
-      at = entry.data + entry.bytes;
+      const bool hash = entry.owned == nullptr && entry.data >= at;
+      if (hash) digest.add({at, entry.data});
+      copy_tensor(entry, hash ? &digest : nullptr);
+      if (hash) at = entry.data + entry.bytes;
     }
     digest.add({at, file.bytes().data() + file.bytes().size()});
     return digest.hex();
   }
 
-  /// Hashes and scans the tensor here; it is then written while the next one is hashed.
-  void copy_tensor(const TensorEntry& entry, Digest& digest) {
+  /// Hashes (into `digest`, if any) and scans the tensor here; it is then written while the next
+  /// one is hashed.
+  void copy_tensor(const TensorEntry& entry, Digest* digest) {
     const auto found = targets_.find(&entry);
     const std::size_t item = size_of(entry.dtype);
     for (std::size_t begin = 0; begin < entry.bytes; begin += piece_bytes) {
       if (cancel_) return;
       ctx_.check_interrupt();
       const std::size_t size = std::min(piece_bytes, entry.bytes - begin);
-      digest.add({entry.data + begin, size});
+      if (digest != nullptr) digest->add({entry.data + begin, size});
       if (found != targets_.end()) check_finite(entry, begin / item, size / item);
     }
     if (found == targets_.end() || found->second.empty()) return;

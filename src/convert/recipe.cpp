@@ -119,7 +119,8 @@ std::vector<std::byte> make_ffn_tensor(const FfnRecipe& recipe, std::string_view
     });
   }
   const Maker maker(recipe, part, dense, seed, threads);
-  return store(ffn_tensor_elements(recipe, part, dense), [&](std::size_t i) { return maker.element(i); });
+  return store(ffn_tensor_elements(recipe, part, dense),
+               [&](std::size_t i) { return maker.element(i); });
 }
 
 }  // namespace moebius

@@ -9,6 +9,7 @@
 #include "demo/budget.h"
 #include "demo/measure.h"
 #include "demo/run.h"
+#include "hub/resolve.h"
 #include "infer/generate.h"
 #include "text/bpe_trainer.h"
 #include "train/run.h"
@@ -290,11 +291,13 @@ void DemoOptions::declare(OptionSet& options) {
 
 void run_demo(const DemoOptions& options, const Context& ctx,
               const std::function<void(std::string_view)>& tell) {
+  DemoOptions local = options;
+  if (!local.model.empty()) local.model = resolve_model(local.model, ModelParts::all, ctx);
   // The directory stands from the start; what is in it grows.
   StagedDirectory staged(options.out, options.overwrite);
   write_file_atomically(staged.path() / "config.yaml", options.config_echo);
   staged.commit();
-  Story(options, ctx, tell).run();
+  Story(local, ctx, tell).run();
 }
 
 }  // namespace moebius

@@ -7,6 +7,7 @@
 
 #include "base/progress.h"
 #include "data/corpus.h"
+#include "hub/resolve.h"
 #include "infer/generate.h"
 #include "model/device.h"
 
@@ -98,7 +99,7 @@ std::vector<LayerRouting> routing_of(const Model& model, const Sums& sums) {
 }  // namespace
 
 void EvalOptions::declare(OptionSet& options) {
-  options.positional("MODEL", model, "directory in Hugging Face layout");
+  options.positional("MODEL", model, "directory in Hugging Face layout, or org/name on the hub");
   Option& files = options.add("data", data, "text files, or .jsonl with one document a line");
   files.many = files.required = true;
   options.add("key", key, "key of the text in .jsonl rows");
@@ -194,14 +195,16 @@ EvalResult merge_results(std::span<const EvalResult> results) {
 }
 
 EvalReport evaluate(const EvalOptions& options, const Context& ctx) {
-  const Tokenizer tokenizer = Tokenizer::load(options.model);
+  const fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
+  const Tokenizer tokenizer = Tokenizer::load(directory);
   std::optional<DType> dtype;
   if (!options.weights.empty()) dtype = dtype_from_config(options.weights);
-  const Model model = load_model(options.model, dtype, device_of(ctx));
+  const Model model = load_model(directory, dtype, device_of(ctx));
   check_vocabulary(model.spec, tokenizer, options.model);
   std::optional<Model> reference;
   if (!options.reference.empty()) {
-    reference = load_model(options.reference, dtype, device_of(ctx));
+    reference =
+        load_model(resolve_model(options.reference, ModelParts::all, ctx), dtype, device_of(ctx));
     if (reference->spec.vocab != model.spec.vocab) {
       fail("{}: the reference's vocabulary has {} ids, the model's {}", options.reference.string(),
            reference->spec.vocab, model.spec.vocab);

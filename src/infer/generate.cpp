@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "base/utf8.h"
+#include "hub/resolve.h"
 #include "infer/sampler.h"
 #include "infer/stop_filter.h"
 #include "model/device.h"
@@ -52,7 +53,7 @@ std::vector<std::string> read_prompts(const fs::path& file) {
 }  // namespace
 
 void GenerateOptions::declare(OptionSet& options) {
-  options.positional("MODEL", model, "directory in Hugging Face layout");
+  options.positional("MODEL", model, "directory in Hugging Face layout, or org/name on the hub");
   options.add("prompt", prompt, "text to continue; \"\" starts from BOS");
   options.add("prompts", prompts, "file with one prompt a line");
   options.add("max-tokens", max_tokens, "new tokens at most");
@@ -161,10 +162,11 @@ std::vector<Generation> generate(const GenerateOptions& options, const Context& 
   if (options.max_tokens < 1) {
     throw UsageError(fmt::format("--max-tokens {}: must be at least 1", options.max_tokens));
   }
-  const Tokenizer tokenizer = Tokenizer::load(options.model);
+  const fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
+  const Tokenizer tokenizer = Tokenizer::load(directory);
   std::optional<DType> dtype;
   if (!options.weights.empty()) dtype = dtype_from_config(options.weights);
-  const Model model = load_model(options.model, dtype, device_of(ctx));
+  const Model model = load_model(directory, dtype, device_of(ctx));
   check_vocabulary(model.spec, tokenizer, options.model);
   const std::vector<std::string> prompts =
       options.prompts.empty() ? std::vector{options.prompt} : read_prompts(options.prompts);

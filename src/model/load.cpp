@@ -77,8 +77,8 @@ at::Tensor map_tensor(const TensorEntry& entry) {
     return copy;
   }
   return at::from_blob(
-      const_cast<std::byte*>(entry.data), entry.shape, [keep = entry.file](void*) {},
-      at::TensorOptions(to_torch(entry.dtype)));
+      const_cast<std::byte*>(entry.data), entry.shape,
+      [file = entry.file, owned = entry.owned](void*) {}, at::TensorOptions(to_torch(entry.dtype)));
 }
 
 Weights gather_weights(const ModelSpec& spec, const std::vector<StoredTensor>& tensors) {

@@ -5,6 +5,7 @@
 #include "checkpoint/writer.h"
 #include "data/corpus.h"
 #include "data/shards.h"
+#include "hub/resolve.h"
 #include "infer/generate.h"
 #include "model/device.h"
 #include "train/language_model.h"
@@ -24,15 +25,18 @@ Start open_start(const TrainOptions& options, const Context& ctx) {
     throw UsageError("give either --init MODEL or --model-config FILE");
   }
   Start start;
+  if (!options.tokenizer.empty()) {
+    start.origin.tokenizer = resolve_model(options.tokenizer, ModelParts::tokenizer, ctx);
+  }
   if (!options.init.empty()) {
-    start.origin.config = read_file(options.init / "config.json");
-    start.origin.tokenizer = options.tokenizer.empty() ? options.init : options.tokenizer;
-    start.origin.generation = options.init;
-    start.model = load_model(options.init, DType::f32, at::kCPU);
+    const fs::path init = resolve_model(options.init, ModelParts::all, ctx);
+    start.origin.config = read_file(init / "config.json");
+    if (options.tokenizer.empty()) start.origin.tokenizer = init;
+    start.origin.generation = init;
+    start.model = load_model(init, DType::f32, at::kCPU);
   } else {
-    if (options.tokenizer.empty()) throw UsageError("--model-config needs --tokenizer DIR");
+    if (options.tokenizer.empty()) throw UsageError("--model-config needs --tokenizer MODEL");
     start.origin.config = read_file(options.model_config);
-    start.origin.tokenizer = options.tokenizer;
     const std::string where = options.model_config.string();
     start.model.spec = parse_model_spec(parse_json(start.origin.config, where), where);
     start.model.weights = init_weights(start.model.spec, ctx.seed);
@@ -108,7 +112,8 @@ void LoopOptions::declare(OptionSet& options) {
 }
 
 void TrainOptions::declare(OptionSet& options) {
-  options.add("init", init, "model to train on: directory in Hugging Face layout");
+  options.add("init", init,
+              "model to train on: directory in Hugging Face layout, or org/name on the hub");
   options.add("model-config", model_config, "config.json of a model to train from scratch");
   options.add("tokenizer", tokenizer, "directory with tokenizer.json (default: that of --init)");
   Option& files = options.add("data", data, "text, .jsonl or .tok files");

@@ -85,7 +85,13 @@ TEST_F(Index, MalformedIndicesNameTheFile) {
 TEST_F(Index, ADirectoryWithoutWeightsSaysWhatIsMissing) {
   EXPECT_TRUE(mentions(error(), {dir_.path().string(), "model.safetensors"}));
   dir_.write("pytorch_model.bin", "x");
-  EXPECT_TRUE(mentions(error(), {"pytorch_model.bin", "safetensors"}));
+  EXPECT_TRUE(mentions(error(), {"pytorch_model.bin", "not a file of torch.save"}));
+}
+
+TEST_F(Index, SafetensorsGoFirst) {
+  dir_.write("pytorch_model.bin", "x");
+  dir_.write("model.safetensors", f32_file({{"a", {2}}}));
+  EXPECT_NE(CheckpointIndex::open(dir_.path()).find("a"), nullptr);
 }
 
 // ---- What a model asks for, and what is there ---------------------------------------------------

@@ -82,8 +82,9 @@ TEST(MakeFfnTensor, TakesNeuronsInOrderAndScalesDownAlone) {
           for (std::int64_t q = 0; q < d; ++q) {
             const std::int64_t i = dense.neurons_first ? p * d + q : q * 5 + p;
             const auto n = recipe.neurons[static_cast<std::size_t>(p)];
-            const float scale =
-                std::string_view(part) == "down.weight" ? recipe.scale[static_cast<std::size_t>(p)] : 1.0F;
+            const float scale = std::string_view(part) == "down.weight"
+                                    ? recipe.scale[static_cast<std::size_t>(p)]
+                                    : 1.0F;
             ASSERT_EQ(load_weight(made.data(), DType::f32, static_cast<std::size_t>(i)),
                       n < 0 ? 0.0F : scale * dense.at(n, q));
           }
@@ -107,8 +108,8 @@ TEST(MakeFfnTensor, NoiseHasTheDeviationAskedForAndIsItsOwnByExpertAndSeed) {
   EXPECT_NE(make(1, 1), one);
   double sum = 0, squares = 0;
   for (std::size_t i = 0; i < width * d; ++i) {
-    const double change = load_weight(one.data(), DType::f32, i) -
-                          load_weight(dense.bytes.data(), DType::f32, i);
+    const double change =
+        load_weight(one.data(), DType::f32, i) - load_weight(dense.bytes.data(), DType::f32, i);
     sum += change;
     squares += change * change;
   }

@@ -267,7 +267,7 @@ def test_no_weights_at_all(moebius, model, tmp_path):
     (model / "model.safetensors").unlink()
     refused_everywhere(moebius, model, tmp_path, model, "model.safetensors")
     (model / "pytorch_model.bin").write_bytes(b"PK")
-    refused(moebius("info", model), "pytorch_model.bin", "safetensors")
+    refused(moebius("info", model), "pytorch_model.bin", "truncated")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,36 @@
+#include "hub/url.h"
+
+#include <curl/curl.h>
+
+#include <memory>
+#include <new>
+
+#include "base/error.h"
+
+namespace moebius::hub {
+
+Origin origin_of(const std::string& url) {
+  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> parsed(curl_url(), curl_url_cleanup);
+  if (curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) {
+    fail("{}: is no address", url);
+  }
+  const auto part = [&](CURLUPart which) {
+    char* text = nullptr;
+    if (curl_url_get(parsed.get(), which, &text, CURLU_DEFAULT_PORT) != CURLUE_OK)
+      return std::string();
+    const std::unique_ptr<char, decltype(&curl_free)> owned(text, curl_free);
+    return std::string(text);
+  };
+  Origin origin{part(CURLUPART_SCHEME), part(CURLUPART_HOST), part(CURLUPART_PORT)};
+  if (origin.scheme != "http" && origin.scheme != "https") fail("{}: is not of http", url);
+  return origin;
+}
+
+std::string escape_component(std::string_view text) {
+  const std::unique_ptr<char, decltype(&curl_free)> owned(
+      curl_easy_escape(nullptr, text.data(), static_cast<int>(text.size())), curl_free);
+  if (owned == nullptr) throw std::bad_alloc();
+  return owned.get();
+}
+
+}  // namespace moebius::hub

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace moebius::hub {
+
+/// Whom one talks to: scheme, host and port of an address.
+struct Origin {
+  std::string scheme, host, port;
+  bool operator==(const Origin&) const = default;
+};
+
+/// Throws Error for what is no address of http or https.
+Origin origin_of(const std::string& url);
+
+/// Text as one component of an address.
+std::string escape_component(std::string_view text);
+
+}  // namespace moebius::hub
