@@ -113,8 +113,9 @@ class Percents {
       at = end;
     }
     const List* row = list_of(values_, List::Kind::tuple);
-    const bool used = row != nullptr ? next_ == row->elements.size()
-                                     : next_ == 1 || mapping_of(values_) != nullptr;
+    // What can be subscripted might be looked at by name, so Python lets it go unused.
+    const bool by_name = mapping_of(values_) != nullptr || is<List*>(values_) || is<Undefined>(values_);
+    const bool used = row != nullptr ? next_ == row->elements.size() : next_ == 1 || by_name;
     if (!used) fail("format: not all arguments were used");
     return out;
   }

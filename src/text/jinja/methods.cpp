@@ -8,21 +8,27 @@
 namespace moebius::jinja {
 namespace {
 
-/// Methods that Python has and that are refused or not supported here.
-bool python_has(const Value& self, std::string_view name) {
-  constexpr std::string_view kText[] = {
-      "casefold",  "center",      "encode",       "expandtabs", "format_map", "isascii",
-      "isdecimal", "isidentifier", "isnumeric",   "isprintable", "istitle",   "maketrans",
-      "swapcase",  "translate"};
-  constexpr std::string_view kDict[] = {"clear", "fromkeys", "pop", "popitem", "setdefault", "update"};
-  constexpr std::string_view kList[] = {"append", "clear", "extend", "insert",
+template <class Names>
+bool among(std::string_view name, const Names& names) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
+/// Methods that change their value: a sandbox refuses them.
+bool is_refused(const Value& self, std::string_view name) {
+  constexpr std::string_view kDict[] = {"clear", "pop", "popitem", "setdefault", "update"};
+  constexpr std::string_view kList[] = {"append", "clear",  "extend",  "insert",
                                         "pop",    "remove", "reverse", "sort"};
-  const auto in = [name](const auto& names) {
-    return std::find(std::begin(names), std::end(names), name) != std::end(names);
-  };
-  if (is<std::string_view>(self)) return in(kText);
-  if (mapping_of(self) != nullptr) return in(kDict);
-  return list_of(self, List::Kind::list) != nullptr && in(kList);
+  if (mapping_of(self) != nullptr) return among(name, kDict);
+  return list_of(self, List::Kind::list) != nullptr && among(name, kList);
+}
+
+/// Harmless methods that chat templates have no use for.
+bool is_unsupported(const Value& self, std::string_view name) {
+  constexpr std::string_view kText[] = {
+      "casefold",  "center",       "encode",    "expandtabs",  "format_map", "isascii",  "isdecimal",
+      "isidentifier", "isnumeric", "isprintable", "istitle", "maketrans",  "swapcase", "translate"};
+  if (is<std::string_view>(self)) return among(name, kText);
+  return mapping_of(self) != nullptr && name == "fromkeys";
 }
 
 const Method* find_method(const Value& self, std::string_view name) {
@@ -37,8 +43,11 @@ std::optional<Value> method_of(Heap& heap, const Value& self, std::string_view n
       return method->body(heap, self, Bound(method->name, method->parameters, arguments));
     });
   }
-  if (!python_has(self, name)) return std::nullopt;
-  return Undefined{type_name(self), heap.text(fmt::format("{}' that a template may call", name))};
+  if (is_refused(self, name)) return Undefined{type_name(self), "method that changes it"};
+  if (!is_unsupported(self, name)) return std::nullopt;
+  return heap.function(name, [name, type = type_name(self)](const Arguments&) -> Value {
+    fail("the method '{}' of {} is not supported", name, type);
+  });
 }
 
 std::optional<Value> call_method(Heap& heap, const Value& self, std::string_view name,

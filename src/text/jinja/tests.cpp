@@ -28,6 +28,11 @@ bool is_type(Heap&, const Value& value, const Bound&) {
   return is<T>(value);
 }
 
+/// To Jinja what is undefined can be called too: it fails then.
+bool callable(Heap&, const Value& value, const Bound&) {
+  return is<Function*>(value) || is<Loop*>(value) || is<Undefined>(value);
+}
+
 template <int rest>
 bool leaves(Heap& heap, const Value& value, const Bound&) {
   return equal(heap, arithmetic(heap, "%", value, std::int64_t{2}), std::int64_t{rest});
@@ -90,7 +95,7 @@ bool names_test(Heap&, const Value& value, const Bound&) {
 
 constexpr Test kTests[] = {
     {"boolean", 0, is_type<bool>},
-    {"callable", 0, is_type<Function*>},
+    {"callable", 0, callable},
     {"defined", 0, defined},
     {"divisibleby", 1, divisible},
     {"even", 0, leaves<0>},
