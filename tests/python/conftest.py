@@ -69,7 +69,7 @@ def render():
     def call(requests, **kw):
         lines = "".join(json.dumps(r) + "\n" for r in requests)
         done = start(RENDER, input=lines.encode(), check=True, **kw)
-        answers = [json.loads(line) for line in done.stdout.decode().splitlines()]
+        answers = [json.loads(line) for line in done.stdout.decode().split("\n") if line]
         assert len(answers) == len(requests)
         return answers
 
