@@ -27,7 +27,7 @@ TOOLS = [
                 "properties": {
                     "place": {"type": "string", "description": "City, \"quoted\" & <tagged>"},
                     "days": {"type": "integer", "description": "how many", "default": 1},
-                    "units": {"type": ["string", "null"], "description": "C or F", "enum": ["C", "F"]},
+                    "units": {"type": ["string", "integer"], "description": "C or F", "enum": ["C", "F"]},
                     "hours": {"type": "array", "items": {"type": "number"}, "description": "of day"},
                 },
                 "required": ["place"],
@@ -263,7 +263,9 @@ def test_broken_templates(render, folder, tmp_path):
     assert all(x in missing for x in ("no chat template", "chat_template.jinja", "tokenizer_config.json"))
     assert re.search(r"chat_template.jinja, line 2: .*'endif'", error(folder("x\n{% if 1 %}", "b")))
     assert "line 3: 'nope' is undefined" in error(folder("\n\n{{ nope.x }}", "c"))
-    assert "chat_template.jinja" in error(folder("\ud800".encode("utf-8", "surrogatepass").decode("latin1"), "d")) or True
+    binary = folder("x", "d")
+    (binary / "chat_template.jinja").write_bytes(b"ok\n\xff")
+    assert "chat_template.jinja: not UTF-8 at byte 3" in error(binary)
     assert '"chat_template" is not a string' in error(folder(name="e", chat_template=5))
     assert "name" in error(folder(name="f", chat_template=[{"template": "x"}]))
     assert "at least one message" in render([{"model": str(folder("x", "g")), "messages": []}])[0]["error"]
@@ -315,3 +317,215 @@ def test_hostile_templates(render, name):
     )
     assert set(answer) == {"error"} and "\n" not in answer["error"]
     assert time.monotonic() - start < 20
+
+
+# ---- moebius generate --chat ------------------------------------------------------------------
+
+STORY = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}\n"
+    "{% elif m.role == 'user' %}Once upon a time there was {{ m.content }}.{% else %}{{ m.content }}\n"
+    "{% endif %}{% endfor %}"
+)
+
+
+@pytest.fixture
+def story_teller(stories, tmp_path):
+    """The real model with a template that suits it."""
+
+    def make(template=STORY, **config):
+        model = tmp_path / f"stories{len(list(tmp_path.iterdir()))}"
+        model.mkdir()
+        for file in stories.iterdir():
+            (model / file.name).symlink_to(file)
+        (model / "chat_template.jinja").write_text(template)
+        (model / "tokenizer_config.json").unlink()
+        old = json.loads((stories / "tokenizer_config.json").read_text())
+        (model / "tokenizer_config.json").write_text(json.dumps({**old, **config}))
+        return model
+
+    return make
+
+
+class Teller:
+    """The same model in transformers, greedy."""
+
+    def __init__(self, hf, model, max_tokens):
+        self.tokenizer = hf.AutoTokenizer.from_pretrained(model)
+        self.model = hf.AutoModelForCausalLM.from_pretrained(model).eval()
+        self.max_tokens = max_tokens
+
+    def answer(self, messages):
+        """Ids of the conversation, and what the model says to it."""
+        ids = self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+        )["input_ids"]
+        out = self.model.generate(ids, max_new_tokens=self.max_tokens, do_sample=False)[0].tolist()
+        whole = self.tokenizer.decode(out, skip_special_tokens=True)
+        before = self.tokenizer.decode(ids[0].tolist(), skip_special_tokens=True)
+        assert whole.startswith(before)
+        return ids[0].tolist(), whole[len(before) :]
+
+    def converse(self, lines, system=None):
+        messages = [say("system", system)] if system else []
+        answers = []
+        for line in lines:
+            messages.append(say("user", line))
+            answers.append(self.answer(messages)[1])
+            messages.append(say("assistant", answers[-1]))
+        return answers
+
+
+def test_one_message(moebius, hf, story_teller):
+    model = story_teller()
+    teller = Teller(hf, model, 30)
+    for system in (None, "A story:"):
+        messages = ([say("system", system)] if system else []) + [say("user", "a cat")]
+        ids, text = teller.answer(messages)
+        args = ["--chat", "--prompt", "a cat", "--max-tokens", 30] + (["--system", system] if system else [])
+        out = moebius("generate", model, *args, "--json", check=True).stdout
+        got = json.loads(out)
+        assert (got["text"], got["prompt_tokens"], got["prompt"]) == (text, len(ids), "a cat")
+        assert ids.count(1) == 1, "one BOS, the template's"
+        assert moebius("generate", model, *args, check=True).stdout.decode() == text
+
+
+def test_prompts_file(moebius, hf, story_teller, tmp_path):
+    model = story_teller()
+    teller = Teller(hf, model, 12)
+    (tmp_path / "prompts").write_text("a cat\na big dog\n")
+    args = ["generate", model, "--chat", "--prompts", tmp_path / "prompts", "--max-tokens", 12]
+    want = [teller.converse([line])[0] for line in ("a cat", "a big dog")]
+    results = json.loads(moebius(*args, "--json", check=True).stdout)["results"]
+    assert [r["text"] for r in results] == want
+    assert moebius(*args, check=True).stdout.decode() == "".join(w + "\n" for w in want)
+
+
+def test_conversation(moebius, hf, story_teller):
+    model = story_teller()
+    lines = ["a cat", "a dog who was sad", "Tim"]
+    want = Teller(hf, model, 25).converse(lines, "Tales.")
+    args = ["generate", model, "--chat", "--max-tokens", 25, "--system", "Tales."]
+    text = "\n".join([lines[0], "", *lines[1:], "/reset", *lines[:2], "/exit", "never said"])
+    out = moebius(*args, input=text.encode(), check=True)
+    assert out.stdout.decode() == "".join(w + "\n" for w in [*want, *want[:2]])
+    assert out.stderr == b""
+    results = json.loads(moebius(*args, "--json", input="\n".join(lines).encode(), check=True).stdout)
+    assert [r["text"] for r in results["results"]] == want
+    assert [r["prompt"] for r in results["results"]] == lines
+
+
+def test_template_that_rewrites_history(moebius, hf, story_teller):
+    """What the cache holds of an answer is of no use if the template tells it otherwise."""
+    model = story_teller(STORY.replace("{{ m.content }}\n{% endif", "{{ m.content[:9]|upper }}\n{% endif"))
+    lines = ["a cat", "a dog", "a bird"]
+    want = Teller(hf, model, 20).converse(lines)
+    args = ["generate", model, "--chat", "--max-tokens", 20, "--json"]
+    results = json.loads(moebius(*args, input="\n".join(lines).encode(), check=True).stdout)["results"]
+    assert [r["text"] for r in results] == want
+
+
+def test_tokenizers_eos_ends_an_answer(moebius, story_teller):
+    args = ["--chat", "--prompt", "a cat", "--max-tokens", 40, "--json"]
+    whole = json.loads(moebius("generate", story_teller(), *args, check=True).stdout)
+    assert whole["finish_reason"] == "length" and "." in whole["text"]
+    model = story_teller(eos_token={"content": "."})
+    cut = json.loads(moebius("generate", model, *args, check=True).stdout)
+    assert (cut["finish_reason"], cut["text"]) == ("stop", whole["text"].split(".")[0])
+
+
+def test_context_overflow(moebius, story_teller):
+    model = story_teller()
+    done = moebius("generate", model, "--chat", "--prompt", "word " * 600)
+    assert done.returncode == 1 and b"512" in done.stderr
+    lines = "\n".join(["a cat", "word " * 600, "a dog"]).encode()
+    done = moebius("generate", model, "--chat", "--max-tokens", 5, input=lines)
+    assert done.returncode == 1 and b"512" in done.stderr and done.stdout.count(b"\n") == 1
+
+
+def test_usage(moebius, story_teller, stories):
+    model = story_teller()
+    for args in (["--prompt", "x", "--system", "y"], [], ["--chat", "--prompt", "x", "--prompts", "y"]):
+        assert moebius("generate", model, *args).returncode == 2, args
+    done = moebius("generate", stories, "--chat", "--prompt", "x")
+    assert done.returncode == 1 and b"no chat template" in done.stderr
+    done = moebius("generate", story_teller("{{ raise_exception('not so') }}"), "--chat", "--prompt", "x")
+    assert done.returncode == 1 and done.stderr.startswith(b"moebius: not so")
+    assert moebius("generate", model, "--chat", input=b"", check=True).stdout == b""
+    done = moebius("generate", model, "--chat", input=b"\xff\n")
+    assert done.returncode == 1 and b"UTF-8" in done.stderr
+
+
+class Terminal:
+    """The program with its input on a terminal."""
+
+    def __init__(self, *args):
+        self.master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            [MOEBIUS, *map(str, args)], stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        os.close(slave)
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def read_until(self, stream, text):
+        got, end = "", time.monotonic() + 60
+        while text not in got:
+            assert time.monotonic() < end, got
+            if select.select([stream], [], [], 1)[0]:
+                piece = os.read(stream.fileno(), 1).decode(errors="replace")
+                assert piece, f"ended after {got!r}"
+                got += piece
+        return got
+
+    def close(self):
+        self.type("\x04")
+        out, err = self.process.communicate(timeout=60)
+        os.close(self.master)
+        return self.process.returncode, out.decode(), err.decode()
+
+
+def test_terminal(story_teller, hf):
+    model = story_teller()
+    first, second = Teller(hf, model, 10).converse(["a cat", "a dog"])
+    terminal = Terminal("generate", model, "--chat", "--max-tokens", 10)
+    out, err = terminal.process.stdout, terminal.process.stderr
+    assert terminal.read_until(err, "> ") == "> "
+    terminal.type("a cat\n")
+    assert terminal.read_until(out, "\n") == first + "\n"
+    terminal.read_until(err, "> ")
+    terminal.type("word " * 300 + "\n")  # too long: said so, and the conversation goes on
+    assert "context is 512" in terminal.read_until(err, "> ")
+    terminal.read_until(out, "\n")
+    terminal.type("a dog\n")
+    assert terminal.read_until(out, "\n") == second + "\n"
+    code, rest, _ = terminal.close()
+    assert (code, rest) == (0, "")
+
+
+def test_ctrl_c_on_a_terminal_ends_the_answer_alone(story_teller):
+    terminal = Terminal("generate", story_teller(), "--chat", "--max-tokens", 450)
+    out, err = terminal.process.stdout, terminal.process.stderr
+    terminal.read_until(err, "> ")
+    terminal.type("a cat\n")
+    begun = os.read(out.fileno(), 1)
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.read_until(err, "> ")
+    assert begun and terminal.process.poll() is None
+    terminal.type("/reset\n")
+    terminal.read_until(err, "> ")
+    terminal.process.send_signal(signal.SIGINT)  # with no answer on its way it ends the program
+    out, _ = terminal.process.communicate(timeout=60)
+    assert terminal.process.returncode == 130
+    assert len(out) < 1200
+
+
+def test_ctrl_c_without_terminal(story_teller):
+    args = [MOEBIUS, "generate", story_teller(), "--chat", "--max-tokens", "450"]
+    process = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdin.write(b"a cat\n")
+    process.stdin.flush()
+    assert process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
