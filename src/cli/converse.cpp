@@ -92,6 +92,7 @@ class Dialogue {
     } catch (const Error& error) {
       if (!terminal_) throw;
       ctx_.log.warn("{} ({})", error.what(), error.hint());
+      return;
     }
     if (!json_) print("\n");
   }

@@ -9,7 +9,10 @@ namespace moebius {
 
 struct Conversation::Impl {
   Impl(const GenerateOptions& from, const Context& with)
-      : options(from), ctx(with), format(ChatFormat::load(from.model)), open(open_model(from, with)) {
+      : options(from),
+        ctx(with),
+        format(ChatFormat::load(from.model)),
+        open(open_model(from, with)) {
     format.add_end_of_turn(open);
   }
 

@@ -100,7 +100,8 @@ Json special_tokens(const fs::path& model, const Json& config) {
   }
   if (!config.is_object()) return tokens;
   for (const char* key : {"extra_special_tokens", "model_specific_special_tokens"}) {
-    if (const auto named = config.find(key); named != config.end()) add_tokens(*named, true, tokens);
+    if (const auto named = config.find(key); named != config.end())
+      add_tokens(*named, true, tokens);
   }
   return tokens;
 }

@@ -20,8 +20,7 @@ const Json* find(const Json& request, const char* key) {
 
 std::string render(const Json& request) {
   if (const Json* source = find(request, "template")) {
-    return jinja::Template::parse(source->get<std::string>(), "template")
-        .render(request.at("variables"));
+    return jinja::render(source->get<std::string>(), request.at("variables"));
   }
   const Json* prompt = find(request, "add_generation_prompt");
   const ChatOptions options{prompt != nullptr && prompt->get<bool>(), find(request, "tools"),

@@ -19,7 +19,8 @@ std::optional<long double> wide_number(const Value& value) {
 static_assert(std::numeric_limits<long double>::digits >= 63);
 
 bool same_elements(Heap& heap, const List& a, const List& b) {
-  if (a.kind != b.kind || a.kind == List::Kind::iterator || a.elements.size() != b.elements.size()) {
+  if (a.kind != b.kind || a.kind == List::Kind::iterator ||
+      a.elements.size() != b.elements.size()) {
     return &a == &b;
   }
   return std::equal(a.elements.begin(), a.elements.end(), b.elements.begin(),
@@ -37,7 +38,8 @@ bool same_entries(Heap& heap, Dict& a, Dict& b) {
 
 std::partial_ordering order(Heap& heap, const Value& a, const Value& b, std::string_view op);
 
-std::partial_ordering order_of_lists(Heap& heap, const List& a, const List& b, std::string_view op) {
+std::partial_ordering order_of_lists(Heap& heap, const List& a, const List& b,
+                                     std::string_view op) {
   const std::size_t common = std::min(a.elements.size(), b.elements.size());
   for (std::size_t i = 0; i < common; ++i) {
     if (!equal(heap, a.elements[i], b.elements[i])) {

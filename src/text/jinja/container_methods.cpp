@@ -67,8 +67,9 @@ Value copy_list(Heap& heap, const Value& self, const Bound&) {
 }
 
 constexpr Method kDict[] = {
-    {"copy", {}, copy},     {"get", {{"key", "default"}, 1}, get}, {"items", {}, items},
-    {"keys", {}, keys},     {"values", {}, values},
+    {"copy", {}, copy},     {"get", {{"key", "default"}, 1}, get},
+    {"items", {}, items},   {"keys", {}, keys},
+    {"values", {}, values},
 };
 constexpr Method kList[] = {
     {"count", {{"value"}, 1}, count},

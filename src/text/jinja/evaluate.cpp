@@ -71,7 +71,8 @@ Value Interpreter::evaluate(const Expression& node, const Scope& scope) {
       return compare_chain(node, scope);
     case Kind::conditional:
       if (truthy(child(1))) return child(0);
-      return node.children[2] ? child(2) : Value(Undefined{nullptr, "the other case of an inline if"});
+      return node.children[2] ? child(2)
+                              : Value(Undefined{nullptr, "the other case of an inline if"});
   }
   return None{};
 }

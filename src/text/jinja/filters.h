@@ -8,7 +8,8 @@
 namespace moebius::jinja {
 
 /// Throws Error naming a filter or test that is not known.
-Value apply_filter(Heap& heap, std::string_view name, const Value& input, const Arguments& arguments);
+Value apply_filter(Heap& heap, std::string_view name, const Value& input,
+                   const Arguments& arguments);
 bool apply_test(Heap& heap, std::string_view name, const Value& input, const Arguments& arguments);
 
 bool is_filter(std::string_view name);

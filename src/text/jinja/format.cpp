@@ -70,7 +70,8 @@ class Braces {
     }
     const Value& chosen = value(field);
     if (conversion == 's') return field_text(heap_, chosen, specification);
-    if (conversion != 'r' || !specification.empty()) fail("format: '!{}' is not supported", conversion);
+    if (conversion != 'r' || !specification.empty())
+      fail("format: '!{}' is not supported", conversion);
     return repr_of(heap_, chosen);
   }
 
@@ -104,9 +105,8 @@ class Percents {
         out += text[at];
         continue;
       }
-      const std::size_t end = text.find_first_not_of("(.0123456789", ++at) == npos
-                                  ? npos
-                                  : end_of_field(text, at);
+      const std::size_t end =
+          text.find_first_not_of("(.0123456789", ++at) == npos ? npos : end_of_field(text, at);
       if (end == npos) fail("format: the text ends inside a '%' field");
       out += field(text.substr(at, end - at), text[end]);
       heap_.require(out.size());
@@ -114,7 +114,8 @@ class Percents {
     }
     const List* row = list_of(values_, List::Kind::tuple);
     // What can be subscripted might be looked at by name, so Python lets it go unused.
-    const bool by_name = mapping_of(values_) != nullptr || is<List*>(values_) || is<Undefined>(values_);
+    const bool by_name =
+        mapping_of(values_) != nullptr || is<List*>(values_) || is<Undefined>(values_);
     const bool used = row != nullptr ? next_ == row->elements.size() : next_ == 1 || by_name;
     if (!used) fail("format: not all arguments were used");
     return out;

@@ -14,9 +14,9 @@ namespace moebius::jinja {
 
 /// What a rendering may take before it ends with an error.
 struct Limits {
-  std::int64_t steps = 20'000'000;         ///< nodes evaluated, elements looked at
+  std::int64_t steps = 20'000'000;             ///< nodes evaluated, elements looked at
   std::size_t bytes = std::size_t{256} << 20;  ///< of strings and containers made
-  int depth = 1500;                        ///< nested evaluations, macros included
+  int depth = 1500;                            ///< nested evaluations, macros included
 };
 
 class Heap {

@@ -120,7 +120,8 @@ Interpreter::Flow Interpreter::execute(const Statement& statement, Scope& scope,
   return Flow::normal;
 }
 
-Interpreter::Flow Interpreter::branches(const Statement& statement, Scope& scope, std::string& out) {
+Interpreter::Flow Interpreter::branches(const Statement& statement, Scope& scope,
+                                        std::string& out) {
   for (const Statement::Branch& branch : statement.branches) {
     if (!branch.condition || truthy(evaluate(*branch.condition, scope))) {
       return execute(branch.body, scope, out);
@@ -194,7 +195,8 @@ Interpreter::Flow Interpreter::filter_block(const Statement& statement, Scope& s
   Scope& inside = new_scope(&scope);
   const Flow flow = execute(statement.body, inside, text);
   if (flow != Flow::normal) return flow;
-  write(out, text_of(heap_, through_filters(*statement.value, heap_.text(std::move(text)), inside)));
+  write(out,
+        text_of(heap_, through_filters(*statement.value, heap_.text(std::move(text)), inside)));
   return Flow::normal;
 }
 

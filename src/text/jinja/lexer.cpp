@@ -53,7 +53,9 @@ class Lexer {
   char peek(std::size_t ahead = 0) const {
     return at_ + ahead < source_.size() ? source_[at_ + ahead] : '\0';
   }
-  bool looking_at(std::string_view text) const { return source_.compare(at_, text.size(), text) == 0; }
+  bool looking_at(std::string_view text) const {
+    return source_.compare(at_, text.size(), text) == 0;
+  }
   std::string_view rest() const { return std::string_view(source_).substr(at_); }
 
   void push(Kind kind, std::string_view text) {
@@ -158,8 +160,7 @@ class Lexer {
          begin = source_.find("{%", begin + 1)) {
       const char next = begin + 2 < source_.size() ? source_[begin + 2] : '\0';
       const char begin_sign = next == '-' || next == '+' ? next : '\0';
-      const std::size_t after =
-          lone_word(begin + (begin_sign != '\0' ? 3 : 2), "endraw", sign);
+      const std::size_t after = lone_word(begin + (begin_sign != '\0' ? 3 : 2), "endraw", sign);
       if (after == npos) continue;
       push_text(before_tag(rest().substr(0, begin - at_), begin_sign, false));
       advance_to(after);

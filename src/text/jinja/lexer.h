@@ -13,11 +13,11 @@ namespace moebius::jinja {
 
 struct Token {
   enum class Kind {
-    text,            ///< outside of tags
-    block_begin,     ///< {%
-    block_end,       ///< %}
-    output_begin,    ///< {{
-    output_end,      ///< }}
+    text,          ///< outside of tags
+    block_begin,   ///< {%
+    block_end,     ///< %}
+    output_begin,  ///< {{
+    output_end,    ///< }}
     name,
     string,
     integer,

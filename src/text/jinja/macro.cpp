@@ -45,7 +45,8 @@ void Interpreter::bind_parameters(const Signature& signature, Scope& scope,
     } else {
       value = take(name);
     }
-    if (!value && i >= first_default) value = evaluate(*signature.defaults[i - first_default], scope);
+    if (!value && i >= first_default)
+      value = evaluate(*signature.defaults[i - first_default], scope);
     set(scope, name, value.value_or(Undefined{nullptr, name}));
   }
   if (signature.takes_caller) {

@@ -24,9 +24,10 @@ bool is_refused(const Value& self, std::string_view name) {
 
 /// Harmless methods that chat templates have no use for.
 bool is_unsupported(const Value& self, std::string_view name) {
-  constexpr std::string_view kText[] = {
-      "casefold",  "center",       "encode",    "expandtabs",  "format_map", "isascii",  "isdecimal",
-      "isidentifier", "isnumeric", "isprintable", "istitle", "maketrans",  "swapcase", "translate"};
+  constexpr std::string_view kText[] = {"casefold",   "center",      "encode",    "expandtabs",
+                                        "format_map", "isascii",     "isdecimal", "isidentifier",
+                                        "isnumeric",  "isprintable", "istitle",   "maketrans",
+                                        "swapcase",   "translate"};
   if (is<std::string_view>(self)) return among(name, kText);
   return mapping_of(self) != nullptr && name == "fromkeys";
 }
@@ -67,10 +68,10 @@ std::optional<Value> loop_method(Heap& heap, Loop& loop, std::string_view name) 
   if (name != "changed") return std::nullopt;
   return heap.function("changed", [&heap, &loop](const Arguments& arguments) -> Value {
     const auto& now = arguments.positional;
-    const bool same = loop.last_changed &&
-                      std::equal(now.begin(), now.end(), loop.last_changed->begin(),
-                                 loop.last_changed->end(),
-                                 [&](const Value& a, const Value& b) { return equal(heap, a, b); });
+    const bool same =
+        loop.last_changed &&
+        std::equal(now.begin(), now.end(), loop.last_changed->begin(), loop.last_changed->end(),
+                   [&](const Value& a, const Value& b) { return equal(heap, a, b); });
     loop.last_changed = now;
     return !same;
   });

@@ -26,7 +26,8 @@ bool drop_underscores(std::string& text) {
 
 /// Removes a prefix such as `0x` that fits `base`, and says which base it means.
 int take_prefix(std::string& digits, int base) {
-  const char letter = digits.size() > 1 && digits[0] == '0' ? static_cast<char>(digits[1] | 0x20) : '\0';
+  const char letter =
+      digits.size() > 1 && digits[0] == '0' ? static_cast<char>(digits[1] | 0x20) : '\0';
   const int named = letter == 'x' ? 16 : letter == 'o' ? 8 : letter == 'b' ? 2 : 0;
   if (named == 0 || (base != 0 && base != named)) return base == 0 ? 10 : base;
   digits.erase(0, 2);
@@ -47,7 +48,8 @@ std::string real_text(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
   char buffer[32];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
+  const auto end =
+      std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
   std::string_view spelling(buffer, static_cast<std::size_t>(end.ptr - buffer));
   const std::string sign = spelling.starts_with('-') ? "-" : "";
   spelling.remove_prefix(sign.size());
@@ -74,13 +76,15 @@ std::optional<std::int64_t> parse_integer(std::string_view text, int base) {
   }
   const bool any_base = base == 0;
   base = take_prefix(digits, base);
-  if (!drop_underscores(digits) || digits.empty() || digit_value(digits[0]) >= base) return std::nullopt;
+  if (!drop_underscores(digits) || digits.empty() || digit_value(digits[0]) >= base)
+    return std::nullopt;
   if (any_base && base == 10 && digits[0] == '0' && digits.find_first_not_of('0') != digits.npos) {
     return std::nullopt;
   }
   if (negative) digits.insert(0, 1, '-');
   std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
   if (end != digits.data() + digits.size()) return std::nullopt;
   if (error != std::errc()) fail("the integer {} does not fit in 64 bits", text);
   return value;

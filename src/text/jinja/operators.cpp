@@ -60,7 +60,8 @@ std::int64_t power(std::int64_t base, std::int64_t exponent) {
 
 double real_power(double base, double exponent) {
   if (base == 0 && exponent < 0) fail("0 cannot be raised to a negative power");
-  if (base < 0 && std::isfinite(base) && std::isfinite(exponent) && exponent != std::floor(exponent)) {
+  if (base < 0 && std::isfinite(base) && std::isfinite(exponent) &&
+      exponent != std::floor(exponent)) {
     fail("complex numbers are not supported");
   }
   const double result = std::pow(base, exponent);
@@ -80,7 +81,8 @@ Value of_integers(std::string_view op, std::int64_t a, std::int64_t b) {
     return power(a, b);
   }
   if (b == 0) fail("division by zero");
-  if (op == "/") return static_cast<double>(static_cast<long double>(a) / static_cast<long double>(b));
+  if (op == "/")
+    return static_cast<double>(static_cast<long double>(a) / static_cast<long double>(b));
   return op == "//" ? floor_divide(a, b) : modulo(a, b);
 }
 
@@ -111,8 +113,8 @@ Value repeated(Heap& heap, const List& list, std::int64_t count) {
   std::vector<Value> out;
   std::size_t size = 0;
   if (count > 0 && !list.elements.empty()) {
-    if (__builtin_mul_overflow(list.elements.size() * sizeof(Value), static_cast<std::size_t>(count),
-                               &size)) {
+    if (__builtin_mul_overflow(list.elements.size() * sizeof(Value),
+                               static_cast<std::size_t>(count), &size)) {
       size = std::numeric_limits<std::size_t>::max();
     }
     heap.require(size);

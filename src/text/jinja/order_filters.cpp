@@ -63,9 +63,8 @@ Value dictsort(Heap& heap, const Value& input, const Bound& arguments) {
   if (by != "key" && by != "value") fail("dictsort: sorts by 'key' or 'value'");
   Keyed keyed;
   for (const auto& [key, value] : dict->entries) {
-    keyed.emplace_back(
-        key_of(heap, by == "key" ? key : value, None{}, arguments.truth(0, false)),
-        pair_of(heap, key, value));
+    keyed.emplace_back(key_of(heap, by == "key" ? key : value, None{}, arguments.truth(0, false)),
+                       pair_of(heap, key, value));
   }
   return heap.list(List::Kind::list, sorted(heap, std::move(keyed), arguments.truth(2, false)));
 }

@@ -135,8 +135,8 @@ Body Parser::closed_block(std::string_view end) {
 }
 
 void Parser::fail_unknown_tag(const std::string& name) const {
-  constexpr std::string_view kOthers[] = {"include",    "import", "from",       "extends", "block",
-                                          "autoescape", "print",  "do",         "trans",   "debug"};
+  constexpr std::string_view kOthers[] = {"include",    "import", "from", "extends", "block",
+                                          "autoescape", "print",  "do",   "trans",   "debug"};
   const bool known = std::find(std::begin(kOthers), std::end(kOthers), name) != std::end(kOthers);
   fail_at(current().line, known ? fmt::format("the tag '{}' is not supported", name)
                                 : fmt::format("unknown or misplaced tag '{}'", name));

@@ -27,7 +27,8 @@ Value integer(Heap&, const Value& input, const Bound& arguments) {
   std::optional<std::int64_t> found = as_integer(input);
   if (const auto* text = std::get_if<std::string_view>(&input)) {
     const std::int64_t base = arguments.integer(1, 10);
-    if (base == 0 || (base >= 2 && base <= 36)) found = parse_integer(*text, static_cast<int>(base));
+    if (base == 0 || (base >= 2 && base <= 36))
+      found = parse_integer(*text, static_cast<int>(base));
     // "42.9" gives 42.
     const auto number = found ? std::nullopt : parse_real(*text);
     if (number) found = truncated(*number);
@@ -73,7 +74,6 @@ Value rounded(Heap&, const Value& input, const Bound& arguments) {
   if (!std::isfinite(scaled)) fail("round: the number is too large");
   return (method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / unit;
 }
-
 
 constexpr Filter kFilters[] = {
     {"abs", {}, absolute},

@@ -25,7 +25,8 @@ Value element_at(const List& list, std::int64_t index, const Value& owner) {
   const bool indexable = list.kind == List::Kind::list || list.kind == List::Kind::tuple ||
                          list.kind == List::Kind::range;
   if (index < 0) index += count;
-  if (!indexable || index < 0 || index >= count) return Undefined{owner_name(owner), "such element"};
+  if (!indexable || index < 0 || index >= count)
+    return Undefined{owner_name(owner), "such element"};
   return list.elements[static_cast<std::size_t>(index)];
 }
 

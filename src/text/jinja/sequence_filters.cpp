@@ -85,7 +85,8 @@ Arguments rest_of(const Arguments& given, std::size_t skip) {
 std::string_view name_in(const Bound& arguments, std::size_t index) {
   const auto& given = arguments.given().positional;
   const auto* name = index < given.size() ? std::get_if<std::string_view>(&given[index]) : nullptr;
-  if (name == nullptr) fail("{} needs the name of a filter, test or attribute", arguments.function());
+  if (name == nullptr)
+    fail("{} needs the name of a filter, test or attribute", arguments.function());
   return *name;
 }
 

@@ -48,4 +48,8 @@ std::string Template::render(const Json& variables, const Limits& limits) const 
   }
 }
 
+std::string render(std::string_view source, const Json& variables, const Limits& limits) {
+  return Template::parse(source, "template").render(variables, limits);
+}
+
 }  // namespace moebius::jinja

@@ -29,4 +29,8 @@ class Template {
   std::shared_ptr<const Parsed> parsed_;
 };
 
+/// Both at once, for a template that is used once. Whatever the bytes, it returns or throws Error
+/// within `limits`: a fuzzer's way in.
+std::string render(std::string_view source, const Json& variables, const Limits& limits = {});
+
 }  // namespace moebius::jinja

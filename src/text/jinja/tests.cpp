@@ -121,7 +121,7 @@ constexpr Test kTests[] = {
 
 /// Tests that are comparisons, and the operators they stand for.
 constexpr std::pair<std::string_view, std::string_view> kComparisons[] = {
-    {"==", "=="}, {"eq", "=="}, {"equalto", "=="}, {"!=", "!="}, {"ne", "!="},
+    {"==", "=="}, {"eq", "=="}, {"equalto", "=="},    {"!=", "!="}, {"ne", "!="},
     {">", ">"},   {"gt", ">"},  {"greaterthan", ">"}, {">=", ">="}, {"ge", ">="},
     {"<", "<"},   {"lt", "<"},  {"lessthan", "<"},    {"<=", "<="}, {"le", "<="},
 };

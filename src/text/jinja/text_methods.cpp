@@ -150,14 +150,17 @@ template <bool at_left>
 Value justified(Heap& heap, const Value& self, const Bound& arguments) {
   const std::string_view whole = text(self), fill = arguments.text_or(1, " ");
   if (length_of(fill) != 1) fail("{}: the filling must be one character", arguments.function());
-  const std::int64_t missing = std::max<std::int64_t>(arguments.integer(0, 0) - length_of(whole), 0);
+  const std::int64_t missing =
+      std::max<std::int64_t>(arguments.integer(0, 0) - length_of(whole), 0);
   const std::string_view padding = repeat(heap, fill, missing);
-  return heap.text(at_left ? fmt::format("{}{}", padding, whole) : fmt::format("{}{}", whole, padding));
+  return heap.text(at_left ? fmt::format("{}{}", padding, whole)
+                           : fmt::format("{}{}", whole, padding));
 }
 
 Value zero_filled(Heap& heap, const Value& self, const Bound& arguments) {
   const std::string_view whole = text(self);
-  const std::int64_t missing = std::max<std::int64_t>(arguments.integer(0, 0) - length_of(whole), 0);
+  const std::int64_t missing =
+      std::max<std::int64_t>(arguments.integer(0, 0) - length_of(whole), 0);
   const std::size_t sign = whole.starts_with('-') || whole.starts_with('+') ? 1 : 0;
   const std::string_view zeros = repeat(heap, "0", missing);
   return heap.text(fmt::format("{}{}{}", whole.substr(0, sign), zeros, whole.substr(sign)));

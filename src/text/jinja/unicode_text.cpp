@@ -113,7 +113,8 @@ std::string_view strip_word(std::string_view text, Side side) {
 std::size_t find(std::string_view text, std::string_view needle, std::size_t from) {
   if (from > text.size()) return npos;
   if (needle.empty()) return from;
-  const void* found = ::memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
+  const void* found =
+      ::memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
   if (found == nullptr) return npos;
   return static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
 }

@@ -93,9 +93,7 @@ bool truthy(const Value& value) {
     bool operator()(const List* list) const {
       return list->kind == List::Kind::iterator || !list->elements.empty();
     }
-    bool operator()(const Dict* dict) const {
-      return dict->is_namespace || !dict->entries.empty();
-    }
+    bool operator()(const Dict* dict) const { return dict->is_namespace || !dict->entries.empty(); }
     bool operator()(const Function*) const { return true; }
     bool operator()(Loop* loop) const { return loop->length() > 0; }
   };

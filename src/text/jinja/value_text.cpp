@@ -80,7 +80,8 @@ class Writer {
       return;
     }
     const bool is_tuple = list->kind == List::Kind::tuple, is_list = list->kind == List::Kind::list;
-    if (!is_tuple && !is_list) out_ += fmt::format("{}(", type_name(Value(const_cast<List*>(list))));
+    if (!is_tuple && !is_list)
+      out_ += fmt::format("{}(", type_name(Value(const_cast<List*>(list))));
     out_ += is_tuple ? "(" : "[";
     for (std::size_t i = 0; i < list->elements.size(); ++i) {
       if (i > 0) out_ += ", ";

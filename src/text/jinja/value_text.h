@@ -13,7 +13,7 @@ std::string_view text_of(Heap& heap, const Value& value);
 std::string repr_of(Heap& heap, const Value& value);
 
 struct JsonStyle {
-  bool escape_unicode = false;     ///< characters beyond ASCII as \uXXXX
+  bool escape_unicode = false;        ///< characters beyond ASCII as \uXXXX
   std::optional<std::string> indent;  ///< a line per element, indented by this per level
   std::string item_separator = ", ", key_separator = ": ";
   bool sort_keys = false;
