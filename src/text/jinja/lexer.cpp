@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "base/utf8.h"
+#include "text/jinja/number_literal.h"
 #include "text/jinja/number_text.h"
 #include "text/jinja/string_literal.h"
 #include "text/jinja/unicode_text.h"
@@ -246,77 +247,20 @@ class Lexer {
     advance_to(end + 1);
   }
 
-  /// Bytes of digits from `at` on; an underscore may stand before each but the first.
-  std::size_t digits(std::size_t at) const {
-    const std::size_t start = at;
-    while (at < source_.size() &&
-           (is_digit(source_[at]) || (at > start && source_[at] == '_' && at + 1 < source_.size() &&
-                                      is_digit(source_[at + 1])))) {
-      ++at;
-    }
-    return at - start;
-  }
-
-  /// End of the float that begins here; npos if there is none.
-  std::size_t real_end() const {
-    if (at_ > 0 && source_[at_ - 1] == '.') return npos;
-    std::size_t end = at_ + digits(at_);
-    bool real = false;
-    if (end < source_.size() && source_[end] == '.' && digits(end + 1) > 0) {
-      end += 1 + digits(end + 1);
-      real = true;
-    }
-    if (end < source_.size() && (source_[end] == 'e' || source_[end] == 'E')) {
-      const char sign = end + 1 < source_.size() ? source_[end + 1] : '\0';
-      const std::size_t start = end + (sign == '+' || sign == '-' ? 2 : 1);
-      if (digits(start) > 0) return start + digits(start);
-    }
-    return real ? end : npos;
-  }
-
   void lex_number() {
-    const std::size_t end = real_end();
-    if (end != npos) {
+    if (const std::size_t length = real_length(source_, at_); length > 0) {
       push(Kind::real, "");
-      std::string spelling(rest().substr(0, end - at_));
-      std::erase(spelling, '_');
-      tokens_.back().real = *parse_real(spelling);
-      return advance_to(end);
+      tokens_.back().real = parse_real(rest().substr(0, length)).value();
+      return advance(length);
     }
     push(Kind::integer, "");
-    const std::string_view spelling = integer_spelling();
+    const std::string_view spelling = rest().substr(0, integer_length(source_, at_));
     try {
       tokens_.back().integer = parse_integer(spelling, 0).value();
     } catch (const Error& error) {
       fail_at(line_, error.what());
     }
     advance(spelling.size());
-  }
-
-  std::string_view integer_spelling() const {
-    std::size_t length = digits(at_);
-    if (peek() != '0') return rest().substr(0, length);
-    // A decimal number does not begin with 0, so this is zeros, or another base.
-    const char letter = static_cast<char>(peek(1) | 0x20);
-    const int base = letter == 'x' ? 16 : letter == 'o' ? 8 : letter == 'b' ? 2 : 10;
-    if (base != 10) {
-      if (const std::size_t more = digits_of_base(at_ + 2, base); more > 0) {
-        return rest().substr(0, 2 + more);
-      }
-    }
-    length = 1;
-    while (peek(length) == '0' || (peek(length) == '_' && peek(length + 1) == '0')) ++length;
-    return rest().substr(0, length);
-  }
-
-  std::size_t digits_of_base(std::size_t at, int base) const {
-    const std::size_t start = at;
-    for (;; ++at) {
-      const std::size_t digit = at < source_.size() && source_[at] == '_' ? at + 1 : at;
-      if (digit >= source_.size() || digit_value(source_[digit]) >= base) break;
-      at = digit;
-    }
-    return at - start;
   }
 
   std::string source_;

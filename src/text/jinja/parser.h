@@ -1,5 +1,5 @@
-// From tokens to a tree. The statements stand in parser.cpp, the expressions in
-// parser_expressions.cpp; both follow the grammar of Jinja 3.1.
+// From tokens to a tree, by the grammar of Jinja 3.1. The statements stand in parser.cpp, the
+// expressions in parser_expressions.cpp and parser_postfix.cpp.
 #pragma once
 
 #include <initializer_list>

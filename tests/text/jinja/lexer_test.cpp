@@ -25,8 +25,8 @@ std::string texts(std::string_view source) {
 }
 
 TEST(JinjaLexer, CutsTagsIntoTokens) {
-  EXPECT_EQ(kinds("a{{ x }}"), (std::vector{Kind::text, Kind::output_begin, Kind::name,
-                                             Kind::output_end, Kind::end}));
+  EXPECT_EQ(kinds("a{{ x }}"),
+            (std::vector{Kind::text, Kind::output_begin, Kind::name, Kind::output_end, Kind::end}));
   EXPECT_EQ(kinds("{%if 1.5>=2%}"),
             (std::vector{Kind::block_begin, Kind::name, Kind::real, Kind::op, Kind::integer,
                          Kind::block_end, Kind::end}));

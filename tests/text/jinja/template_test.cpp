@@ -19,7 +19,8 @@ std::string error(std::string_view source, const Limits& limits = {}) {
 
 TEST(JinjaTemplate, Renders) {
   const Json variables{{"xs", {1, 2}}, {"who", "W\u00f6rld"}};
-  EXPECT_EQ(render("{% for x in xs %}{{ x }},{% endfor %}{{ who|upper }}", variables), "1,2,W\u00d6RLD");
+  EXPECT_EQ(render("{% for x in xs %}{{ x }},{% endfor %}{{ who|upper }}", variables),
+            "1,2,W\u00d6RLD");
   EXPECT_EQ(render("", variables), "");
 }
 
@@ -64,9 +65,9 @@ TEST(JinjaTemplate, LimitsHold) {
   EXPECT_EQ(error("{% for x in range(9) %}{{ x }}{% endfor %}", few), "no error");
   const Limits small{.bytes = std::size_t{1} << 20};
   EXPECT_TRUE(mentions(error("{{ 'x' * 2000000 }}", small), {"1 MiB"}));
-  EXPECT_TRUE(mentions(error("{% for x in range(2000) %}" + std::string(1000, 'x') + "{% endfor %}",
-                             small),
-                       {"1 MiB"}));
+  EXPECT_TRUE(
+      mentions(error("{% for x in range(2000) %}" + std::string(1000, 'x') + "{% endfor %}", small),
+               {"1 MiB"}));
   const Limits flat{.depth = 20};
   EXPECT_TRUE(mentions(error("{% macro m(n) %}{{ m(n) }}{% endmacro %}{{ m(1) }}", flat), {"20"}));
   EXPECT_TRUE(mentions(error("{{ range(100001) }}"), {"100000"}));
@@ -100,24 +101,112 @@ TEST(JinjaTemplate, JsonIsCheckedToo) {
 
 /// Pieces of templates in any order: whatever comes out, it is a text or an Error.
 TEST(JinjaTemplate, AnyBytesEnd) {
-  const std::vector<std::string> pieces{
-      "{{", "}}", "{%", "%}", "{#", "#}", "-", "+", " ", "\n", "'", "\"", "\\", "if", "else",
-      "elif", "endif", "for", "in", "endfor", "set", "endset", "x", "y", "loop", ".index", ".last",
-      "=", "==", "(", ")", "[", "]", "{", "}", ":", ",", ".", "|", "~", "**", "//", "%", "*", "is",
-      "not", "and", "or", "defined", "odd", "upper", "length", "join", "map", "list", "sort",
-      "tojson", "items", "0", "1", "-1", "99999999999", "1.5", "'a'", "'\\x41'", "range(9)",
-      "namespace(a=1)", "macro m(a)", "endmacro", "m(1)", "call m()", "endcall", "caller()",
-      "filter upper", "endfilter", "raw", "endraw", "break", "continue", "with", "endwith",
-      "generation", "endgeneration", "split", "(',')", "replace", "strip()", "[::-1]", "[1:]",
-      "{% for x in xs %}", "{% endfor %}", "{% if x %}", "{% endif %}", "{{ x }}", "\xc3\xa9",
-      "\xff", "\xe2\x80", std::string(1, '\0')};
+  const std::vector<std::string> pieces{"{{",
+                                        "}}",
+                                        "{%",
+                                        "%}",
+                                        "{#",
+                                        "#}",
+                                        "-",
+                                        "+",
+                                        " ",
+                                        "\n",
+                                        "'",
+                                        "\"",
+                                        "\\",
+                                        "if",
+                                        "else",
+                                        "elif",
+                                        "endif",
+                                        "for",
+                                        "in",
+                                        "endfor",
+                                        "set",
+                                        "endset",
+                                        "x",
+                                        "y",
+                                        "loop",
+                                        ".index",
+                                        ".last",
+                                        "=",
+                                        "==",
+                                        "(",
+                                        ")",
+                                        "[",
+                                        "]",
+                                        "{",
+                                        "}",
+                                        ":",
+                                        ",",
+                                        ".",
+                                        "|",
+                                        "~",
+                                        "**",
+                                        "//",
+                                        "%",
+                                        "*",
+                                        "is",
+                                        "not",
+                                        "and",
+                                        "or",
+                                        "defined",
+                                        "odd",
+                                        "upper",
+                                        "length",
+                                        "join",
+                                        "map",
+                                        "list",
+                                        "sort",
+                                        "tojson",
+                                        "items",
+                                        "0",
+                                        "1",
+                                        "-1",
+                                        "99999999999",
+                                        "1.5",
+                                        "'a'",
+                                        "'\\x41'",
+                                        "range(9)",
+                                        "namespace(a=1)",
+                                        "macro m(a)",
+                                        "endmacro",
+                                        "m(1)",
+                                        "call m()",
+                                        "endcall",
+                                        "caller()",
+                                        "filter upper",
+                                        "endfilter",
+                                        "raw",
+                                        "endraw",
+                                        "break",
+                                        "continue",
+                                        "with",
+                                        "endwith",
+                                        "generation",
+                                        "endgeneration",
+                                        "split",
+                                        "(',')",
+                                        "replace",
+                                        "strip()",
+                                        "[::-1]",
+                                        "[1:]",
+                                        "{% for x in xs %}",
+                                        "{% endfor %}",
+                                        "{% if x %}",
+                                        "{% endif %}",
+                                        "{{ x }}",
+                                        "\xc3\xa9",
+                                        "\xff",
+                                        "\xe2\x80",
+                                        std::string(1, '\0')};
   const Json variables{{"xs", {1, "two", nullptr, {{"a", 1}}}}, {"x", "text"}, {"y", {{"k", "v"}}}};
   const Limits limits{.steps = 20'000, .bytes = std::size_t{1} << 20, .depth = 200};
   Random random(1, stream_of("jinja"));
   int rendered = 0;
   for (int i = 0; i < 20'000; ++i) {
     std::string source;
-    for (std::uint64_t n = random.next_below(25); n > 0; --n) source += pieces[random.next_below(pieces.size())];
+    for (std::uint64_t n = random.next_below(25); n > 0; --n)
+      source += pieces[random.next_below(pieces.size())];
     try {
       render(source, variables, limits);
       ++rendered;
