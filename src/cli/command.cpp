@@ -129,6 +129,10 @@ Context begin(const Command& command, const std::vector<std::string>& arguments,
   return ctx;
 }
 
+void forget_stop_signal() {
+  stop_signal = 0;
+}
+
 void print(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     fail("cannot write to standard output");

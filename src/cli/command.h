@@ -25,6 +25,9 @@ struct HelpShown {};
 Context begin(const Command& command, const std::vector<std::string>& arguments, OptionSet& options,
               CommonOptions& common);
 
+/// After a signal that asked to stop: the program goes on.
+void forget_stop_signal();
+
 /// Writes to stdout; throws Error if that fails (a full disk, for example).
 void print(std::string_view text);
 /// One JSON object and a newline on stdout.

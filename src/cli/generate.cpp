@@ -1,12 +1,10 @@
+#include "cli/generate.h"
+
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
-#include "cli/command.h"
-#include "infer/run.h"
-
 namespace moebius::cli {
-namespace {
 
 Json to_json(const Generation& generation) {
   Json out;
@@ -20,8 +18,6 @@ Json to_json(const Generation& generation) {
   return out;
 }
 
-}  // namespace
-
 void run_generate(const Command& self, const std::vector<std::string>& arguments) {
   GenerateOptions job;
   OptionSet options;
@@ -29,11 +25,13 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
   CommonOptions common;
   common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
-  if (options.given("prompt") == options.given("prompts")) {
-    throw UsageError("give either --prompt TEXT or --prompts FILE");
-  }
+  const bool one = options.given("prompt"), many = options.given("prompts");
+  if (one && many) throw UsageError("give either --prompt TEXT or --prompts FILE");
+  if (!job.chat && !job.system.empty()) throw UsageError("--system needs --chat");
+  if (job.chat && !one && !many) return converse(job, ctx, common.json);
+  if (!one && !many) throw UsageError("give --prompt TEXT, --prompts FILE or --chat");
   // Several continuations are told apart by a newline after each; a single one is the bytes alone.
-  const bool many = options.given("prompts"), terminal = ::isatty(STDOUT_FILENO) == 1;
+  const bool terminal = ::isatty(STDOUT_FILENO) == 1;
   std::size_t current = 0;
   const auto results = generate(job, ctx, [&](std::size_t prompt, std::string_view piece) {
     if (common.json) return;

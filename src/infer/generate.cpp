@@ -7,6 +7,7 @@
 
 #include "base/utf8.h"
 #include "hub/resolve.h"
+#include "infer/chat_format.h"
 #include "infer/sampler.h"
 #include "infer/stop_filter.h"
 #include "model/device.h"
@@ -26,15 +27,42 @@ at::Tensor ids_tensor(std::span<const std::int32_t> ids, at::Device device) {
   return tensor.to(device);
 }
 
-/// Scores of the token after `ids`; appends them to the cache.
-at::Tensor step(const Model& model, std::span<const std::int32_t> ids, KvCache& cache,
+/// Scores of the token after `ids`, which are added to the cache.
+at::Tensor step(const Model& model, std::span<const std::int32_t> ids, TokenCache& cache,
                 at::ScalarType dtype, at::Device device) {
   const at::Tensor hidden =
-      decode(model.spec, model.weights, ids_tensor(ids, device), &cache, dtype).hidden_BSD;
+      decode(model.spec, model.weights, ids_tensor(ids, device), &cache.keys_values, dtype)
+          .hidden_BSD;
+  cache.ids.insert(cache.ids.end(), ids.begin(), ids.end());
   return head(model.spec, model.weights, hidden.narrow(1, hidden.size(1) - 1, 1))
       .flatten()
       .to(at::kCPU)
       .contiguous();
+}
+
+/// Makes room for `capacity` tokens; grows by doubling, since a conversation goes on.
+void ensure_capacity(const ModelSpec& spec, KvCache& cache, std::int64_t capacity,
+                     const at::TensorOptions& options) {
+  if (cache.capacity >= capacity) return;
+  capacity = std::max(capacity, std::min(2 * cache.capacity, spec.context));
+  KvCache larger = make_cache(spec, 1, capacity, options);
+  larger.length = cache.length;
+  for (std::size_t l = 0; l < cache.layers.size(); ++l) {
+    const auto copy = [&](const at::Tensor& from, const at::Tensor& to) {
+      to.narrow(2, 0, cache.length).copy_(from.narrow(2, 0, cache.length));
+    };
+    copy(cache.layers[l].k_BGSA, larger.layers[l].k_BGSA);
+    copy(cache.layers[l].v_BGSA, larger.layers[l].v_BGSA);
+  }
+  cache = std::move(larger);
+}
+
+/// Forgets what `prompt` does not begin with; at least its last token stays to be computed.
+void keep_common_prefix(TokenCache& cache, std::span<const std::int32_t> prompt) {
+  const auto [end, other] =
+      std::mismatch(cache.ids.begin(), cache.ids.end(), prompt.begin(), prompt.end() - 1);
+  cache.ids.erase(end, cache.ids.end());
+  cache.keys_values.length = static_cast<std::int64_t>(cache.ids.size());
 }
 
 std::vector<std::string> read_prompts(const fs::path& file) {
@@ -56,6 +84,8 @@ void GenerateOptions::declare(OptionSet& options) {
   options.positional("MODEL", model, "directory in Hugging Face layout, or org/name on the hub");
   options.add("prompt", prompt, "text to continue; \"\" starts from BOS");
   options.add("prompts", prompts, "file with one prompt a line");
+  options.add("chat", chat, "the prompt is what a user says; without prompt, a conversation");
+  options.add("system", system, "with --chat: system message of the conversation");
   options.add("max-tokens", max_tokens, "new tokens at most");
   options.add("temperature", sampling.temperature, "0 takes the most probable token");
   options.add("top-k", sampling.top_k, "sample from the k most probable tokens, 0 from all");
@@ -77,6 +107,12 @@ void check_vocabulary(const ModelSpec& spec, const Tokenizer& tokenizer, const f
   }
 }
 
+void check_ids(const ModelSpec& spec, std::span<const std::int32_t> ids) {
+  for (const std::int32_t id : ids) {
+    if (id >= spec.vocab) fail("token {} is outside the model's vocabulary of {}", id, spec.vocab);
+  }
+}
+
 std::vector<std::int32_t> prompt_ids(const ModelSpec& spec, const Tokenizer& tokenizer,
                                      std::string_view prompt) {
   std::vector<std::int32_t> ids = tokenizer.encode(prompt);
@@ -86,16 +122,14 @@ std::vector<std::int32_t> prompt_ids(const ModelSpec& spec, const Tokenizer& tok
     }
     ids.push_back(static_cast<std::int32_t>(*spec.bos));
   }
-  for (const std::int32_t id : ids) {
-    if (id >= spec.vocab) fail("token {} is outside the model's vocabulary of {}", id, spec.vocab);
-  }
+  check_ids(spec, ids);
   return ids;
 }
 
 Generation generate_one(const Model& model, const Tokenizer& tokenizer,
                         std::span<const std::int32_t> prompt, const GenerateOptions& options,
                         const Context& ctx, std::uint64_t stream,
-                        const std::function<void(std::string_view)>& on_text) {
+                        const std::function<void(std::string_view)>& on_text, TokenCache* cache) {
   const at::InferenceMode inference;
   const ModelSpec& spec = model.spec;
   const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
@@ -107,8 +141,11 @@ Generation generate_one(const Model& model, const Tokenizer& tokenizer,
   const std::int64_t limit = std::min(options.max_tokens, spec.context - prompt_tokens);
   const at::ScalarType dtype = compute_dtype(model);
   const at::Device device = model.weights.embed.device();
-  KvCache cache =
-      make_cache(spec, 1, prompt_tokens + limit, at::TensorOptions(dtype).device(device));
+  TokenCache own;
+  TokenCache& tokens = cache != nullptr ? *cache : own;
+  keep_common_prefix(tokens, prompt);
+  ensure_capacity(spec, tokens.keys_values, prompt_tokens + limit,
+                  at::TensorOptions(dtype).device(device));
   Sampler sampler(options.sampling, ctx.seed, stream);
   for (const std::int32_t id : prompt) sampler.saw(id);
   StreamDecoder decoder(tokenizer, prompt);
@@ -122,12 +159,11 @@ Generation generate_one(const Model& model, const Tokenizer& tokenizer,
     out.text += piece;
     on_text(piece);
   };
-  std::vector<std::int32_t> ids(prompt.begin(), prompt.end());
   const auto check = [&](const at::Tensor& logits) {
-    check_finite_logits(logits, spec, model.weights, ids_tensor(ids, device), dtype);
+    check_finite_logits(logits, spec, model.weights, ids_tensor(tokens.ids, device), dtype);
   };
   const auto start = Clock::now();
-  at::Tensor logits = step(model, prompt, cache, dtype, device);
+  at::Tensor logits = step(model, prompt.subspan(tokens.ids.size()), tokens, dtype, device);
   check(logits);
   out.prefill_seconds = seconds_since(start);
   const auto decode_start = Clock::now();
@@ -141,14 +177,13 @@ Generation generate_one(const Model& model, const Tokenizer& tokenizer,
       break;
     }
     sampler.saw(id);
-    ids.push_back(id);
     if (id < tokenizer.vocab_size()) emit(filter.push(decoder.push(id)));
     if (filter.stopped()) {
       out.finish_reason = "stop";
       break;
     }
     if (out.new_tokens == limit) break;
-    logits = step(model, {&id, 1}, cache, dtype, device);
+    logits = step(model, {&id, 1}, tokens, dtype, device);
     check(logits);
   }
   emit(filter.push(decoder.finish()));
@@ -157,23 +192,32 @@ Generation generate_one(const Model& model, const Tokenizer& tokenizer,
   return out;
 }
 
-std::vector<Generation> generate(const GenerateOptions& options, const Context& ctx,
-                                 const OnText& on_text) {
+OpenModel open_model(const GenerateOptions& options, const Context& ctx) {
   if (options.max_tokens < 1) {
     throw UsageError(fmt::format("--max-tokens {}: must be at least 1", options.max_tokens));
   }
-  const fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
-  const Tokenizer tokenizer = Tokenizer::load(directory);
+  fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
+  Tokenizer tokenizer = Tokenizer::load(directory);
   std::optional<DType> dtype;
   if (!options.weights.empty()) dtype = dtype_from_config(options.weights);
-  const Model model = load_model(directory, dtype, device_of(ctx));
+  Model model = load_model(directory, dtype, device_of(ctx));
   check_vocabulary(model.spec, tokenizer, options.model);
+  return {std::move(directory), std::move(model), std::move(tokenizer)};
+}
+
+std::vector<Generation> generate(const GenerateOptions& options, const Context& ctx,
+                                 const OnText& on_text) {
+  OpenModel open = open_model(options, ctx);
+  std::optional<ChatFormat> chat;
+  if (options.chat) chat = ChatFormat::load(open.directory);
+  if (chat) chat->add_end_of_turn(open);
   const std::vector<std::string> prompts =
       options.prompts.empty() ? std::vector{options.prompt} : read_prompts(options.prompts);
   std::vector<Generation> results;
   for (std::size_t p = 0; p < prompts.size(); ++p) {
-    const auto ids = prompt_ids(model.spec, tokenizer, prompts[p]);
-    results.push_back(generate_one(model, tokenizer, ids, options, ctx, p,
+    const auto ids = chat ? chat->ids(open, options.system, prompts[p])
+                          : prompt_ids(open.model.spec, open.tokenizer, prompts[p]);
+    results.push_back(generate_one(open.model, open.tokenizer, ids, options, ctx, p,
                                    [&](std::string_view piece) { on_text(p, piece); }));
     results.back().prompt = prompts[p];
   }

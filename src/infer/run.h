@@ -21,7 +21,9 @@ struct SamplingOptions {
 struct GenerateOptions {
   fs::path model;
   std::string prompt;
-  fs::path prompts;  ///< a file, one prompt a line
+  fs::path prompts;   ///< a file, one prompt a line
+  bool chat = false;  ///< a prompt is what a user says, written as the model's chat template has it
+  std::string system;  ///< with `chat`: the system message before it, if not empty
   std::int64_t max_tokens = 128;
   SamplingOptions sampling;
   std::vector<std::string> stop;

@@ -118,5 +118,46 @@ TEST_F(Generate, AVocabularyThatDoesNotFitIsAnError) {
   EXPECT_TRUE(mentions(error_of([&] { prompt_ids(model_.spec, tokenizer_, "ap"); }), {"15", "10"}));
 }
 
+TEST_F(Generate, ACacheServesWhatAPromptBeginsWith) {
+  options_.max_tokens = 3;
+  const auto silent = [](std::string_view) {};
+  TokenCache cache;
+  const auto say = [&](std::vector<std::int32_t> prompt, TokenCache* with) {
+    return generate_one(model_, tokenizer_, prompt, options_, ctx_, 0, silent, with).text;
+  };
+  const std::string first = say({3, 1, 4}, &cache);
+  EXPECT_EQ(first, say({3, 1, 4}, nullptr));
+  // The last token that was said has not been computed with.
+  ASSERT_EQ(cache.ids.size(), 5u);
+  EXPECT_EQ(cache.keys_values.length, 5);
+  std::vector<std::int32_t> longer{3, 1, 4, first[0] - 'a', first[1] - 'a', 7, 2, 6, 5, 0, 1, 2};
+  EXPECT_EQ(say(longer, &cache), say(longer, nullptr));
+  EXPECT_EQ(cache.ids.size(), longer.size() + 2);
+  longer[4] = (longer[4] + 1) % 8;  // only four tokens are in common now
+  EXPECT_EQ(say(longer, &cache), say(longer, nullptr));
+  EXPECT_EQ(say({3}, &cache), say({3}, nullptr));
+  EXPECT_EQ(say({3}, &cache), say({3}, nullptr));
+}
+
+TEST_F(Generate, ACacheIsReallyUsed) {
+  options_.max_tokens = 1;
+  const auto silent = [](std::string_view) {};
+  const std::vector<std::int32_t> prompt{3, 1, 4, 2, 6};
+  TokenCache cache;
+  const auto answer = [&] {
+    generate_one(model_, tokenizer_, prompt, options_, ctx_, 0, silent, &cache);
+  };
+  answer();
+  const at::InferenceMode inference;
+  const at::Tensor last = cache.keys_values.layers[0].k_BGSA.narrow(2, 4, 1);
+  const at::Tensor kept = cache.keys_values.layers[0].k_BGSA.narrow(2, 0, 4);
+  const at::Tensor mark = at::full_like(kept, 0.25);
+  kept.copy_(mark);
+  last.zero_();
+  answer();
+  EXPECT_TRUE(at::equal(kept, mark)) << "the prefix was computed again";
+  EXPECT_GT(last.abs().max().item<double>(), 0) << "the last token was not";
+}
+
 }  // namespace
 }  // namespace moebius

@@ -1,5 +1,6 @@
 """Where the binaries and the data are, and how the tests start them."""
 
+import json
 import os
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 ROOT = Path(__file__).resolve().parents[2]
 MOEBIUS = os.environ.get("MOEBIUS_BIN", str(ROOT / "build/release/moebius"))
 PROBE = os.environ.get("MOEBIUS_PROBE", str(ROOT / "build/release/tests/probe"))
+RENDER = os.environ.get("MOEBIUS_RENDER", str(ROOT / "build/release/tests/render"))
 DATA = Path(os.environ.get("MOEBIUS_TEST_DATA", ROOT / "../shared/data")).resolve()
 
 
@@ -54,6 +56,22 @@ def probe():
 
     def call(*args, **kw):
         return start(PROBE, *args, **{"check": True, **kw})
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def render():
+    """Answers of the library to requests as tests/render/render.cpp takes them."""
+    if not os.access(RENDER, os.X_OK):
+        pytest.fail(f"{RENDER} is not there: build the tests, or set MOEBIUS_RENDER")
+
+    def call(requests, **kw):
+        lines = "".join(json.dumps(r) + "\n" for r in requests)
+        done = start(RENDER, input=lines.encode(), check=True, **kw)
+        answers = [json.loads(line) for line in done.stdout.decode().split("\n") if line]
+        assert len(answers) == len(requests)
+        return answers
 
     return call
 

@@ -590,12 +590,15 @@ def test_companions_are_carried(convert, stories, tmp_path):
     source = tmp_path / "source"
     shutil.copytree(stories, source)
     (source / "chat_template.jinja").write_text("{{ messages }}")
+    (source / "additional_chat_templates").mkdir()
+    (source / "additional_chat_templates/tool_use.jinja").write_text("{{ tools }}")
     (source / "special_tokens_map.json").write_text('{"bos_token": "<s>"}')
     (source / "README.md").write_text("not a part of the model")
     for layers in ("all", "0"):
         out, _ = convert(source, "--layers", layers)
         for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json",
-                     "generation_config.json", "chat_template.jinja", "special_tokens_map.json"):
+                     "generation_config.json", "chat_template.jinja", "special_tokens_map.json",
+                     "additional_chat_templates/tool_use.jinja"):
             assert (out / name).read_bytes() == (source / name).read_bytes(), name
 
 

@@ -1,0 +1,20 @@
+// Equality, order and membership, as Python's operators have them.
+#pragma once
+
+#include "text/jinja/heap.h"
+
+namespace moebius::jinja {
+
+bool equal(Heap& heap, const Value& a, const Value& b);
+/// `a < b`; throws Error for types that have no order.
+bool less(Heap& heap, const Value& a, const Value& b);
+/// `a op b` for "==", "!=", "<", "<=", ">", ">=", "in", "not in".
+bool compare(Heap& heap, std::string_view op, const Value& a, const Value& b);
+bool contains(Heap& heap, const Value& container, const Value& element);
+
+/// Entry of a dictionary, null if there is none. Throws Error for a key that Python can't hash.
+Value* find_entry(Heap& heap, Dict& dict, const Value& key);
+/// Sets or replaces an entry.
+void set_entry(Heap& heap, Dict& dict, const Value& key, const Value& value);
+
+}  // namespace moebius::jinja

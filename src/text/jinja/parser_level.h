@@ -1,0 +1,26 @@
+// How deep the parser may recurse: its tree is walked by recursion too.
+#pragma once
+
+#include "text/jinja/parser.h"
+
+namespace moebius::jinja {
+
+constexpr int kMaxHeight = 150;
+
+class Parser::Level {
+ public:
+  explicit Level(Parser& parser) : parser_(parser) {
+    if (++parser_.depth_ > kMaxHeight) {
+      --parser_.depth_;
+      fail_at(parser_.current().line, "the template nests too deeply");
+    }
+  }
+  ~Level() { --parser_.depth_; }
+  Level(const Level&) = delete;
+  Level& operator=(const Level&) = delete;
+
+ private:
+  Parser& parser_;
+};
+
+}  // namespace moebius::jinja
