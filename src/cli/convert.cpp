@@ -4,6 +4,39 @@
 #include "convert/run.h"
 
 namespace moebius::cli {
+namespace {
+
+void print_forecast(const ConversionForecast& forecast, bool json) {
+  const auto& [layers, source, result, bytes, seconds] = forecast;
+  const double ratio =
+      static_cast<double>(result.flops_per_token) / static_cast<double>(source.flops_per_token);
+  if (json) {
+    return print_json({{"layers", layers},
+                       {"parameters", result.parameters},
+                       {"active_parameters", result.active_parameters},
+                       {"flops_per_token", result.flops_per_token},
+                       {"source_flops_per_token", source.flops_per_token},
+                       {"bytes", bytes},
+                       {"seconds", seconds ? Json(*seconds) : Json()}});
+  }
+  const auto millions = [](std::int64_t count) { return static_cast<double>(count) / 1e6; };
+  print(fmt::format("layers             {}\n", fmt::join(layers, " ")));
+  print(fmt::format("parameters         {:.3f} M, {:.3f} M active (source: {:.3f} M)\n",
+                    millions(result.parameters), millions(result.active_parameters),
+                    millions(source.parameters)));
+  print(fmt::format("FLOPs per token    {:.3f} M, {:.2f} x the source's: {}\n",
+                    millions(result.flops_per_token), ratio,
+                    ratio > 1   ? "slower than its source"
+                    : ratio < 1 ? "faster than its source"
+                                : "as fast as its source"));
+  print(fmt::format("bytes              {:.3f} GB\n", static_cast<double>(bytes) / 1e9));
+  print(seconds ? fmt::format("time               about {:.1f} s at the disk's present rate\n",
+                              *seconds)
+                : std::string("time               unknown: the disk cannot be tried\n"));
+  print("nothing was written\n");
+}
+
+}  // namespace
 
 void run_convert(const Command& self, const std::vector<std::string>& arguments) {
   ConvertOptions job;
@@ -13,6 +46,7 @@ void run_convert(const Command& self, const std::vector<std::string>& arguments)
   common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
   job.overwrite = common.overwrite;
+  if (job.dry_run) return print_forecast(forecast(job, ctx), common.json);
   const ConversionReport report = convert(job, ctx);
   if (common.json) return print_json(parse_json_file(job.out / "conversion.json"));
   print(fmt::format("{:>6}  {:>7}  {:>5}  {:>10}  {:>10}  {:>9}\n", "layer", "experts", "top-k",

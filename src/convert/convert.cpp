@@ -8,8 +8,7 @@
 #include "checkpoint/companions.h"
 #include "convert/copy.h"
 #include "convert/layer_test.h"
-#include "convert/upcycle.h"
-#include "hub/resolve.h"
+#include "convert/prepare.h"
 #include "infer/generate.h"
 #include "model/device.h"
 #include "model/runtime.h"
@@ -19,55 +18,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t max_experts = 1 << 16;
 constexpr std::int64_t sample_tokens = 2;  // one from the prompt, one from the cache
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-void check_options(const ConvertOptions& options, const Context& ctx) {
-  const auto require = [](bool good, std::string_view text) {
-    if (!good) throw UsageError(std::string(text));
-  };
-  require(options.experts >= 1, "--experts: must be at least 1");
-  require(options.top_k >= 1, "--top-k: must be at least 1");
-  require(options.granularity >= 1, "--granularity: must be at least 1");
-  require(options.shared >= 0, "--shared: must be at least 0");
-  require(options.noise >= 0 && std::isfinite(options.noise), "--noise: must be a number >= 0");
-  require(options.drop >= 0 && options.drop <= 1, "--drop: must be between 0 and 1");
-  require(std::isfinite(options.max_kl), "--max-kl: must be a number");
-  if (options.top_k > options.experts) {
-    fail("--top-k {} of --experts {}: K must not exceed E", options.top_k, options.experts);
-  }
-  if (options.experts * options.granularity > max_experts) {
-    fail("--experts {} times --granularity {}: more than {} experts", options.experts,
-         options.granularity, max_experts);
-  }
-  if (options.router == "zero" && (options.granularity > 1 || options.top_k < options.experts)) {
-    throw Error("--router zero: all scores tie, so which experts a token gets would be accident",
-                "take every expert (--top-k = --experts) and --granularity 1, or another router");
-  }
-  if (options.top_k == 1 && options.granularity == 1) {
-    ctx.log.warn(
-        "top-1 with renormalised weights: the one weight is always 1, so the router gets no "
-        "gradient; --top-k 2 trains");
-  }
-}
-
-/// Upcycling takes a dense model, or one that moebius converted in part.
-void check_dense(const Source& source, const std::vector<std::int64_t>& layers) {
-  for (const LayerSpec& layer : source.spec.layers) {
-    if (layer.moe && !layer.overlay) {
-      throw Error(fmt::format("{}: has mixtures of experts of its own", source.directory.string()),
-                  "give a dense model, or one that moebius converted in part");
-    }
-  }
-  for (const std::int64_t l : layers) {
-    if (source.spec.layers[static_cast<std::size_t>(l)].moe) {
-      fail("layer {} is a mixture of experts already", l);
-    }
-  }
 }
 
 /// Ids of the test prompt; without a tokenizer, a few ids spread over the vocabulary.
@@ -94,19 +48,17 @@ std::vector<std::int32_t> test_ids(const Source& source, const std::optional<Tok
 /// then is to be written.
 class Conversion {
  public:
-  Conversion(const Source& source, const std::vector<std::int64_t>& layers,
-             const ConvertOptions& options, const Context& ctx, const StagedDirectory& staged)
-      : source_(source),
-        layers_(layers),
+  Conversion(const PreparedConversion& prepared, const ConvertOptions& options, const Context& ctx,
+             const StagedDirectory& staged)
+      : source_(prepared.source),
+        layers_(prepared.layers),
+        recipes_(prepared.recipes),
         options_(options),
         ctx_(ctx),
         staged_(staged),
         max_shard_(parse_size(options.max_shard_size, "--max-shard-size")) {}
 
   void run(const std::vector<std::int32_t>& prompt) {
-    for (const std::int64_t layer : layers_) {
-      recipes_.emplace(layer, upcycle_layer(source_, layer, options_, ctx_.seed));
-    }
     plan = plan_output(source_, layers_, recipes_, options_, ctx_);
     const auto writing = std::async(std::launch::async, [this] { return write(); }).share();
     // The disk goes on while the rest of the layers and then the output are tried.
@@ -158,11 +110,11 @@ class Conversion {
   }
   const Source& source_;
   const std::vector<std::int64_t>& layers_;
+  const Recipes& recipes_;
   const ConvertOptions& options_;
   const Context& ctx_;
   const StagedDirectory& staged_;
   std::size_t max_shard_;
-  Recipes recipes_;
   Clock::time_point start_ = Clock::now();
   std::atomic<bool> cancel_{false};
   std::future<void> syncing_;  // last: its end is waited for before anything else goes
@@ -245,6 +197,7 @@ void ConvertOptions::declare(OptionSet& options) {
   options.add("drop", drop, "share of each expert's neurons drawn anew (Drop-Upcycling)");
   options.choice("router", router, "how the router starts", {"random", "zero"});
   options.choice("dtype", dtype, "of the output (default: as the source)", {"f32", "bf16", "f16"});
+  options.add("dry-run", dry_run, "say what would come out, and write nothing");
   options.add("test-prompt", test_prompt, "text on which each converted layer is tested");
   options.add("max-kl", max_kl, "revert a layer beyond this KL, nats (default: no bound)");
   options.add("max-shard-size", max_shard_size, "largest weight file, as 5GB or 300MB");
@@ -252,22 +205,15 @@ void ConvertOptions::declare(OptionSet& options) {
 
 ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
   const auto start = Clock::now();
-  check_options(options, ctx);
-  check_output_directory(options.out, options.overwrite);
-  const fs::path model = resolve_model(options.model, ModelParts::all, ctx);
-  const Source source(model);
-  const auto layers = choose_layers(options.layers, options.every,
-                                    static_cast<std::int64_t>(source.spec.layers.size()));
-  check_dense(source, layers);
-  if (fs::exists(options.out) && fs::equivalent(options.out, model)) {
-    fail("{}: source and output are the same directory", options.out.string());
-  }
+  const PreparedConversion prepared(options, ctx);
+  const Source& source = prepared.source;
+  const fs::path& model = source.directory;
   std::optional<Tokenizer> tokenizer;
   if (fs::exists(model / "tokenizer.json")) tokenizer = Tokenizer::load(model);
   const auto ids = test_ids(source, tokenizer, options, ctx);
 
   StagedDirectory staged(options.out, options.overwrite);
-  Conversion conversion(source, layers, options, ctx, staged);
+  Conversion conversion(prepared, options, ctx, staged);
   conversion.run(ids);
 
   ConversionReport report;

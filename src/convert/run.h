@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/context.h"
 #include "config/options.h"
+#include "config/weights.h"
 
 namespace moebius {
 
@@ -26,6 +28,7 @@ struct ConvertOptions {
   std::string test_prompt = "The quick brown fox";
   double max_kl = -1.0;  ///< nats; negative: no bound
   std::string max_shard_size = "5GB";
+  bool dry_run = false;    ///< for the caller: `forecast` instead of `convert`
   bool overwrite = false;  ///< taken from the common options
 
   void declare(OptionSet& options);
@@ -55,6 +58,17 @@ struct ConversionReport {
 
 /// Converts, tests layer by layer, writes `options.out` atomically and opens it again.
 ConversionReport convert(const ConvertOptions& options, const Context& ctx);
+
+/// What `convert` would give.
+struct ConversionForecast {
+  std::vector<std::int64_t> layers;
+  ModelCost source, result;
+  std::uint64_t bytes = 0;        ///< of weights to be written
+  std::optional<double> seconds;  ///< to write them at the rate that the disk shows now
+};
+
+/// Checks what `convert` checks of options and source, and writes nothing.
+ConversionForecast forecast(const ConvertOptions& options, const Context& ctx);
 
 /// Layers that `--layers` or `--every` choose, ascending. Throws UsageError on malformed text,
 /// Error for layers out of range.

@@ -253,6 +253,26 @@ def test_dtype_of_the_output(hf, convert, sources, stored, wanted):
     assert hf.AutoModelForCausalLM.from_pretrained(out, trust_remote_code=True, dtype="auto").dtype == dtype
 
 
+def test_dry_run_says_what_comes_out_and_writes_nothing(moebius, convert, sources, tmp_path):
+    _, source = sources("llama")
+    options = ["--layers", "0,2", "--experts", 5, "--granularity", 2, "--dtype", "bf16"]
+    done = moebius("convert", source, "-o", tmp_path / "a" / "out", *options, "--dry-run", "--json",
+                   check=True)
+    said = json.loads(done.stdout)
+    assert not (tmp_path / "a").exists() and list(tmp_path.iterdir()) == []
+    out, report = convert(source, *options)
+    info = json.loads(moebius("info", out, "--json", check=True).stdout)
+    for key in ("parameters", "active_parameters", "flops_per_token", "bytes"):
+        assert said[key] == info[key], key
+    assert said["layers"] == chosen_layers(report) and said["seconds"] > 0
+    before = json.loads(moebius("info", source, "--json", check=True).stdout)
+    assert said["source_flops_per_token"] == before["flops_per_token"] < said["flops_per_token"]
+    text = moebius("convert", source, "-o", tmp_path / "b", *options, "--dry-run", check=True).stdout
+    assert b"slower than its source" in text and b"nothing was written" in text
+    done = moebius("convert", source, "-o", tmp_path / "b", "--layers", "7", "--dry-run")
+    assert done.returncode == 1 and b"--layers" in done.stderr
+
+
 def test_config_of_a_native_mixtral(convert, sources):
     out, _ = convert(sources("llama-theta-tied")[1], "--layers", "all")
     config = config_of(out)
