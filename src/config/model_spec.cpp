@@ -8,11 +8,12 @@
 namespace moebius {
 namespace {
 
-constexpr std::array<std::pair<RouterWeights, std::string_view>, 4> weight_names{{
+constexpr std::array<std::pair<RouterWeights, std::string_view>, 5> weight_names{{
     {RouterWeights::softmax_renorm, "softmax_renorm"},
     {RouterWeights::softmax, "softmax"},
     {RouterWeights::sigmoid, "sigmoid"},
     {RouterWeights::one, "one"},
+    {RouterWeights::one_plus, "one_plus"},
 }};
 
 }  // namespace
@@ -21,21 +22,24 @@ std::string_view name_of(RouterWeights weights) {
   return weight_names[static_cast<std::size_t>(weights)].second;
 }
 
-std::string_view name_of(RouterScores) {
-  return "linear";
+std::string_view name_of(RouterScores scores) {
+  return scores == RouterScores::linear ? "linear" : "neurons";
 }
 
 RouterWeights router_weights_from(std::string_view name, std::string_view where) {
   for (const auto& [value, known] : weight_names) {
     if (known == name) return value;
   }
-  fail("{}: router weights \"{}\" are not one of softmax_renorm, softmax, sigmoid, one", where,
-       name);
+  fail(
+      "{}: router weights \"{}\" are not one of softmax_renorm, softmax, sigmoid, one, "
+      "one_plus",
+      where, name);
 }
 
 RouterScores router_scores_from(std::string_view name, std::string_view where) {
   if (name == "linear") return RouterScores::linear;
-  fail("{}: router scores \"{}\" are not known; known: linear", where, name);
+  if (name == "neurons") return RouterScores::neurons;
+  fail("{}: router scores \"{}\" are not known; known: linear, neurons", where, name);
 }
 
 void check_moe(const MoeSpec& moe, std::string_view where) {

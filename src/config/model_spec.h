@@ -39,13 +39,16 @@ struct RopeSpec {
   double attention_factor = 1.0;                         ///< yarn: factor on cos and sin
 };
 
-/// How the router's scores arise from a token x_D: `linear` is logits_E = router_ED x_D.
-enum class RouterScores { linear };
+/// How the router's scores arise from a token x_D: `linear` is router_ED x_D (+ bias_E); `neurons`
+/// is |act(router_ED x_D) * up_ED x_D|, what one neuron of each expert answers (Pei et al., 2025,
+/// CMoE), without the second factor in an FFN without gate.
+enum class RouterScores { linear, neurons };
 
 /// How the K chosen experts are weighted, s being the scores of all E experts:
 /// `softmax_renorm` softmax over the chosen (Mixtral, Granite), `softmax` over all E and kept,
-/// `sigmoid` of each score, `one` for a plain sum.
-enum class RouterWeights { softmax_renorm, softmax, sigmoid, one };
+/// `sigmoid` of each score, `one` for a plain sum, `one_plus` 1 + u_e softmax(s)_e with a learned
+/// u_E that starts at 0: a plain sum from which training can depart.
+enum class RouterWeights { softmax_renorm, softmax, sigmoid, one, one_plus };
 
 /// One MoE layer.
 struct MoeSpec {
@@ -59,6 +62,8 @@ struct MoeSpec {
   std::int64_t groups = 0;
   std::int64_t shared_width = 0;  ///< width of the FFN that every token passes, 0 for none
   bool shared_gate = false;       ///< the shared part counts sigmoid(gate_D . x_D)
+  bool router_bias = false;       ///< scores have a bias
+  bool bias_once = false;         ///< down's bias is added once, not by every expert
 
   std::int64_t group_size() const { return experts / groups; }
 };

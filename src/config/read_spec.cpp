@@ -26,6 +26,8 @@ void read_overlay(const JsonView& overlay, ModelSpec& spec) {
     moe.groups = row.integer_or("router_groups", moe.experts, 1, 1 << 16);
     moe.shared_width = row.integer_or("shared_width", 0, 0, max_size);
     moe.shared_gate = row.boolean_or("shared_gate", false);
+    moe.router_bias = row.boolean_or("router_bias", false);
+    moe.bias_once = row.boolean_or("bias_once", false);
     check_moe(moe, row.where());
     spec.layers[l].moe = moe;
     spec.layers[l].overlay = true;

@@ -23,6 +23,29 @@ FfnOf<Shape> ffn_shapes(const ModelSpec& spec, std::int64_t width, std::int64_t 
   return shapes;
 }
 
+RouterOf<Shape> router_shapes(const ModelSpec& spec, const MoeSpec& moe) {
+  RouterOf<Shape> router;
+  router.weight = {moe.experts, spec.d_model};
+  const bool neurons = moe.scores == RouterScores::neurons;
+  if (neurons && spec.gated) router.up = router.weight;
+  if (moe.router_bias || (neurons && spec.mlp_bias)) router.bias = {moe.experts};
+  if (neurons && spec.gated && spec.mlp_bias) router.up_bias = {moe.experts};
+  if (moe.weights == RouterWeights::one_plus) router.scale = {moe.experts};
+  return router;
+}
+
+MoeOf<Shape> moe_shapes(const ModelSpec& spec, const MoeSpec& moe) {
+  MoeOf<Shape> shapes;
+  shapes.router = router_shapes(spec, moe);
+  shapes.experts = ffn_shapes(spec, moe.width, moe.experts);
+  if (moe.shared_width > 0) shapes.shared = ffn_shapes(spec, moe.shared_width, 0);
+  if (moe.shared_gate) shapes.shared_gate = {1, spec.d_model};
+  if (!moe.bias_once || !spec.mlp_bias) return shapes;
+  shapes.experts.down_bias = shapes.shared.down_bias = {};
+  shapes.bias = {spec.d_model};
+  return shapes;
+}
+
 }  // namespace
 
 WeightsOf<Shape> weight_shapes(const ModelSpec& spec) {
@@ -62,10 +85,7 @@ WeightsOf<Shape> weight_shapes(const ModelSpec& spec) {
     }
     if (const auto& moe = spec.layers[l].moe) {
       auto& m = std::get<1>(layer.ffn);
-      m.router = {moe->experts, d};
-      m.experts = ffn_shapes(spec, moe->width, moe->experts);
-      if (moe->shared_width > 0) m.shared = ffn_shapes(spec, moe->shared_width, 0);
-      if (moe->shared_gate) m.shared_gate = {1, d};
+      m = moe_shapes(spec, *moe);
     } else {
       layer.ffn = ffn_shapes(spec, spec.layers[l].width, 0);
     }
@@ -104,9 +124,9 @@ ModelCost model_cost(const ModelSpec& spec) {
       const std::int64_t idle = moe.experts - moe.top_k;
       cost.active_parameters -=
           (experts + matrices(e.gate_bias, e.up_bias, e.down_bias)) / moe.experts * idle;
-      multiplied +=
-          matrices(m->router, m->shared.gate, m->shared.up, m->shared.down, m->shared_gate) +
-          experts / moe.experts * moe.top_k;
+      multiplied += matrices(m->router.weight, m->router.up, m->shared.gate, m->shared.up,
+                             m->shared.down, m->shared_gate) +
+                    experts / moe.experts * moe.top_k;
     } else {
       const auto& ffn = std::get<0>(layer.ffn);
       multiplied += matrices(ffn.gate, ffn.up, ffn.down);

@@ -34,11 +34,19 @@ struct FfnOf {
 };
 
 template <class T>
+struct RouterOf {
+  T weight{}, bias{};  // [E, D], [E]
+  T up{}, up_bias{};   // the same, of scores by neurons
+  T scale{};           // [E], u of `one_plus`
+};
+
+template <class T>
 struct MoeOf {
-  T router{};  // [E, D]
+  RouterOf<T> router;
   FfnOf<T> experts;
   FfnOf<T> shared;
   T shared_gate{};  // [1, D]
+  T bias{};         // [D], where down's bias is added once
 };
 
 template <class T>
@@ -103,6 +111,19 @@ void visit_attention(Fn& fn, const std::string& name, W&... w) {
   fn(name + ".k_norm.weight", w.k_norm...);
 }
 
+template <class Fn, class... W>
+void visit_moe(Fn& fn, const std::string& name, W&... w) {
+  fn(name + ".router.weight", w.router.weight...);
+  fn(name + ".router.bias", w.router.bias...);
+  fn(name + ".router.up.weight", w.router.up...);
+  fn(name + ".router.up.bias", w.router.up_bias...);
+  fn(name + ".router.scale", w.router.scale...);
+  visit_ffn(fn, name + ".experts", w.experts...);
+  visit_ffn(fn, name + ".shared", w.shared...);
+  fn(name + ".shared_gate.weight", w.shared_gate...);
+  fn(name + ".bias", w.bias...);
+}
+
 template <class Fn, class First, class... W>
 void visit_layer(Fn& fn, const std::string& name, First& first, W&... w) {
   visit_norm(fn, name + ".attn_norm", first.attn_norm, w.attn_norm...);
@@ -112,12 +133,7 @@ void visit_layer(Fn& fn, const std::string& name, First& first, W&... w) {
     visit_ffn(fn, name + ".ffn", std::get<0>(first.ffn), std::get<0>(w.ffn)...);
     return;
   }
-  fn(name + ".moe.router.weight", std::get<1>(first.ffn).router, std::get<1>(w.ffn).router...);
-  visit_ffn(fn, name + ".moe.experts", std::get<1>(first.ffn).experts,
-            std::get<1>(w.ffn).experts...);
-  visit_ffn(fn, name + ".moe.shared", std::get<1>(first.ffn).shared, std::get<1>(w.ffn).shared...);
-  fn(name + ".moe.shared_gate.weight", std::get<1>(first.ffn).shared_gate,
-     std::get<1>(w.ffn).shared_gate...);
+  visit_moe(fn, name + ".moe", std::get<1>(first.ffn), std::get<1>(w.ffn)...);
 }
 
 }  // namespace detail

@@ -189,7 +189,9 @@ Json overlay_config(const Json& source, const ModelSpec& spec) {
                                  {"router_weights", name_of(moe.weights)},
                                  {"router_groups", moe.groups},
                                  {"shared_width", moe.shared_width},
-                                 {"shared_gate", moe.shared_gate}});
+                                 {"shared_gate", moe.shared_gate},
+                                 {"router_bias", moe.router_bias},
+                                 {"bias_once", moe.bias_once}});
   }
   config["moebius"] = overlay;
   return config;

@@ -137,7 +137,7 @@ Weights init_weights(const ModelSpec& spec, std::uint64_t seed) {
       [&](const std::string& slot, at::Tensor& weight, const Shape& shape) {
         if (shape.empty()) return;
         weight = at::zeros(shape, at::kFloat);
-        if (slot.ends_with(".bias")) return;
+        if (slot.ends_with(".bias") || slot.ends_with(".scale")) return;
         if (slot.find("norm") != std::string::npos) {
           weight.fill_(1.0);
           return;

@@ -23,8 +23,8 @@ at::Tensor best_experts(const at::Tensor& logits_TE, const MoeSpec& moe) {
   return (groups.unsqueeze(-1) * size + members).view({tokens, moe.top_k});
 }
 
-at::Tensor expert_weights(const at::Tensor& logits_TE, const at::Tensor& ids_TK,
-                          RouterWeights kind) {
+at::Tensor expert_weights(const at::Tensor& logits_TE, const at::Tensor& ids_TK, RouterWeights kind,
+                          const at::Tensor& scale_E) {
   switch (kind) {
     case RouterWeights::softmax_renorm:
       return at::softmax(logits_TE.gather(1, ids_TK), -1);
@@ -34,8 +34,19 @@ at::Tensor expert_weights(const at::Tensor& logits_TE, const at::Tensor& ids_TK,
       return at::sigmoid(logits_TE.gather(1, ids_TK));
     case RouterWeights::one:
       return at::ones_like(ids_TK, logits_TE.options());
+    case RouterWeights::one_plus:
+      return 1 + (at::softmax(logits_TE, -1) * scale_E.to(at::kFloat)).gather(1, ids_TK);
   }
   fail("[route] unknown router weights");
+}
+
+at::Tensor scores(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
+                  Activation activation) {
+  const at::Tensor linear = ops::linear(x_TD, router.weight, router.bias);
+  if (moe.scores == RouterScores::linear) return linear;
+  const at::Tensor answer = ops::activate(linear, activation);
+  if (!router.up.defined()) return answer.abs();
+  return (answer * ops::linear(x_TD, router.up, router.up_bias)).abs();
 }
 
 /// Weights of expert e alone.
@@ -47,11 +58,12 @@ Ffn slice(const Ffn& w, std::int64_t e) {
 
 }  // namespace
 
-Routing route(const at::Tensor& x_TD, const at::Tensor& router_ED, const MoeSpec& moe) {
+Routing route(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
+              Activation activation) {
   Routing routing;
-  routing.logits_TE = ops::linear(x_TD.to(at::kFloat), router_ED);
+  routing.logits_TE = scores(x_TD.to(at::kFloat), router, moe, activation);
   routing.ids_TK = best_experts(routing.logits_TE.detach(), moe);
-  routing.weights_TK = expert_weights(routing.logits_TE, routing.ids_TK, moe.weights);
+  routing.weights_TK = expert_weights(routing.logits_TE, routing.ids_TK, moe.weights, router.scale);
   return routing;
 }
 
@@ -104,7 +116,7 @@ at::Tensor combine(const at::Tensor& y_ND, const Permutation& permutation, const
 MoeOutput moe_layer(const at::Tensor& x_TD, const Moe& w, const MoeSpec& moe,
                     Activation activation) {
   MoeOutput out;
-  out.routing = route(x_TD, w.router, moe);
+  out.routing = route(x_TD, w.router, moe, activation);
   const Permutation permutation = permute(out.routing, moe.experts);
   out.y_TD = combine(experts(x_TD, permutation, w.experts, activation), permutation, out.routing);
   if (w.shared.up.defined()) {
@@ -112,6 +124,7 @@ MoeOutput moe_layer(const at::Tensor& x_TD, const Moe& w, const MoeSpec& moe,
     if (moe.shared_gate) shared = shared * at::sigmoid(ops::linear(x_TD, w.shared_gate));
     out.y_TD = out.y_TD + shared;
   }
+  if (w.bias.defined()) out.y_TD = out.y_TD + w.bias.to(out.y_TD.scalar_type());
   return out;
 }
 

@@ -14,6 +14,7 @@ namespace moebius {
 
 using Ffn = FfnOf<at::Tensor>;
 using Moe = MoeOf<at::Tensor>;
+using Router = RouterOf<at::Tensor>;
 
 /// Which experts each token goes to, and how much each counts.
 struct Routing {
@@ -31,7 +32,8 @@ struct Permutation {
 
 /// Scores in f32, the K best experts (whole groups where the spec has groups; among equals the
 /// lower number), and their weights as `moe.weights` says.
-Routing route(const at::Tensor& x_TD, const at::Tensor& router_ED, const MoeSpec& moe);
+Routing route(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
+              Activation activation);
 
 Permutation permute(const Routing& routing, std::int64_t experts);
 

@@ -19,7 +19,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 bool is_router(const std::string& slot) {
-  return slot.ends_with(".moe.router.weight");
+  return slot.find(".moe.router.") != std::string::npos;
 }
 
 bool selected(const std::string& slot, const std::string& train) {
@@ -132,7 +132,8 @@ std::vector<Parameter> select_parameters(Weights& weights, const std::string& tr
         if (!weight.defined()) return;
         const bool train_it = selected(slot, train);
         weight.requires_grad_(train_it);
-        const bool decay = !slot.ends_with(".bias") && slot.find("norm") == std::string::npos;
+        const bool decay = !slot.ends_with(".bias") && !slot.ends_with(".scale") &&
+                           slot.find("norm") == std::string::npos;
         if (train_it) chosen.push_back({slot, weight, decay});
       },
       weights);

@@ -59,7 +59,7 @@ TEST(Overlay, ContradictionsNameTheRow) {
   expect("router_groups", 2, "2 groups do not divide 3 experts");
   expect("router_groups", 1, "top-2 would cut a group of 3 experts");
   expect("router_weights", "best", "best");
-  expect("router_scores", "neurons", "neurons");
+  expect("router_scores", "psychic", "psychic");
 }
 
 TEST(Overlay, FormatAndFamilyMustBeKnown) {

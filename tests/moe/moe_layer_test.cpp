@@ -21,14 +21,20 @@ struct Case {
   std::int64_t shared = 0, groups = 0;
   RouterWeights weights = RouterWeights::softmax_renorm;
   Activation activation = Activation::silu;
+  RouterScores scores = RouterScores::linear;
+  bool shared_gate = false, router_bias = false, bias_once = false;
 
   MoeSpec spec() const {
     return {.experts = experts,
             .top_k = top_k,
             .width = width_f,
+            .scores = scores,
             .weights = weights,
             .groups = groups ? groups : experts,
-            .shared_width = shared};
+            .shared_width = shared,
+            .shared_gate = shared_gate,
+            .router_bias = router_bias,
+            .bias_once = bias_once};
   }
 };
 
@@ -41,6 +47,44 @@ const std::vector<Case> cases{
     {4, 2, 9, true, true, 7},
     {6, 4, 13, false, true, 5, 3, RouterWeights::one, Activation::gelu_erf},
     {1, 1, 4, true, false},
+    {.experts = 4,
+     .top_k = 2,
+     .tokens = 9,
+     .gated = true,
+     .biases = false,
+     .shared = 7,
+     .shared_gate = true},
+    {.experts = 5,
+     .top_k = 2,
+     .tokens = 9,
+     .gated = true,
+     .biases = true,
+     .shared = 3,
+     .weights = RouterWeights::one_plus,
+     .router_bias = true,
+     .bias_once = true},
+    {.experts = 5,
+     .top_k = 3,
+     .tokens = 9,
+     .gated = false,
+     .biases = true,
+     .weights = RouterWeights::one_plus,
+     .bias_once = true},
+    {.experts = 4,
+     .top_k = 2,
+     .tokens = 9,
+     .gated = true,
+     .biases = true,
+     .weights = RouterWeights::one,
+     .scores = RouterScores::neurons},
+    {.experts = 4,
+     .top_k = 2,
+     .tokens = 9,
+     .gated = false,
+     .biases = false,
+     .weights = RouterWeights::one_plus,
+     .activation = Activation::gelu_tanh,
+     .scores = RouterScores::neurons},
 };
 
 Ffn random_ffn(std::int64_t experts, std::int64_t width, bool gated, bool biases,
@@ -63,9 +107,21 @@ Ffn random_ffn(std::int64_t experts, std::int64_t width, bool gated, bool biases
 
 Moe random_moe(const Case& c) {
   Moe moe;
-  moe.router = normal_tensor({c.experts, width_d}, 11, 0.4);
+  const bool neurons = c.scores == RouterScores::neurons;
+  moe.router.weight = normal_tensor({c.experts, width_d}, 11, 0.4);
+  if (c.router_bias || (neurons && c.biases)) moe.router.bias = normal_tensor({c.experts}, 12, 0.4);
+  if (neurons && c.gated) {
+    moe.router.up = normal_tensor({c.experts, width_d}, 13, 0.4);
+    if (c.biases) moe.router.up_bias = normal_tensor({c.experts}, 14, 0.4);
+  }
+  if (c.weights == RouterWeights::one_plus) moe.router.scale = normal_tensor({c.experts}, 15);
   moe.experts = random_ffn(c.experts, width_f, c.gated, c.biases, 20);
   if (c.shared > 0) moe.shared = random_ffn(0, c.shared, c.gated, c.biases, 40);
+  if (c.shared_gate) moe.shared_gate = normal_tensor({1, width_d}, 16, 0.4);
+  if (c.bias_once) {
+    moe.experts.down_bias = moe.shared.down_bias = at::Tensor();
+    moe.bias = normal_tensor({width_d}, 17);
+  }
   return moe;
 }
 
@@ -96,30 +152,55 @@ at::Tensor naive_ffn(const at::Tensor& x_D, const Ffn& w, Activation activation,
   return affine(hidden, w.down, w.down_bias);
 }
 
+at::Tensor naive_scores(const at::Tensor& x_D, const Router& w, const Case& c) {
+  const auto affine = [&](const at::Tensor& m, const at::Tensor& bias) {
+    const at::Tensor y = at::mv(m.to(x_D.scalar_type()), x_D);
+    return bias.defined() ? y + bias : y;
+  };
+  const at::Tensor first = affine(w.weight, w.bias);
+  if (c.scores == RouterScores::linear) return first;
+  return (w.up.defined() ? act(first, c.activation) * affine(w.up, w.up_bias)
+                         : act(first, c.activation))
+      .abs();
+}
+
 /// The layer token by token, with the experts that `ids_TK` names; weights by their formulas.
 at::Tensor naive_layer(const at::Tensor& x_TD, const Moe& w, const Case& c,
                        const at::Tensor& ids_TK) {
   std::vector<at::Tensor> rows;
   for (std::int64_t t = 0; t < x_TD.size(0); ++t) {
-    const at::Tensor scores = at::mv(w.router.to(x_TD.scalar_type()), x_TD[t]);
+    const at::Tensor scores = naive_scores(x_TD[t], w.router, c);
     const at::Tensor chosen = scores.index_select(0, ids_TK[t]);
     at::Tensor weights = at::ones_like(chosen);
     if (c.weights == RouterWeights::softmax_renorm) weights = chosen.exp() / chosen.exp().sum();
     if (c.weights == RouterWeights::softmax) weights = chosen.exp() / scores.exp().sum();
     if (c.weights == RouterWeights::sigmoid) weights = 1 / (1 + (-chosen).exp());
+    if (c.weights == RouterWeights::one_plus) {
+      weights = 1 + w.router.scale.index_select(0, ids_TK[t]) * chosen.exp() / scores.exp().sum();
+    }
     at::Tensor y = at::zeros_like(x_TD[t]);
     for (std::int64_t k = 0; k < c.top_k; ++k) {
       y = y + weights[k] *
                   naive_ffn(x_TD[t], w.experts, c.activation, ids_TK[t][k].item<std::int64_t>());
     }
-    if (c.shared > 0) y = y + naive_ffn(x_TD[t], w.shared, c.activation, -1);
+    if (c.shared > 0) {
+      at::Tensor shared = naive_ffn(x_TD[t], w.shared, c.activation, -1);
+      if (c.shared_gate)
+        shared = shared / (1 + (-at::mv(w.shared_gate.to(x_TD.scalar_type()), x_TD[t])).exp());
+      y = y + shared;
+    }
+    if (c.bias_once) y = y + w.bias;
     rows.push_back(y);
   }
   return at::stack(rows);
 }
 
 std::vector<at::Tensor> leaves_of(Moe& w) {
-  std::vector<at::Tensor> leaves{w.router};
+  std::vector<at::Tensor> leaves;
+  for (const at::Tensor& t : {w.router.weight, w.router.bias, w.router.up, w.router.up_bias,
+                              w.router.scale, w.shared_gate, w.bias}) {
+    if (t.defined()) leaves.push_back(t);
+  }
   for (Ffn* f : {&w.experts, &w.shared}) {
     for (const at::Tensor& t : {f->gate, f->up, f->down, f->gate_bias, f->up_bias, f->down_bias}) {
       if (t.defined()) leaves.push_back(t);

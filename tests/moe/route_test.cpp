@@ -18,7 +18,7 @@ Routing route_scores(const std::vector<float>& scores, MoeSpec moe) {
   const auto tokens = static_cast<std::int64_t>(scores.size()) / experts;
   const at::Tensor x = at::tensor(scores).view({tokens, experts});
   if (moe.groups == 0) moe.groups = experts;
-  return route(x, at::eye(experts), moe);
+  return route(x, {.weight = at::eye(experts)}, moe, Activation::silu);
 }
 
 Ids ids_of(const Routing& routing) {
@@ -87,7 +87,8 @@ TEST(Route, ScoresOfBf16TokensAreComputedInF32) {
   const at::Tensor x = normal_tensor({7, 48}, 1).to(at::kBFloat16);
   for (const at::ScalarType stored : {at::kFloat, at::kBFloat16}) {
     const at::Tensor router = normal_tensor({5, 48}, 2).to(stored);
-    const Routing r = route(x, router, {.experts = 5, .top_k = 2, .groups = 5});
+    const Routing r =
+        route(x, {.weight = router}, {.experts = 5, .top_k = 2, .groups = 5}, Activation::silu);
     EXPECT_EQ(r.logits_TE.scalar_type(), at::kFloat);
     EXPECT_EQ(r.weights_TK.scalar_type(), at::kFloat);
     const at::Tensor exact = at::matmul(x.to(at::kDouble), router.to(at::kDouble).t());
@@ -99,7 +100,8 @@ TEST(Permute, SortsStablyAndPlacesAreTheInverse) {
   constexpr std::int64_t tokens = 23, experts = 6, top_k = 3;
   const at::Tensor x = normal_tensor({tokens, experts}, 3);
   const Routing r =
-      route(x, at::eye(experts), {.experts = experts, .top_k = top_k, .groups = experts});
+      route(x, {.weight = at::eye(experts)},
+            {.experts = experts, .top_k = top_k, .groups = experts}, Activation::silu);
   const Permutation p = permute(r, experts);
   ASSERT_EQ(p.offsets_E.size(), static_cast<std::size_t>(experts + 1));
   EXPECT_EQ(p.offsets_E.front(), 0);

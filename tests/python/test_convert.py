@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import tiny
 
@@ -271,6 +271,57 @@ def test_dry_run_says_what_comes_out_and_writes_nothing(moebius, convert, source
     assert b"slower than its source" in text and b"nothing was written" in text
     done = moebius("convert", source, "-o", tmp_path / "b", "--layers", "7", "--dry-run")
     assert done.returncode == 1 and b"--layers" in done.stderr
+
+
+ROUTINGS = {
+    "bias": dict(router_bias=True),
+    "one-plus": dict(router_weights="one_plus", router_bias=True),
+    "one-bias-once": dict(router_weights="one", bias_once=True),
+    "neurons": dict(router_scores="neurons", router_weights="one_plus", bias_once=True),
+}
+
+
+@pytest.mark.parametrize("routing", ROUTINGS)
+@pytest.mark.parametrize("name", ["llama", "llama-biases", "gpt2", "opt"])
+@pytest.mark.parametrize("shared", [0, 1])
+def test_every_way_of_routing_opens_in_transformers(
+        hf, probe, convert, sources, tmp_path, name, routing, shared):
+    """A converted layer described anew by hand, its weights drawn at random."""
+    _, source = sources(name)
+    out, _ = convert(source, "--layers", "1", "--experts", 4, "--noise", 0.5, "--shared", shared,
+                     "--granularity", 1)
+    spec, file = ROUTINGS[routing], out / "model.safetensors"
+    config = config_of(out)
+    config["moebius"]["layers"][0].update(spec)
+    (out / "config.json").write_text(json.dumps(config))
+    tensors = load_file(file)
+    router = next(n for n in tensors if n.endswith("router.weight"))
+    place, width = router.removesuffix("router.weight"), tensors[router].shape[1]
+    down = {"llama": "down_proj", "llama-biases": "down_proj", "gpt2": "c_proj", "opt": "fc2"}[name]
+    biased = name != "llama"
+    randoms = torch.Generator().manual_seed(3)
+
+    def random(*shape):
+        return torch.empty(shape).normal_(0, 0.4, generator=randoms)
+
+    tensors[router] = random(4, width)
+    neurons = spec.get("router_scores") == "neurons"
+    if spec.get("router_bias") or (neurons and biased):
+        tensors[place + "router.bias"] = random(4)
+    if neurons and name.startswith("llama"):
+        tensors[place + "router.up.weight"] = random(4, width)
+        if biased:
+            tensors[place + "router.up.bias"] = random(4)
+    if spec.get("router_weights") == "one_plus":
+        tensors[place + "router.scale"] = random(4)
+    if spec.get("bias_once") and biased:
+        for tensor in [n for n in tensors if n.startswith(place) and n.endswith(f"{down}.bias")]:
+            del tensors[tensor]
+        tensors[place + "bias"] = random(width)
+    save_file(tensors, file, metadata={"format": "pt"})
+    ids = tiny.random_ids(131)
+    found = tiny.probe_logits(probe, out, ids, tmp_path)
+    assert tiny.max_difference(found, tiny.hf_logits(tiny.open_in_transformers(hf, out), ids)) <= LIMIT
 
 
 def test_config_of_a_native_mixtral(convert, sources):
