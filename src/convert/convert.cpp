@@ -49,7 +49,7 @@ std::vector<std::int32_t> test_ids(const Source& source, const std::optional<Tok
     check_vocabulary(source.spec, *tokenizer, options.model);
     ids = prompt_ids(source.spec, *tokenizer, options.test_prompt);
   } else {
-    ctx.log.warn("{}: no tokenizer.json; layers are tested on fixed ids instead of a prompt",
+    ctx.log.warn("{}: no tokenizer; layers are tested on fixed ids instead of a prompt",
                  options.model.string());
     for (std::int64_t i = 0; i < std::min<std::int64_t>(10, source.spec.context); ++i) {
       ids.push_back(static_cast<std::int32_t>((1 + i * 7919) % source.spec.vocab));
@@ -218,7 +218,7 @@ ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
     fail("{}: source and output are the same directory", options.out.string());
   }
   std::optional<Tokenizer> tokenizer;
-  if (fs::exists(options.model / "tokenizer.json")) tokenizer = Tokenizer::load(options.model);
+  if (Tokenizer::exists(options.model)) tokenizer = Tokenizer::load(options.model);
   const auto ids = test_ids(source, tokenizer, options, ctx);
 
   StagedDirectory staged(options.out, options.overwrite);

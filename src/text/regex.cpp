@@ -98,6 +98,19 @@ std::shared_ptr<const void> compile(const std::string& expression, const std::st
           [](const void* p) { pcre2_code_free(static_cast<pcre2_code*>(const_cast<void*>(p))); }};
 }
 
+/// A text on which an expression backtracks without end must not hold the program up, nor may one
+/// on which it recurses deeply take all memory.
+std::shared_ptr<const void> make_limits() {
+  constexpr std::uint32_t kSteps = 10'000'000, kHeapKiB = 256 << 10;
+  pcre2_match_context* context = pcre2_match_context_create(nullptr);
+  if (context == nullptr) throw std::bad_alloc();
+  pcre2_set_match_limit(context, kSteps);
+  pcre2_set_heap_limit(context, kHeapKiB);
+  return {context, [](const void* p) {
+            pcre2_match_context_free(static_cast<pcre2_match_context*>(const_cast<void*>(p)));
+          }};
+}
+
 }  // namespace
 
 Pattern Pattern::load(const JsonView& part, std::string_view key) {
@@ -116,7 +129,9 @@ Pattern Pattern::literal(std::string text) {
 
 Pattern Pattern::regex(std::string_view expression, const std::string& where) {
   Pattern out;
+  out.name_ = fmt::format("{}: the regular expression {}", where, expression);
   out.code_ = compile(from_oniguruma(expression, where), where);
+  out.context_ = make_limits();
   return out;
 }
 
@@ -133,17 +148,18 @@ void Pattern::each_match(std::string_view text,
   const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(
       pcre2_match_data_create_from_pattern(code, nullptr), &pcre2_match_data_free);
   if (!data) throw std::bad_alloc();
+  auto* context = static_cast<pcre2_match_context*>(const_cast<void*>(context_.get()));
   std::size_t last_end = npos;
   for (std::size_t at = 0; at <= text.size();) {
     const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
     int found =
-        pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, data.get(), nullptr);
+        pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, data.get(), context);
     if (found == PCRE2_ERROR_JIT_STACKLIMIT) {  // the interpreter takes its memory from the heap
       found = pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                          data.get(), nullptr);
+                          data.get(), context);
     }
     if (found == PCRE2_ERROR_NOMATCH) return;
-    if (found < 0) fail("matching a regular expression failed: {}", describe(found));
+    if (found < 0) fail("{} cannot be matched with the text: {}", name_, describe(found));
     const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data.get());
     const std::size_t begin = bounds[0], end = bounds[1];
     if (begin != end || end != last_end) match(begin, last_end = end);

@@ -91,10 +91,6 @@ const std::array<CharClass, 256>& low_classes() {
   return table;
 }
 
-bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return (c & 0x80) == 0; });
-}
-
 }  // namespace
 
 CharClass char_class(char32_t c) {
@@ -114,6 +110,12 @@ bool is_word_char(char32_t c) {
          category == UTF8PROC_CATEGORY_PC;
 }
 
+bool is_punctuation(char32_t c) {
+  if (c < 0x80) return c > ' ' && c < 0x7F && char_class(c) == CharClass::other;
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+  return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
+}
+
 std::string newer_ranges(CharClass kind) {
   std::string out;
   for (const Range& range : kNewer) {
@@ -126,31 +128,10 @@ std::string newer_ranges(CharClass kind) {
   return out;
 }
 
-std::string to_normal_form(std::string_view text, NormalForm form) {
-  if (is_ascii(text)) return std::string(text);
-  int options = UTF8PROC_STABLE;
-  options |=
-      form == NormalForm::nfc || form == NormalForm::nfkc ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
-  if (form == NormalForm::nfkc || form == NormalForm::nfkd) options |= UTF8PROC_COMPAT;
-  utf8proc_uint8_t* mapped = nullptr;
-  const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                             static_cast<utf8proc_ssize_t>(text.size()), &mapped,
-                                             static_cast<utf8proc_option_t>(options));
-  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
-  if (size < 0) fail("Unicode normalisation failed: {}", utf8proc_errmsg(size));
-  return {reinterpret_cast<const char*>(mapped), static_cast<std::size_t>(size)};
-}
-
-std::string to_lowercase(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t at = 0; at < text.size();) {
-    const char32_t c = next_code_point(text, at);
-    append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
-    // The one character whose lower case is two: a dotted capital I keeps its dot.
-    if (c == 0x130) out.resize(out.size() - 1), out += "i\xCC\x87";
-  }
-  return out;
+void append_lowercase(std::string& out, char32_t c) {
+  append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+  // The one character whose lower case is two: a dotted capital I keeps its dot.
+  if (c == 0x130) out.resize(out.size() - 1), out += "i\xCC\x87";
 }
 
 }  // namespace moebius
