@@ -8,18 +8,11 @@
 namespace moebius {
 namespace {
 
-constexpr std::array tokenizer_files{"tokenizer.json",
-                                     "tokenizer_config.json",
-                                     "special_tokens_map.json",
-                                     "added_tokens.json",
-                                     "tokenizer.model",
-                                     "tokenizer.model.v1",
-                                     "tokenizer.model.v2",
-                                     "tokenizer.model.v3",
-                                     "vocab.json",
-                                     "merges.txt",
-                                     "chat_template.jinja",
-                                     "chat_template.json"};
+constexpr std::array tokenizer_files{
+    "tokenizer.json",     "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json",  "tokenizer.model",       "tokenizer.model.v1",
+    "tokenizer.model.v2", "tokenizer.model.v3",    "vocab.json",
+    "merges.txt",         "chat_template.jinja",   "chat_template.json"};
 constexpr std::array generation_files{"generation_config.json"};
 
 Digests copy_present(std::span<const char* const> names, const fs::path& from, const fs::path& to) {

@@ -74,8 +74,9 @@ void run_tokenize(const Command& self, const std::vector<std::string>& arguments
   fs::path model;
   bool lines = false, no_special = false, decode = false, offsets = false;
   OptionSet options;
-  options.positional("MODEL", model,
-                     "directory with tokenizer.json, tokenizer.model, or vocab.json and merges.txt");
+  options.positional(
+      "MODEL", model,
+      "directory with tokenizer.json, tokenizer.model, or vocab.json and merges.txt");
   options.add("lines", lines, "each line of the input is a text of its own");
   options.add("no-special", no_special, "add no BOS or EOS");
   options.add("offsets", offsets,

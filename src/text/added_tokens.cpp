@@ -39,10 +39,10 @@ StringSet::Match StringSet::longest_at(std::string_view text, std::size_t at) co
     const auto byte_at = [&](const auto& entry) {
       return static_cast<unsigned char>(entry.first[size]);
     };
-    const auto range = std::ranges::equal_range(
-        entries_.begin() + static_cast<std::ptrdiff_t>(low),
-        entries_.begin() + static_cast<std::ptrdiff_t>(high),
-        static_cast<unsigned char>(rest[size]), {}, byte_at);
+    const auto range =
+        std::ranges::equal_range(entries_.begin() + static_cast<std::ptrdiff_t>(low),
+                                 entries_.begin() + static_cast<std::ptrdiff_t>(high),
+                                 static_cast<unsigned char>(rest[size]), {}, byte_at);
     low = static_cast<std::size_t>(range.begin() - entries_.begin());
     high = static_cast<std::size_t>(range.end() - entries_.begin());
   }

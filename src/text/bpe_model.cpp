@@ -139,9 +139,8 @@ std::string BpeModel::affixed(std::string_view character, bool first, bool last)
 }
 
 bool BpeModel::has_bytes(std::string_view text) const {
-  return std::all_of(text.begin(), text.end(), [&](char byte) {
-    return byte_ids_[static_cast<unsigned char>(byte)] >= 0;
-  });
+  return std::all_of(text.begin(), text.end(),
+                     [&](char byte) { return byte_ids_[static_cast<unsigned char>(byte)] >= 0; });
 }
 
 std::int32_t BpeModel::unknown_id() const {

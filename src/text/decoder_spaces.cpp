@@ -97,9 +97,17 @@ class PrefixStage final : public Rewriting {
   }
   static void clean(std::string& text) {
     constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kRewritten = {{
-        {" .", "."},     {" ?", "?"},     {" !", "!"},     {" ,", ","},
-        {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
-        {" 's", "'s"},   {" 've", "'ve"}, {" 're", "'re"},
+        {" .", "."},
+        {" ?", "?"},
+        {" !", "!"},
+        {" ,", ","},
+        {" ' ", "'"},
+        {" n't", "n't"},
+        {" 'm", "'m"},
+        {" do not", " don't"},
+        {" 's", "'s"},
+        {" 've", "'ve"},
+        {" 're", "'re"},
     }};
     for (const auto& [from, to] : kRewritten) replace_all(text, from, to);
   }

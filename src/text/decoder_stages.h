@@ -39,7 +39,6 @@ struct PieceSpelling {
   /// What becomes of the spaces that a text begins with.
   enum class Leading { keep, drop_one, drop_all } leading = Leading::drop_one;
 };
-std::unique_ptr<PieceSink> make_sentencepiece_stage(const PieceSpelling& spelling,
-                                                    PieceSink& next);
+std::unique_ptr<PieceSink> make_sentencepiece_stage(const PieceSpelling& spelling, PieceSink& next);
 
 }  // namespace moebius

@@ -22,16 +22,40 @@ struct Formed {
   int consumed;
 };
 
+/// Hugging Face's library normalises with the tables of Unicode 9 whatever else it knows of later
+/// versions: these have got a class or a decomposition since, and there they have none.
+constexpr std::pair<char32_t, char32_t> kLater[] = {
+    {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},
+    {0xc3c, 0xc3c},     {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0x1715, 0x1715},
+    {0x1abf, 0x1ace},   {0x1df6, 0x1dfa},   {0x32ff, 0x32ff},   {0xa7f2, 0xa7f4},
+    {0xa82c, 0xa82c},   {0xab69, 0xab69},   {0x10781, 0x10785}, {0x10787, 0x107b0},
+    {0x107b2, 0x107ba}, {0x10d24, 0x10d27}, {0x10eab, 0x10eac}, {0x10efd, 0x10eff},
+    {0x10f46, 0x10f50}, {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b},
+    {0x1145e, 0x1145e}, {0x11839, 0x1183a}, {0x11938, 0x11938}, {0x1193d, 0x1193e},
+    {0x11943, 0x11943}, {0x119e0, 0x119e0}, {0x11a34, 0x11a34}, {0x11a47, 0x11a47},
+    {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45}, {0x11d97, 0x11d97},
+    {0x11f41, 0x11f42}, {0x16ff0, 0x16ff1}, {0x1e030, 0x1e06d}, {0x1e08f, 0x1e08f},
+    {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef},
+    {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9}};
+
+bool is_later(char32_t c) {
+  if (c < kLater[0].first) return false;
+  const auto at = std::ranges::lower_bound(kLater, c, {}, &std::pair<char32_t, char32_t>::second);
+  return at != std::end(kLater) && at->first <= c;
+}
+
 bool composes(NormalForm form) {
   return form == NormalForm::nfc || form == NormalForm::nfkc;
 }
 
 int combining_class(char32_t c) {
+  if (is_later(c)) return 0;
   return utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class;
 }
 
 /// Appends the full decomposition of `c`.
 void decompose(char32_t c, NormalForm form, std::vector<Formed>& out) {
+  if (is_later(c)) return out.push_back({c, 1});
   unsigned options = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
   if (form == NormalForm::nfkc || form == NormalForm::nfkd) options |= UTF8PROC_COMPAT;
   std::array<utf8proc_int32_t, 32> parts;  // the longest decomposition has 18
@@ -52,8 +76,9 @@ char32_t compose_pair(char32_t first, char32_t second) {
   std::array<utf8proc_int32_t, 2> pair{static_cast<utf8proc_int32_t>(first),
                                        static_cast<utf8proc_int32_t>(second)};
   const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-  return utf8proc_normalize_utf32(pair.data(), 2, options) == 1 ? static_cast<char32_t>(pair[0])
-                                                                 : 0;
+  if (utf8proc_normalize_utf32(pair.data(), 2, options) != 1) return 0;
+  const auto whole = static_cast<char32_t>(pair[0]);
+  return is_later(whole) ? 0 : whole;
 }
 
 /// Puts each run of marks in the order of their classes.

@@ -169,9 +169,7 @@ class Sequence final : public PreTokenizer {
 
 std::unique_ptr<const PreTokenizer> make_digits(const JsonView& part) {
   const bool alone = part.boolean_or("individual_digits", false);
-  return std::make_unique<SplitAt>(
-      [](char32_t c) { return char_class(c) == CharClass::number; },
-      alone ? Behavior::isolated : Behavior::contiguous);
+  return std::make_unique<SplitAt>(is_numeric, alone ? Behavior::isolated : Behavior::contiguous);
 }
 
 std::unique_ptr<const PreTokenizer> make_delimiter(const JsonView& part) {

@@ -80,7 +80,7 @@ PieceSpelling spelling_of(const SentencePieceProcessor& processor) {
   }
   const int space = processor.PieceToId(std::string(kVisibleSpace));
   if (processor.IsUnknown(space)) return out;
-  out.leading = !decode({space}).empty()        ? PieceSpelling::Leading::keep
+  out.leading = !decode({space}).empty()         ? PieceSpelling::Leading::keep
                 : decode({space, space}).empty() ? PieceSpelling::Leading::drop_all
                                                  : PieceSpelling::Leading::drop_one;
   return out;
@@ -100,9 +100,9 @@ TokenizerDocument read_sentencepiece(const fs::path& file) {
   out.where = file.string();
   out.added_tokens = special_pieces(processor);
   out.finds_added_tokens = false;
-  out.parts["post_processor"] = template_around(
-      token("add_bos_token", true, processor.bos_id()), processor.bos_id(),
-      token("add_eos_token", false, processor.eos_id()), processor.eos_id());
+  out.parts["post_processor"] =
+      template_around(token("add_bos_token", true, processor.bos_id()), processor.bos_id(),
+                      token("add_eos_token", false, processor.eos_id()), processor.eos_id());
   out.decoder = Decoder({[spelling = spelling_of(processor)](PieceSink& next) {
                            return make_sentencepiece_stage(spelling, next);
                          },

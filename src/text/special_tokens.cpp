@@ -92,7 +92,8 @@ void SpecialTokens::read_old_files(const fs::path& directory) {
   const auto is_special = [&](const std::string& content) {
     const auto same = [&](const Token& token) { return token.content == content; };
     return std::any_of(more_.begin(), more_.end(), same) ||
-           std::any_of(named_.begin(), named_.end(), [&](auto& entry) { return same(entry.second); });
+           std::any_of(named_.begin(), named_.end(),
+                       [&](auto& entry) { return same(entry.second); });
   };
   for (const auto& [content, id] : ids.items()) {
     const std::int64_t number = view.integer(content, 0, INT32_MAX);

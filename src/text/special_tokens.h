@@ -38,8 +38,8 @@ class SpecialTokens {
   Json config_ = Json::object();
   std::string where_;
   std::map<std::string, Token> named_;
-  std::vector<Token> more_;                  // special, without a name
-  std::map<std::int64_t, Token> listed_;     // by the number that the file gives them
+  std::vector<Token> more_;               // special, without a name
+  std::map<std::int64_t, Token> listed_;  // by the number that the file gives them
 };
 
 }  // namespace moebius

@@ -16,11 +16,16 @@ inline bool is_white_space(char32_t c) {
 /// `\w` of Unicode's annex 18: alphabetic, mark, decimal digit, connector or joiner.
 bool is_word_char(char32_t c);
 
+/// A number to Rust's standard library, which knows two more ranges than the regular expressions.
+bool is_numeric(char32_t c);
 /// ASCII punctuation and symbols, and the general categories of punctuation.
 bool is_punctuation(char32_t c);
 
-/// What a set of PCRE2's syntax needs beside `\p{L}` or `\p{N}`, whose data may be older.
-std::string newer_ranges(CharClass kind);
+/// What a set of PCRE2's syntax needs beside a property such as L or Nd, whose data may be older;
+/// empty if nothing.
+std::string newer_members(std::string_view property);
+/// The members of a set of PCRE2's syntax that holds what `\w` holds in Oniguruma.
+std::string word_members();
 
 /// Appends the lower case of one character, so without the rule for a final sigma.
 void append_lowercase(std::string& out, char32_t c);

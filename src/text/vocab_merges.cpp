@@ -46,8 +46,8 @@ Kind kind_of(const fs::path& directory) {
 
 std::map<std::string, std::string> default_tokens(Kind kind) {
   if (kind == Kind::roberta) {
-    return {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"sep_token", "</s>"},
-            {"cls_token", "<s>"}, {"unk_token", "<unk>"}, {"pad_token", "<pad>"},
+    return {{"bos_token", "<s>"},    {"eos_token", "</s>"},  {"sep_token", "</s>"},
+            {"cls_token", "<s>"},    {"unk_token", "<unk>"}, {"pad_token", "<pad>"},
             {"mask_token", "<mask>"}};
   }
   std::map<std::string, std::string> out{{"unk_token", "<|endoftext|>"},
@@ -126,8 +126,8 @@ TokenizerDocument read_vocab_and_merges(const fs::path& directory) {
   TokenizerDocument out;
   out.where = directory.string();
   const Json options = Json::object();
-  out.model = std::make_unique<BpeModel>(JsonView(options, vocab.string()),
-                                         parse_large_json(vocab), read_merges(merges));
+  out.model = std::make_unique<BpeModel>(JsonView(options, vocab.string()), parse_large_json(vocab),
+                                         read_merges(merges));
   out.added_tokens = special.added_tokens();
   const AddedTokens added(out.added_tokens, out.where, out.model->vocabulary());
   if (kind == Kind::qwen2) out.parts["normalizer"] = {{"type", "NFC"}};

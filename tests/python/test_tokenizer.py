@@ -154,6 +154,68 @@ def test_errors_of_the_input(moebius, tmp_path):
         assert expected in done.stderr.decode()
 
 
+def split_by(regex):
+    return {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
+
+
+def added(number, content, **flags):
+    return {"id": number, "content": content, "special": False, "normalized": False, **flags}
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        (lambda f: f.update(pre_tokenizer=split_by("(a+)+$")), ["(a+)+$", "limit"]),
+        (lambda f: f.update(pre_tokenizer=split_by("(a|aa)+$")), ["(a|aa)+$", "limit"]),
+        (lambda f: f.update(pre_tokenizer=split_by("((a{1,999}){1,999}){1,999}")), ["too large"]),
+        (lambda f: f.update(pre_tokenizer=split_by("(" * 5000 + ")" * 5000)), ["regular expression"]),
+        (
+            lambda f: f.update(
+                normalizer={"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}
+            ),
+            ["(a+)+$", "limit"],
+        ),
+        (lambda f: f.update(added_tokens=[added(-1, "x")]), ["added_tokens[0]", "-1"]),
+        (lambda f: f.update(added_tokens=[added(2**70, "x")]), ["added_tokens[0]", "id"]),
+        (lambda f: f["model"]["vocab"].update(b=2**40), ["vocab", "1099511627776"]),
+        (lambda f: f["model"].update(continuing_subword_prefix="##"), ["entry 1", "##"]),
+    ],
+)
+def test_hostile_files_fail_in_one_line(moebius, tmp_path, change, expected):
+    done = moebius(
+        "tokenize", write(tmp_path, broken(change)), input=b"a" * 100_000 + b"!", timeout=20
+    )
+    assert done.returncode == 1
+    message = done.stderr.decode()
+    assert len(message.splitlines()) == 1 and len(message) < 1000
+    assert all(word in message for word in ["tokenizer.json", *expected])
+
+
+def test_deep_nesting_is_refused(moebius, tmp_path):
+    for text in ("[" * 1_000_000, '{"a":' * 500_000, '{"decoder":' + "[" * 200 + "]" * 200 + "}"):
+        done = moebius("tokenize", write(tmp_path, text), input=b"a", timeout=20)
+        assert done.returncode == 1 and b"nested deeper" in done.stderr
+
+
+def test_a_million_added_tokens(moebius, tmp_path):
+    file = small()
+    file["added_tokens"] = [added(i + 3, f"<t{i}>", normalized=i % 2 == 0) for i in range(1_000_000)]
+    done = moebius(
+        "tokenize", write(tmp_path, file), input=b"ab<t0>a<t999999><t99999" * 1000, timeout=60
+    )
+    expected = "2 3 0 1000002".split() * 1000
+    assert done.stdout.decode().split() == expected
+
+
+def test_offsets_in_json(moebius, data):
+    gpt2 = data / "tokenizers/gpt2"
+    answer = json.loads(run(moebius, "tokenize", gpt2, "--offsets", "--json", text="aé b"))
+    expected = reference(data, "tokenizers/gpt2").encode("aé b")
+    assert answer == {"ids": expected.ids, "offsets": [list(pair) for pair in expected.offsets]}
+    answer = json.loads(run(moebius, "tokenize", gpt2, "--offsets", "--json", "--lines", text="a\n\n"))
+    assert answer == {"ids": [[64], []], "offsets": [[[0, 1]], []]}
+
+
 @pytest.mark.parametrize("size", [300, 1024])
 def test_trainer(moebius, data, tmp_path, size):
     lines = (data / "text/tinystories_sample_2M.txt").read_text().split("\n")[:2000]

@@ -209,8 +209,8 @@ def test_sentencepiece_special_tokens(moebius, data, tmp_path, bos, eos):
 @pytest.mark.parametrize("options", [{}, {"byte_fallback": True}, {"remove_extra_whitespaces": False},
                                      {"add_dummy_prefix": False, "normalization_rule_name": "identity"}])
 def test_trained_sentencepiece(moebius, data, tmp_path, kind, options):
-    if options.get("byte_fallback") and kind == "word":
-        pytest.skip("the trainer refuses it")
+    if kind == "word" and options.keys() & {"byte_fallback", "add_dummy_prefix"}:
+        pytest.skip("the trainer refuses the one, the packaged library cannot encode with the other")
     lines = (data / "text/wiki.test.raw").read_text().split("\n")[:1500]
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
