@@ -56,11 +56,11 @@ std::string from_oniguruma(std::string_view expression, const std::string& where
       } else if (next == 'd' || (next == 'D' && !in_class)) {
         set("\\p{Nd}" + newer_members("Nd"), next == 'D');
       } else if (next == 'w' || (next == 'W' && !in_class)) {
-        set(word_members(), next == 'W');
+        set(word_members(in_class), next == 'W');
       } else if ((next == 'b' || next == 'B') && !in_class) {
         const char same = next == 'b' ? '!' : '=', other = next == 'b' ? '=' : '!';
-        out += fmt::format("(?:(?<=[{0}])(?{1}[{0}])|(?<![{0}])(?{2}[{0}]))", word_members(), same,
-                           other);
+        out += fmt::format("(?:(?<=[{0}])(?{1}[{0}])|(?<![{0}])(?{2}[{0}]))", word_members(false),
+                           same, other);
       } else if (next == 'h' || (next == 'H' && !in_class)) {
         set(kHex, next == 'H');
       } else {

@@ -160,9 +160,10 @@ std::string newer_members(std::string_view property) {
   return out;
 }
 
-std::string word_members() {
-  // Oniguruma also takes Latin-1's superscripts and fractions for word characters.
-  std::string out = "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
+std::string word_members(bool in_set) {
+  std::string out = "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}";
+  // On its own it also takes Latin-1's superscripts and fractions.
+  if (!in_set) out += "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
   for (const Range& range : kCircled) out += range_members(range);
   return out + newer_members("L") + newer_members("M") + newer_members("Nd");
 }

@@ -24,8 +24,9 @@ bool is_punctuation(char32_t c);
 /// What a set of PCRE2's syntax needs beside a property such as L or Nd, whose data may be older;
 /// empty if nothing.
 std::string newer_members(std::string_view property);
-/// The members of a set of PCRE2's syntax that holds what `\w` holds in Oniguruma.
-std::string word_members();
+/// What a set of PCRE2's syntax needs for the `\w` of Oniguruma, in which it is another inside a
+/// set than on its own.
+std::string word_members(bool in_set);
 
 /// Appends the lower case of one character, so without the rule for a final sigma.
 void append_lowercase(std::string& out, char32_t c);

@@ -248,7 +248,7 @@ def test_random_tokenizers(moebius, tmp_path, lines, seed):
     check(moebius, tmp_path, library, [*SHORT, *texts, *sample[:40]], decode=False)
 
 
-@pytest.mark.parametrize("regex", [r"\w", r"\b", r"\B", r"\d", r"\p{M}", r"\p{Lu}", r"\p{Ll}", r"[\p{N}_]", r"\p{P}", r"\S", r"\H"])
+@pytest.mark.parametrize("regex", [r"\w", r"[^\w\s]+", r"\b", r"\B", r"\d", r"\p{M}", r"\p{Lu}", r"\p{Ll}", r"[\p{N}_]", r"\p{P}", r"\S", r"\H"])
 def test_classes_of_every_character(moebius, tmp_path, regex):
     library = tokenizers.Tokenizer(models.BPE({"a": 0, "u": 1}, [], unk_token="u", fuse_unk=True))
     library.pre_tokenizer = P.Split(Regex(regex), "isolated")
