@@ -9,7 +9,7 @@ say() { printf 'setup: %s\n' "$*"; }
 
 packages=(g++ cmake ninja-build ccache mold make git pkg-config python3 python3-venv python3-dev
   libcli11-dev nlohmann-json3-dev libyaml-cpp-dev libpcre2-dev libutf8proc-dev libxxhash-dev
-  libcurl4-openssl-dev libssl-dev ca-certificates
+  libcurl4-openssl-dev libssl-dev ca-certificates libsentencepiece-dev
   libfmt-dev libgtest-dev clang-format)
 
 missing=()

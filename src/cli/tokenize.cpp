@@ -22,8 +22,34 @@ std::string read_stdin() {
   return text;
 }
 
-std::string ids_line(const std::vector<std::int32_t>& ids) {
-  return fmt::format("{}\n", fmt::join(ids, " "));
+/// Ids, or with offsets `id:begin-end`, between spaces.
+std::string line_of(const Encoding& encoding) {
+  if (encoding.offsets.empty()) return fmt::format("{}\n", fmt::join(encoding.ids, " "));
+  std::string out;
+  for (std::size_t i = 0; i < encoding.ids.size(); ++i) {
+    const Range& range = encoding.offsets[i];
+    fmt::format_to(std::back_inserter(out), "{}{}:{}-{}", i == 0 ? "" : " ", encoding.ids[i],
+                   range.begin, range.end);
+  }
+  return out += '\n';
+}
+
+Json offsets_json(const Encoding& encoding) {
+  Json out = Json::array();
+  for (const Range& range : encoding.offsets) out.push_back({range.begin, range.end});
+  return out;
+}
+
+/// `lines`: a list for each text instead of the one text's list.
+Json to_json(const std::vector<Encoding>& texts, bool lines, bool offsets) {
+  Json ids = Json::array(), ranges = Json::array();
+  for (const Encoding& encoding : texts) {
+    ids.push_back(encoding.ids);
+    ranges.push_back(offsets_json(encoding));
+  }
+  Json out{{"ids", lines ? ids : ids[0]}};
+  if (offsets) out["offsets"] = lines ? ranges : ranges[0];
+  return out;
 }
 
 std::vector<std::int32_t> parse_ids(std::string_view text) {
@@ -47,33 +73,39 @@ std::vector<std::int32_t> parse_ids(std::string_view text) {
 
 void run_tokenize(const Command& self, const std::vector<std::string>& arguments) {
   fs::path model;
-  bool lines = false, no_special = false, decode = false;
+  bool lines = false, no_special = false, decode = false, offsets = false;
   OptionSet options;
-  options.positional("MODEL", model, "directory with tokenizer.json, or org/name on the hub");
+  options.positional("MODEL", model,
+                     "directory with tokenizer.json, tokenizer.model, or vocab.json and "
+                     "merges.txt; or org/name on the hub");
   options.add("lines", lines, "each line of the input is a text of its own");
   options.add("no-special", no_special, "add no BOS or EOS");
+  options.add("offsets", offsets,
+              "write id:begin-end: the characters (code points) that each token stands for");
   options.add("decode", decode, "read ids, write text");
   CommonOptions common;
   common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
   const Tokenizer tokenizer = Tokenizer::load(resolve_model(model, ModelParts::tokenizer, ctx));
   const std::string input = read_stdin();
+  if (decode && offsets) throw UsageError("--offsets: not with --decode");
   if (decode) return print(tokenizer.decode(parse_ids(input), /*skip_special=*/false));
   check_utf8(input, "standard input");
-  std::vector<std::vector<std::int32_t>> texts;
-  if (!lines) {
-    texts.push_back(tokenizer.encode(input, !no_special));
-  } else {
-    for (std::size_t at = 0; at < input.size();) {
-      ctx.check_interrupt();
-      const std::size_t end = std::min(input.find('\n', at), input.size());
-      texts.push_back(tokenizer.encode(std::string_view(input).substr(at, end - at), !no_special));
-      at = end + 1;
-    }
+  std::vector<Encoding> texts;
+  const auto add = [&](std::string_view text) {
+    ctx.check_interrupt();
+    texts.push_back(offsets ? tokenizer.encode_with_offsets(text, !no_special)
+                            : Encoding{tokenizer.encode(text, !no_special), {}});
+  };
+  if (!lines) add(input);
+  for (std::size_t at = 0; lines && at < input.size();) {
+    const std::size_t end = std::min(input.find('\n', at), input.size());
+    add(std::string_view(input).substr(at, end - at));
+    at = end + 1;
   }
-  if (common.json) return print_json({{"ids", lines ? Json(texts) : Json(texts[0])}});
+  if (common.json) return print_json(to_json(texts, lines, offsets));
   std::string out;
-  for (const auto& ids : texts) out += ids_line(ids);
+  for (const Encoding& encoding : texts) out += line_of(encoding);
   print(out);
 }
 

@@ -32,7 +32,7 @@ std::vector<std::int32_t> test_ids(const Source& source, const std::optional<Tok
     check_vocabulary(source.spec, *tokenizer, options.model);
     ids = prompt_ids(source.spec, *tokenizer, options.test_prompt);
   } else {
-    ctx.log.warn("{}: no tokenizer.json; layers are tested on fixed ids instead of a prompt",
+    ctx.log.warn("{}: no tokenizer; layers are tested on fixed ids instead of a prompt",
                  options.model.string());
     for (std::int64_t i = 0; i < std::min<std::int64_t>(10, source.spec.context); ++i) {
       ids.push_back(static_cast<std::int32_t>((1 + i * 7919) % source.spec.vocab));
@@ -209,7 +209,7 @@ ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
   const Source& source = prepared.source;
   const fs::path& model = source.directory;
   std::optional<Tokenizer> tokenizer;
-  if (fs::exists(model / "tokenizer.json")) tokenizer = Tokenizer::load(model);
+  if (Tokenizer::exists(model)) tokenizer = Tokenizer::load(model);
   const auto ids = test_ids(source, tokenizer, options, ctx);
 
   StagedDirectory staged(options.out, options.overwrite);

@@ -1,7 +1,9 @@
 #include "text/added_tokens.h"
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/utf8.h"
@@ -9,29 +11,40 @@
 
 namespace moebius {
 
-void StringSet::add(std::string_view text, std::int32_t value) {
-  if (text.empty()) return;
-  starts_[static_cast<unsigned char>(text[0])] = true;
-  std::uint32_t node = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto key = FlatMap::pair_key(node, static_cast<unsigned char>(text[i]));
-    const FlatMap::Value* found = nodes_.find(key);
-    FlatMap::Value edge = found != nullptr ? *found : FlatMap::Value{count_++, -1};
-    if (i + 1 == text.size() && edge.second < 0) edge.second = value;
-    nodes_.set(key, edge);
-    node = static_cast<std::uint32_t>(edge.first);
-  }
+StringSet::StringSet(std::vector<std::pair<std::string, std::int32_t>> entries)
+    : entries_(std::move(entries)) {
+  const auto text = [](const auto& entry) -> const std::string& { return entry.first; };
+  std::ranges::stable_sort(entries_, {}, text);
+  const auto [begin, end] = std::ranges::unique(entries_, {}, text);
+  entries_.erase(begin, end);
+  if (!entries_.empty() && entries_[0].first.empty()) entries_.erase(entries_.begin());
+  for (const auto& entry : entries_) ++starts_[static_cast<unsigned char>(entry.first[0]) + 1u];
+  std::partial_sum(starts_.begin(), starts_.end(), starts_.begin());
 }
 
 StringSet::Match StringSet::longest_at(std::string_view text, std::size_t at) const {
+  const std::string_view rest = text.substr(at);
+  const auto first = static_cast<unsigned char>(rest[0]);
+  // Entries [low, high) share the first `size` bytes with `rest`; of those the one that ends there
+  // stands first.
+  std::size_t low = starts_[first], high = starts_[first + 1u];
   Match best;
-  std::uint32_t node = 0;
-  for (std::size_t i = at; i < text.size(); ++i) {
-    const auto key = FlatMap::pair_key(node, static_cast<unsigned char>(text[i]));
-    const FlatMap::Value* edge = nodes_.find(key);
-    if (edge == nullptr) break;
-    if (edge->second >= 0) best = {edge->second, i + 1 - at};
-    node = static_cast<std::uint32_t>(edge->first);
+  for (std::size_t size = 1; low < high; ++size) {
+    if (high - low == 1) {
+      const auto& [entry, value] = entries_[low];
+      return rest.starts_with(entry) ? Match{value, entry.size()} : best;
+    }
+    if (entries_[low].first.size() == size) best = {entries_[low++].second, size};
+    if (size == rest.size()) break;
+    const auto byte_at = [&](const auto& entry) {
+      return static_cast<unsigned char>(entry.first[size]);
+    };
+    const auto range =
+        std::ranges::equal_range(entries_.begin() + static_cast<std::ptrdiff_t>(low),
+                                 entries_.begin() + static_cast<std::ptrdiff_t>(high),
+                                 static_cast<unsigned char>(rest[size]), {}, byte_at);
+    low = static_cast<std::size_t>(range.begin() - entries_.begin());
+    high = static_cast<std::size_t>(range.end() - entries_.begin());
   }
   return best;
 }
@@ -76,34 +89,47 @@ std::size_t leading_space(std::string_view text) {
 
 }  // namespace
 
-AddedTokens::AddedTokens(const JsonView& file, const Vocabulary& model,
-                         const Normalizer* normalizer) {
-  if (!file.has("added_tokens")) return;
+AddedTokens::AddedTokens(const nlohmann::json& list, const std::string& where,
+                         const Vocabulary& model) {
+  if (list.is_null()) return;
+  if (!list.is_array()) fail("{}: \"added_tokens\" is not a list", where);
   next_id_ = static_cast<std::int32_t>(model.size());
-  std::vector<Token> listed;
-  for (const JsonView& entry : file.objects("added_tokens")) {
-    listed.push_back({entry.string("content"),
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const Json json(list[i]);
+    const JsonView entry(json, fmt::format("{}: added_tokens[{}]", where, i));
+    entry.integer_or("id", 0, 0, std::numeric_limits<std::int32_t>::max());
+    const Token token{entry.string("content"),
                       entry.boolean_or("special", false),
                       entry.boolean_or("normalized", false),
                       entry.boolean_or("lstrip", false),
                       entry.boolean_or("rstrip", false),
                       entry.boolean_or("single_word", false),
-                      {}});
-    if (!listed.back().content.empty()) add(listed.back(), model);
-  }
-  // Special ones first: of two that read the same after normalisation they win.
-  std::stable_partition(listed.begin(), listed.end(), [](const Token& t) { return t.special; });
-  for (const Token& token : listed) {
+                      entry.string("content")};
     if (token.content.empty()) continue;
-    const std::int32_t id = ids_.find(token.content)->second;
-    std::string& text = tokens_.at(id).text;
-    text = token.content;
-    if (token.normalized && normalizer != nullptr) normalizer->apply(text);
-    (token.normalized ? normalized_ : raw_).add(text, id);
+    (token.special ? special_contents_ : other_contents_).push_back(&add(token, model));
   }
 }
 
-void AddedTokens::add(Token token, const Vocabulary& model) {
+void AddedTokens::find_in_text(const Normalizer* normalizer) {
+  // Special ones first: of two that read the same after normalisation they win.
+  std::vector<const std::string*> contents = special_contents_;
+  contents.insert(contents.end(), other_contents_.begin(), other_contents_.end());
+  std::vector<std::pair<std::string, std::int32_t>> raw, normalized;
+  for (const std::string* content : contents) {
+    const std::int32_t id = ids_.find(*content)->second;
+    Token& token = tokens_.at(id);
+    if (token.normalized && normalizer != nullptr) {
+      AlignedText text({token.content});
+      normalizer->apply(text);
+      token.text = text.text();
+    }
+    (token.normalized ? normalized : raw).emplace_back(token.text, id);
+  }
+  raw_ = StringSet(std::move(raw));
+  normalized_ = StringSet(std::move(normalized));
+}
+
+const std::string& AddedTokens::add(Token token, const Vocabulary& model) {
   if (token.special) special_.insert(token.content);
   std::int32_t id = 0;
   if (const auto known = ids_.find(token.content); known != ids_.end()) {
@@ -114,8 +140,9 @@ void AddedTokens::add(Token token, const Vocabulary& model) {
     id = next_id_;
   }
   next_id_ = std::max(next_id_, id + 1);
-  ids_.insert_or_assign(token.content, id);
+  const auto entry = ids_.insert_or_assign(token.content, id).first;
   tokens_.insert_or_assign(id, std::move(token));
+  return entry->first;
 }
 
 std::optional<std::int32_t> AddedTokens::id_of(std::string_view content) const {
@@ -139,7 +166,8 @@ std::int32_t AddedTokens::max_id() const {
   return max;
 }
 
-void AddedTokens::split(const StringSet& set, std::string_view text, const Piece& piece) const {
+void AddedTokens::split(const StringSet& set, AlignedView view, const Piece& piece) const {
+  const std::string_view text = view.text;
   std::size_t from = 0;  // end of what was given out
   for (std::size_t at = 0; at < text.size() && !set.empty();) {
     if (!set.may_start(text[at])) {
@@ -161,11 +189,11 @@ void AddedTokens::split(const StringSet& set, std::string_view text, const Piece
     if (token.lstrip) begin = std::max(trailing_space(text.substr(0, begin)), from);
     if (token.rstrip) end += leading_space(text.substr(end));
     if (begin >= end) continue;  // the token before has stripped all of it away
-    if (from < begin) piece(-1, text.substr(from, begin - from));
-    piece(match.value, text.substr(begin, end - begin));
+    if (from < begin) piece(-1, view.sub(from, begin));
+    piece(match.value, view.sub(begin, end));
     from = end;
   }
-  if (from < text.size()) piece(-1, text.substr(from));
+  if (from < text.size()) piece(-1, view.sub(from, text.size()));
 }
 
 }  // namespace moebius

@@ -1,46 +1,56 @@
 // Tokens that are found in the text before the model sees it: `<s>`, `<|endoftext|>` and the like.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
-#include "text/flat_map.h"
+#include "text/aligned_text.h"
 #include "text/normalizer.h"
 #include "text/vocabulary.h"
 
 namespace moebius {
 
-/// Finds, at a position, the longest of a set of strings.
+/// Finds, at a position, the longest of a set of strings. Sorted strings, so that a million cost
+/// what they are long and no more.
 class StringSet {
  public:
-  /// `value` comes back from `longest_at`; the first of equal strings wins. "" is left out.
-  void add(std::string_view text, std::int32_t value);
-  bool empty() const { return nodes_.size() == 0; }
   struct Match {
     std::int32_t value = -1;
     std::size_t size = 0;
   };
+  StringSet() = default;
+  /// The value comes back from `longest_at`; the first of equal strings wins. "" is left out.
+  explicit StringSet(std::vector<std::pair<std::string, std::int32_t>> entries);
+  bool empty() const { return entries_.empty(); }
   /// `value` is -1 if none starts at `at`.
   Match longest_at(std::string_view text, std::size_t at) const;
-  bool may_start(char c) const { return starts_[static_cast<unsigned char>(c)]; }
+  bool may_start(char c) const {
+    const auto byte = static_cast<unsigned char>(c);
+    return starts_[byte] < starts_[byte + 1];
+  }
 
  private:
-  FlatMap nodes_;  // (node, byte) -> {node behind it, value or -1}
-  std::int32_t count_ = 1;
-  bool starts_[256] = {};
+  std::vector<std::pair<std::string, std::int32_t>> entries_;  // sorted, none twice
+  std::array<std::size_t, 257> starts_{};  // the entries that begin with a byte, and where they end
 };
 
 class AddedTokens {
  public:
-  /// Reads "added_tokens". As in Hugging Face's library a token of the model keeps the model's
-  /// number and the others are numbered on from there in the file's order, whatever "id" says.
-  AddedTokens(const JsonView& file, const Vocabulary& model, const Normalizer* normalizer);
+  /// `list` is a file's "added_tokens"; `where` names it in errors. As in Hugging Face's library a
+  /// token of the model keeps the model's number and the others are numbered on from there in the
+  /// file's order, whatever "id" says.
+  AddedTokens(const nlohmann::json& list, const std::string& where, const Vocabulary& model);
+  /// From now on `split_raw` and `split_normalized` find the tokens.
+  void find_in_text(const Normalizer* normalizer);
 
   std::optional<std::int32_t> id_of(std::string_view content) const;
   /// Null if none of these has this number. `text_of` is what the decoder gets: the normalised
@@ -52,9 +62,9 @@ class AddedTokens {
 
   /// Cuts `text` and calls `piece(id, part)`, with id -1 for what lies between the tokens: first
   /// those that are looked for in the raw text, or those that are looked for in the normalised.
-  using Piece = std::function<void(std::int32_t id, std::string_view part)>;
-  void split_raw(std::string_view text, const Piece& piece) const { split(raw_, text, piece); }
-  void split_normalized(std::string_view text, const Piece& piece) const {
+  using Piece = std::function<void(std::int32_t id, AlignedView part)>;
+  void split_raw(AlignedView text, const Piece& piece) const { split(raw_, text, piece); }
+  void split_normalized(AlignedView text, const Piece& piece) const {
     split(normalized_, text, piece);
   }
 
@@ -64,12 +74,14 @@ class AddedTokens {
     bool special, normalized, lstrip, rstrip, single_word;
     std::string text;  // what is looked for, and what the decoder gets
   };
-  void add(Token token, const Vocabulary& model);
-  void split(const StringSet& set, std::string_view text, const Piece& piece) const;
+  /// Its content, which stays where it is.
+  const std::string& add(Token token, const Vocabulary& model);
+  void split(const StringSet& set, AlignedView text, const Piece& piece) const;
 
   std::unordered_map<std::string, std::int32_t, StringHash, std::equal_to<>> ids_;
   std::unordered_map<std::int32_t, Token> tokens_;
   std::unordered_set<std::string, StringHash, std::equal_to<>> special_;
+  std::vector<const std::string*> special_contents_, other_contents_;  // in the file's order
   std::int32_t next_id_ = 0;
   StringSet raw_, normalized_;
 };

@@ -13,20 +13,31 @@ constexpr std::size_t kScanLimit = 48;   // symbols; where the heap begins to wi
 constexpr std::size_t kCachedPart = 32;  // symbols
 
 /// The symbols as the bytes that the cache takes for a key.
-std::string_view key_of(std::span<const std::int32_t> symbols) {
-  return {reinterpret_cast<const char*>(symbols.data()), symbols.size_bytes()};
+template <class Symbol>
+std::string_view key_of(const std::vector<Symbol>& symbols) {
+  return {reinterpret_cast<const char*>(symbols.data()), symbols.size() * sizeof(Symbol)};
+}
+
+/// Appends `pieces` of a part that begins at byte `at`.
+void append_moved(std::span<const Piece> pieces, std::uint32_t at, std::vector<Piece>& out) {
+  for (const Piece& piece : pieces) out.push_back({piece.id, piece.begin + at, piece.end + at});
 }
 
 }  // namespace
 
-void BpeEncoder::encode(std::string_view word, std::vector<std::int32_t>& out) {
+void BpeEncoder::encode(std::string_view word, std::vector<Piece>& out) {
+  if (word.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
+    fail("a word of {} bytes is too long to tokenize", word.size());
+  }
   if (model_.ignore_merges()) {
-    if (const auto id = model_.vocabulary().id_of(word)) return out.push_back(*id);
+    if (const auto id = model_.vocabulary().id_of(word)) {
+      return out.push_back({*id, 0, static_cast<std::uint32_t>(word.size())});
+    }
   }
   if (word.size() > kLongWord) return encode_text(word, out);
   const WordCache::Place place = words_.find(word);
   if (place.found) {
-    out.insert(out.end(), place.ids.begin(), place.ids.end());
+    out.insert(out.end(), place.pieces.begin(), place.pieces.end());
     return;
   }
   const std::size_t before = out.size();
@@ -34,56 +45,62 @@ void BpeEncoder::encode(std::string_view word, std::vector<std::int32_t>& out) {
   words_.insert(place, word, std::span(out).subspan(before));
 }
 
-void BpeEncoder::encode_word(std::string_view word, std::vector<std::int32_t>& out) {
-  word_symbols_.clear();
-  model_.each_symbol(word,
-                     [&](std::int32_t id, char32_t, char32_t) { word_symbols_.push_back(id); });
-  merge(word_symbols_, out);
+void BpeEncoder::encode_word(std::string_view word, std::vector<Piece>& out) {
+  symbols_.clear();
+  model_.each_symbol(word, [&](std::int32_t id, std::uint32_t size, char32_t, char32_t) {
+    symbols_.push_back({id, size});
+  });
+  merge(symbols_, 0, out);
 }
 
-void BpeEncoder::encode_text(std::string_view word, std::vector<std::int32_t>& out) {
-  text_symbols_.clear();
+void BpeEncoder::encode_text(std::string_view word, std::vector<Piece>& out) {
+  symbols_.clear();
   char32_t last_of_previous = 0;
+  std::uint32_t begin = 0, end = 0;  // bytes of the part that `symbols_` hold
   const auto finish_part = [&] {
-    if (text_symbols_.size() > kCachedPart) {
-      merge(text_symbols_, out);
-    } else if (!text_symbols_.empty()) {
-      const std::string_view key = key_of(text_symbols_);
+    if (symbols_.size() > kCachedPart) {
+      merge(symbols_, begin, out);
+    } else {
+      const std::string_view key = key_of(symbols_);
       const WordCache::Place place = parts_.find(key);
       if (place.found) {
-        out.insert(out.end(), place.ids.begin(), place.ids.end());
+        append_moved(place.pieces, begin, out);
       } else {
-        const std::size_t before = out.size();
-        merge(text_symbols_, out);
-        parts_.insert(place, key, std::span(out).subspan(before));
+        part_.clear();
+        merge(symbols_, 0, part_);
+        parts_.insert(place, key, part_);
+        append_moved(part_, begin, out);
       }
     }
-    text_symbols_.clear();
+    symbols_.clear();
+    begin = end;
   };
-  model_.each_symbol(word, [&](std::int32_t id, char32_t first, char32_t last) {
-    if (!text_symbols_.empty() && !model_.may_join(last_of_previous, first)) finish_part();
-    text_symbols_.push_back(id);
+  model_.each_symbol(word, [&](std::int32_t id, std::uint32_t size, char32_t first, char32_t last) {
+    if (!symbols_.empty() && !model_.may_join(last_of_previous, first)) finish_part();
+    symbols_.push_back({id, size});
+    end += size;
     last_of_previous = last;
   });
-  finish_part();
+  if (!symbols_.empty()) finish_part();
 }
 
-void BpeEncoder::merge(std::span<const std::int32_t> symbols, std::vector<std::int32_t>& out) {
-  if (symbols.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
-    fail("a word of {} characters is too long to tokenize", symbols.size());
-  }
+void BpeEncoder::merge(std::span<const Symbol> symbols, std::uint32_t at, std::vector<Piece>& out) {
   work_.assign(symbols.begin(), symbols.end());
   if (work_.size() <= kScanLimit) {
-    merge_by_scan(out);
+    merge_by_scan();
   } else {
-    merge_by_heap(out);
+    merge_by_heap();
+  }
+  for (const Symbol& symbol : work_) {
+    out.push_back({symbol.id, at, at + symbol.size});
+    at += symbol.size;
   }
 }
 
-void BpeEncoder::merge_by_scan(std::vector<std::int32_t>& out) {
+void BpeEncoder::merge_by_scan() {
   constexpr FlatMap::Value kNone{std::numeric_limits<std::int32_t>::max(), -1};
   const auto look_up = [&](std::size_t i) {
-    const FlatMap::Value* found = model_.merge(work_[i], work_[i + 1]);
+    const FlatMap::Value* found = model_.merge(work_[i].id, work_[i + 1].id);
     return found == nullptr ? kNone : *found;
   };
   pairs_.clear();  // pairs_[i] is the merge of work_[i] with work_[i + 1]
@@ -94,13 +111,12 @@ void BpeEncoder::merge_by_scan(std::vector<std::int32_t>& out) {
                          [](const auto& a, const auto& b) { return a.first < b.first; });
     if (best->second < 0) break;
     const auto i = static_cast<std::size_t>(best - pairs_.begin());
-    work_[i] = best->second;
+    work_[i] = {best->second, work_[i].size + work_[i + 1].size};
     work_.erase(work_.begin() + static_cast<std::ptrdiff_t>(i) + 1);
     pairs_.erase(best);
     if (i > 0) pairs_[i - 1] = look_up(i - 1);
     if (i < pairs_.size()) pairs_[i] = look_up(i);
   }
-  out.insert(out.end(), work_.begin(), work_.end());
 }
 
 namespace {
@@ -113,42 +129,43 @@ constexpr auto kLater = [](const auto& a, const auto& b) {
 }  // namespace
 
 void BpeEncoder::consider(std::int32_t at) {
-  const Symbol& left = symbols_[static_cast<std::size_t>(at)];
+  const Link& left = links_[static_cast<std::size_t>(at)];
   if (left.next < 0) return;
-  const std::int32_t right = symbols_[static_cast<std::size_t>(left.next)].id;
-  if (const FlatMap::Value* found = model_.merge(left.id, right)) {
-    heap_.push_back({found->first, at, left.id, right, found->second});
+  const std::int32_t right = links_[static_cast<std::size_t>(left.next)].symbol.id;
+  if (const FlatMap::Value* found = model_.merge(left.symbol.id, right)) {
+    heap_.push_back({found->first, at, left.symbol.id, right, found->second});
     std::push_heap(heap_.begin(), heap_.end(), kLater);
   }
 }
 
-void BpeEncoder::merge_by_heap(std::vector<std::int32_t>& out) {
+void BpeEncoder::merge_by_heap() {
   const auto count = static_cast<std::int32_t>(work_.size());
-  symbols_.clear();
+  links_.clear();
   heap_.clear();
   for (std::int32_t i = 0; i < count; ++i) {
-    symbols_.push_back({work_[static_cast<std::size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1});
+    links_.push_back({work_[static_cast<std::size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1});
   }
-  const auto symbol = [&](std::int32_t at) -> Symbol& {
-    return symbols_[static_cast<std::size_t>(at)];
-  };
+  const auto link = [&](std::int32_t at) -> Link& { return links_[static_cast<std::size_t>(at)]; };
   for (std::int32_t i = 0; i + 1 < count; ++i) consider(i);
   while (!heap_.empty()) {
     std::pop_heap(heap_.begin(), heap_.end(), kLater);
     const Candidate top = heap_.back();
     heap_.pop_back();
-    Symbol& left = symbol(top.at);
+    Link& left = link(top.at);
     // Stale: one of the two was merged with a neighbour in the meantime.
-    if (left.id != top.left || left.next < 0 || symbol(left.next).id != top.right) continue;
-    Symbol& right = symbol(left.next);
-    left.id = top.merged;
-    right.id = -1;
+    if (left.symbol.id != top.left || left.next < 0 || link(left.next).symbol.id != top.right) {
+      continue;
+    }
+    Link& right = link(left.next);
+    left.symbol = {top.merged, left.symbol.size + right.symbol.size};
+    right.symbol.id = -1;
     left.next = right.next;
-    if (left.next >= 0) symbol(left.next).prev = top.at;
+    if (left.next >= 0) link(left.next).prev = top.at;
     if (left.prev >= 0) consider(left.prev);
     consider(top.at);
   }
-  for (std::int32_t at = 0; at >= 0; at = symbol(at).next) out.push_back(symbol(at).id);
+  work_.clear();
+  for (std::int32_t at = 0; at >= 0; at = link(at).next) work_.push_back(link(at).symbol);
 }
 
 }  // namespace moebius

@@ -1,4 +1,4 @@
-// Merges: from a word to its tokens. Holds the working memory of one call of encode.
+// Merges: from a word to its tokens.
 #pragma once
 
 #include <cstdint>
@@ -11,27 +11,31 @@
 
 namespace moebius {
 
-class BpeEncoder {
+class BpeEncoder final : public WordEncoder {
  public:
   explicit BpeEncoder(const BpeModel& model) : model_(model) {}
-
-  /// Appends the tokens of `word`.
-  void encode(std::string_view word, std::vector<std::int32_t>& out);
+  void encode(std::string_view word, std::vector<Piece>& out) override;
 
  private:
-  void encode_word(std::string_view word, std::vector<std::int32_t>& out);
-  /// A word that may be a whole text: cut where no merge can reach across, merged part by part.
-  void encode_text(std::string_view word, std::vector<std::int32_t>& out);
-  /// Merges `symbols`, lowest rank first and leftmost among equals, and appends the result.
-  void merge(std::span<const std::int32_t> symbols, std::vector<std::int32_t>& out);
-  /// By looking at all pairs for each merge: n^2, and quickest while n is small.
-  void merge_by_scan(std::vector<std::int32_t>& out);
-  /// With a linked list and a heap: n log n.
-  void merge_by_heap(std::vector<std::int32_t>& out);
-
+  /// A token under way and how many bytes of the word it stands for.
   struct Symbol {
     std::int32_t id;
-    std::int32_t prev, next;  // positions in symbols_, -1 at the ends
+    std::uint32_t size;
+  };
+  void encode_word(std::string_view word, std::vector<Piece>& out);
+  /// A word that may be a whole text: cut where no merge can reach across, merged part by part.
+  void encode_text(std::string_view word, std::vector<Piece>& out);
+  /// Merges `symbols`, the first of which begins at byte `at`, lowest rank first and leftmost among
+  /// equals, and appends the result.
+  void merge(std::span<const Symbol> symbols, std::uint32_t at, std::vector<Piece>& out);
+  /// By looking at all pairs for each merge: n^2, and quickest while n is small.
+  void merge_by_scan();
+  /// With a linked list and a heap: n log n.
+  void merge_by_heap();
+
+  struct Link {
+    Symbol symbol;
+    std::int32_t prev, next;  // positions in links_, -1 at the ends
   };
   struct Candidate {
     std::int32_t rank, at, left, right, merged;
@@ -40,10 +44,11 @@ class BpeEncoder {
 
   const BpeModel& model_;
   WordCache words_, parts_;
-  std::vector<std::int32_t> word_symbols_, text_symbols_;
-  std::vector<std::int32_t> work_;
-  std::vector<FlatMap::Value> pairs_;
   std::vector<Symbol> symbols_;
+  std::vector<Symbol> work_;
+  std::vector<Piece> part_;
+  std::vector<FlatMap::Value> pairs_;
+  std::vector<Link> links_;
   std::vector<Candidate> heap_;
 };
 

@@ -1,27 +1,16 @@
 #include "text/bpe_model.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "text/bpe_encoder.h"
 
 namespace moebius {
 namespace {
 
 constexpr std::int64_t kIdLimit = std::int64_t{1} << 24;
-
-void refuse_affix(const JsonView& options, std::string_view key) {
-  if (!options.string_or(key, "").empty()) options.fail_key(key, "is not supported");
-}
-
-/// First and last character; the text must not be empty.
-std::pair<char32_t, char32_t> edges(std::string_view text) {
-  std::size_t at = 0;
-  const char32_t first = next_code_point(text, at);
-  char32_t last = first;
-  while (at < text.size()) last = next_code_point(text, at);
-  return {first, last};
-}
 
 /// The two tokens of one entry, written as "a b" or as ["a", "b"].
 std::pair<std::string, std::string> parts_of(const nlohmann::json& entry,
@@ -41,14 +30,22 @@ std::pair<std::string, std::string> parts_of(const nlohmann::json& entry,
 
 }  // namespace
 
+std::pair<char32_t, char32_t> edges(std::string_view text) {
+  std::size_t at = 0;
+  const char32_t first = next_code_point(text, at);
+  char32_t last = first;
+  while (at < text.size()) last = next_code_point(text, at);
+  return {first, last};
+}
+
 BpeModel::BpeModel(const JsonView& options, const nlohmann::json& vocab,
                    const nlohmann::json& merges) {
   if (options.has("dropout") && options.number("dropout") != 0) {
     options.fail_key("dropout",
                      "is not supported: the same text would give other tokens each time");
   }
-  refuse_affix(options, "continuing_subword_prefix");
-  refuse_affix(options, "end_of_word_suffix");
+  prefix_ = options.string_or("continuing_subword_prefix", "");
+  suffix_ = options.string_or("end_of_word_suffix", "");
   byte_fallback_ = options.boolean_or("byte_fallback", false);
   fuse_unknown_ = options.boolean_or("fuse_unk", false);
   ignore_merges_ = options.boolean_or("ignore_merges", false);
@@ -114,7 +111,10 @@ void BpeModel::add_merge(const std::string& left, const std::string& right, std:
     return *found;
   };
   const auto l = static_cast<std::uint32_t>(id(left)), r = static_cast<std::uint32_t>(id(right));
-  merges_.set(FlatMap::pair_key(l, r), {rank, id(left + right)});
+  if (right.size() < prefix_.size()) {
+    fail("{}: \"{}\" is shorter than the prefix \"{}\"", where, right, prefix_);
+  }
+  merges_.set(FlatMap::pair_key(l, r), {rank, id(left + right.substr(prefix_.size()))});
   if (left.empty() || right.empty()) {
     cuts_ = false;  // a token without characters has no border to look at
     return;
@@ -125,6 +125,22 @@ void BpeModel::add_merge(const std::string& left, const std::string& right, std:
   } else {
     joins_.set(FlatMap::pair_key(last, first), {});
   }
+}
+
+std::unique_ptr<WordEncoder> BpeModel::encoder() const {
+  return std::make_unique<BpeEncoder>(*this);
+}
+
+std::string BpeModel::affixed(std::string_view character, bool first, bool last) const {
+  std::string out = first ? "" : prefix_;
+  out += character;
+  if (last) out += suffix_;
+  return out;
+}
+
+bool BpeModel::has_bytes(std::string_view text) const {
+  return std::all_of(text.begin(), text.end(),
+                     [&](char byte) { return byte_ids_[static_cast<unsigned char>(byte)] >= 0; });
 }
 
 std::int32_t BpeModel::unknown_id() const {

@@ -10,16 +10,17 @@
 #include "base/json.h"
 #include "base/utf8.h"
 #include "text/flat_map.h"
-#include "text/vocabulary.h"
+#include "text/model.h"
 
 namespace moebius {
 
-class BpeModel {
+class BpeModel final : public Model {
  public:
   /// `options` is the file's "model" without the two large members, which come apart.
   BpeModel(const JsonView& options, const nlohmann::json& vocab, const nlohmann::json& merges);
 
-  const Vocabulary& vocabulary() const { return vocabulary_; }
+  const Vocabulary& vocabulary() const override { return vocabulary_; }
+  std::unique_ptr<WordEncoder> encoder() const override;
   /// Whether a word that is a token is that token, whatever the merges say.
   bool ignore_merges() const { return ignore_merges_; }
 
@@ -29,9 +30,9 @@ class BpeModel {
         FlatMap::pair_key(static_cast<std::uint32_t>(left), static_cast<std::uint32_t>(right)));
   }
 
-  /// Tells `add(id, first, last)` the tokens that `word` starts from, in order: one per character,
-  /// or its bytes, or the unknown token. `first` and `last` are the characters that the token's
-  /// text begins and ends with.
+  /// Tells `add(id, size, first, last)` the tokens that `word` starts from, in order: one per
+  /// character, or its bytes, or the unknown token. `size` is how many bytes of the word it stands
+  /// for; `first` and `last` are the characters that the token's text begins and ends with.
   template <class Add>
   void each_symbol(std::string_view word, Add add) const;
 
@@ -54,8 +55,13 @@ class BpeModel {
     const FlatMap::Value* found = char_ids_.find(c);
     return found == nullptr ? -1 : found->first;
   }
+  /// The token of a character as it is written at its place in a word: with the prefix unless it
+  /// comes first, with the suffix if it comes last.
+  std::string affixed(std::string_view character, bool first, bool last) const;
   /// Throws Error if the file's unknown token isn't in its vocabulary.
   std::int32_t unknown_id() const;
+  /// Whether each byte of `text` has a token.
+  bool has_bytes(std::string_view text) const;
 
   Vocabulary vocabulary_;
   FlatMap merges_, joins_, char_ids_;
@@ -63,48 +69,65 @@ class BpeModel {
   bool cuts_ = true;
   std::array<std::int32_t, 128> ascii_ids_;
   std::array<std::int32_t, 256> byte_ids_;  // of <0x00> to <0xFF>
+  std::string prefix_, suffix_;             // of all but a word's first, and of its last token
   bool byte_fallback_, fuse_unknown_, ignore_merges_;
   bool has_unknown_;
   std::string unknown_;
 };
+
+/// First and last character of a text, which must not be empty.
+std::pair<char32_t, char32_t> edges(std::string_view text);
 
 template <class Add>
 void BpeModel::each_symbol(std::string_view word, Add add) const {
   // An unknown token waits until a known character follows, as in Hugging Face's library: bytes
   // that stand for a character overtake it.
   std::int32_t waiting = -1;
+  std::uint32_t waiting_size = 0;
+  const auto add_token = [&](std::int32_t id, std::uint32_t size, std::string_view text) {
+    const auto [first, last] = text.empty() ? std::pair<char32_t, char32_t>() : edges(text);
+    add(id, size, first, last);
+  };
   const auto flush = [&] {
-    if (waiting < 0) return;
-    std::size_t at = 0;
-    const char32_t first = unknown_.empty() ? 0 : next_code_point(unknown_, at);
-    char32_t last = first;
-    while (at < unknown_.size()) last = next_code_point(unknown_, at);
-    add(waiting, first, last);
+    if (waiting >= 0) add_token(waiting, waiting_size, unknown_);
     waiting = -1;
   };
+  const bool has_affixes = !prefix_.empty() || !suffix_.empty();
+  std::string text;
   for (std::size_t at = 0; at < word.size();) {
     const std::size_t begin = at;
     const char32_t c = next_code_point(word, at);
-    if (const std::int32_t id = id_of_char(c); id >= 0) {
-      flush();
-      add(id, c, c);
-      continue;
-    }
-    if (byte_fallback_) {
-      bool known = true;
-      for (std::size_t i = begin; i < at; ++i) {
-        known = known && byte_ids_[static_cast<unsigned char>(word[i])] >= 0;
+    const auto size = static_cast<std::uint32_t>(at - begin);
+    std::string_view character = word.substr(begin, size);
+    if (!has_affixes) {
+      if (const std::int32_t id = id_of_char(c); id >= 0) {
+        flush();
+        add(id, size, c, c);
+        continue;
       }
-      if (known) {
-        for (std::size_t i = begin; i < at; ++i) {
-          add(byte_ids_[static_cast<unsigned char>(word[i])], U'<', U'>');
-        }
+    } else {
+      text = affixed(character, begin == 0, at == word.size());
+      character = text;
+      if (const auto id = vocabulary_.id_of(text)) {
+        flush();
+        add_token(*id, size, text);
         continue;
       }
     }
+    if (byte_fallback_ && has_bytes(character)) {
+      for (const char byte : character) {
+        add(byte_ids_[static_cast<unsigned char>(byte)], 1u, U'<', U'>');
+      }
+      continue;
+    }
     if (!has_unknown_) continue;  // the character vanishes
-    if (!fuse_unknown_) flush();
+    if (waiting >= 0 && fuse_unknown_) {
+      waiting_size += size;
+      continue;
+    }
+    flush();
     waiting = unknown_id();
+    waiting_size = size;
   }
   flush();
 }

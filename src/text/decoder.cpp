@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/decoder_stages.h"
+#include "text/metaspace.h"
 
 namespace moebius {
 
@@ -51,6 +52,21 @@ void Decoder::add(const JsonView& part) {
   } else if (type == "Replace") {
     stages_.push_back([pattern = Pattern::load(part), content = part.string("content")](
                           PieceSink& next) { return make_replace_stage(pattern, content, next); });
+  } else if (type == "Metaspace") {
+    const Metaspace options(part);
+    const bool drops_first = options.scheme != Metaspace::Scheme::never;
+    stages_.push_back([text = options.replacement, drops_first](PieceSink& next) {
+      return make_metaspace_stage(text, drops_first, next);
+    });
+  } else if (type == "BPEDecoder") {
+    stages_.push_back([suffix = part.string_or("suffix", "</w>")](PieceSink& next) {
+      return make_suffix_stage(suffix, next);
+    });
+  } else if (type == "WordPiece") {
+    const bool cleanup = part.boolean_or("cleanup", true);
+    stages_.push_back([prefix = part.string_or("prefix", "##"), cleanup](PieceSink& next) {
+      return make_prefix_stage(prefix, cleanup, next);
+    });
   } else if (type == "Strip") {
     const std::string content = part.string("content");
     std::size_t at = 0;

@@ -45,6 +45,7 @@ class DecoderRun {
 /// Immutable; any number of runs may use it at once. It must outlive them.
 class Decoder {
  public:
+  explicit Decoder(std::vector<DecoderRun::MakeStage> stages = {}) : stages_(std::move(stages)) {}
   /// Reads the decoder under `key` of `parent`; where there is none, tokens are joined by spaces.
   /// Throws Error naming a type that is not supported.
   Decoder(const JsonView& parent, std::string_view key);

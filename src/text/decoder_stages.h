@@ -22,4 +22,23 @@ std::unique_ptr<PieceSink> make_replace_stage(const Pattern& pattern, std::strin
 std::unique_ptr<PieceSink> make_strip_stage(std::string content, std::size_t start,
                                             std::size_t stop, PieceSink& next);
 
+/// Writes `replacement` as a space; in the first piece as nothing if `drops_first`.
+std::unique_ptr<PieceSink> make_metaspace_stage(std::string replacement, bool drops_first,
+                                                PieceSink& next);
+/// Puts a space where a piece ends with `suffix`, none behind the last.
+std::unique_ptr<PieceSink> make_suffix_stage(std::string suffix, PieceSink& next);
+/// Puts a space before each piece that doesn't begin with `prefix`; `cleanup` takes out those that
+/// English puts before no punctuation.
+std::unique_ptr<PieceSink> make_prefix_stage(std::string prefix, bool cleanup, PieceSink& next);
+
+constexpr std::string_view kVisibleSpace = "\xE2\x96\x81";
+
+/// How the SentencePiece library writes the pieces of a model.
+struct PieceSpelling {
+  std::string unknown, unknown_text;
+  /// What becomes of the spaces that a text begins with.
+  enum class Leading { keep, drop_one, drop_all } leading = Leading::drop_one;
+};
+std::unique_ptr<PieceSink> make_sentencepiece_stage(const PieceSpelling& spelling, PieceSink& next);
+
 }  // namespace moebius

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "text/normal_form.h"
 #include "text/regex.h"
 #include "text/unicode.h"
 
@@ -14,8 +15,12 @@ namespace {
 class Prepend final : public Normalizer {
  public:
   explicit Prepend(const JsonView& part) : prefix_(part.string("prepend")) {}
-  void apply(std::string& text) const override {
-    if (!text.empty()) text.insert(0, prefix_);
+  void apply(AlignedText& text) const override {
+    if (text.text().empty()) return;
+    AlignedText out = AlignedText::replacing(text);
+    out.append(prefix_, text.origin_at(0));
+    out.append(text.view());
+    text = std::move(out);
   }
 
  private:
@@ -26,7 +31,18 @@ class Replace final : public Normalizer {
  public:
   explicit Replace(const JsonView& part)
       : pattern_(Pattern::load(part)), content_(part.string("content")) {}
-  void apply(std::string& text) const override { text = pattern_.replace(text, content_); }
+  void apply(AlignedText& text) const override {
+    AlignedText out = AlignedText::replacing(text);
+    std::size_t from = 0;
+    pattern_.each_match(text.text(), [&](std::size_t begin, std::size_t end) {
+      out.append(text.view().sub(from, begin));
+      out.append(content_, text.origin_before(end));
+      from = end;
+    });
+    if (from == 0 && out.text().empty()) return;  // no match, or an empty one replaced by nothing
+    out.append(text.view().sub(from, text.text().size()));
+    text = std::move(out);
+  }
 
  private:
   Pattern pattern_;
@@ -37,17 +53,21 @@ class Strip final : public Normalizer {
  public:
   explicit Strip(const JsonView& part)
       : left_(part.boolean_or("strip_left", true)), right_(part.boolean_or("strip_right", true)) {}
-  void apply(std::string& text) const override {
-    std::size_t begin = 0, end = 0;  // of what is kept
-    for (std::size_t at = 0; at < text.size();) {
+  void apply(AlignedText& text) const override {
+    const std::string& bytes = text.text();
+    std::size_t begin = 0, end = 0;  // of what is no white space
+    for (std::size_t at = 0; at < bytes.size();) {
       const std::size_t start = at;
-      if (is_white_space(next_code_point(text, at))) continue;
+      if (is_white_space(next_code_point(bytes, at))) continue;
       if (end == 0) begin = start;
       end = at;
     }
-    if (end == 0 && (left_ || right_)) return text.clear();
-    if (right_) text.resize(end);
-    if (left_) text.erase(0, begin);
+    const bool all_space = end == 0 && (left_ || right_);
+    if (!left_ || all_space) begin = 0;
+    if (!right_ && !all_space) end = bytes.size();
+    AlignedText out = AlignedText::replacing(text);
+    out.append(text.view().sub(begin, end));
+    text = std::move(out);
   }
 
  private:
@@ -57,7 +77,7 @@ class Strip final : public Normalizer {
 class Form final : public Normalizer {
  public:
   explicit Form(NormalForm form) : form_(form) {}
-  void apply(std::string& text) const override { text = to_normal_form(text, form_); }
+  void apply(AlignedText& text) const override { to_normal_form(text, form_); }
 
  private:
   NormalForm form_;
@@ -65,7 +85,17 @@ class Form final : public Normalizer {
 
 class Lowercase final : public Normalizer {
  public:
-  void apply(std::string& text) const override { text = to_lowercase(text); }
+  void apply(AlignedText& text) const override {
+    AlignedText out = AlignedText::replacing(text);
+    std::string lower;
+    for (std::size_t at = 0; at < text.text().size();) {
+      const Origin origin = text.origin_at(at);
+      lower.clear();
+      append_lowercase(lower, next_code_point(text.text(), at));
+      out.append(lower, origin);
+    }
+    text = std::move(out);
+  }
 };
 
 std::unique_ptr<const Normalizer> make(const JsonView& part);
@@ -75,7 +105,7 @@ class Sequence final : public Normalizer {
   explicit Sequence(const JsonView& part) {
     for (const JsonView& element : part.objects("normalizers")) parts_.push_back(make(element));
   }
-  void apply(std::string& text) const override {
+  void apply(AlignedText& text) const override {
     for (const auto& part : parts_) part->apply(text);
   }
 

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
 #include "base/json.h"
+#include "text/aligned_text.h"
 
 namespace moebius {
 
@@ -12,7 +12,7 @@ class Normalizer {
  public:
   virtual ~Normalizer() = default;
   /// `text` is well-formed UTF-8 and stays so.
-  virtual void apply(std::string& text) const = 0;
+  virtual void apply(AlignedText& text) const = 0;
 
   /// The one under `key` of `parent`; null where there is none. Throws Error naming a type that
   /// is not supported.

@@ -6,13 +6,14 @@
 #include <vector>
 
 #include "base/json.h"
+#include "text/tokens.h"
 
 namespace moebius {
 
 class PostProcessor {
  public:
   virtual ~PostProcessor() = default;
-  virtual void apply(std::vector<std::int32_t>& ids, bool add_special) const = 0;
+  virtual void apply(Tokens& tokens, bool add_special) const = 0;
 
   /// The one under `key` of `parent`; null where there is none. Throws Error naming a type that
   /// is not supported.

@@ -6,7 +6,9 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/byte_level.h"
+#include "text/metaspace.h"
 #include "text/regex.h"
+#include "text/split_behavior.h"
 #include "text/unicode.h"
 
 namespace moebius {
@@ -18,67 +20,45 @@ class ByteLevel final : public PreTokenizer {
       : prefix_space_(part.boolean_or("add_prefix_space", true)),
         use_regex_(part.boolean_or("use_regex", true)) {}
 
-  void split(std::string_view word, Words& out) const override {
-    std::string prefixed;
-    if (prefix_space_ && !word.starts_with(' ')) {
-      prefixed.append(" ").append(word);
-      word = prefixed;
-    }
-    for (std::size_t at = 0; at < word.size();) {
-      const std::size_t end = use_regex_ ? gpt2_word_end(word, at) : word.size();
-      append_byte_level(out.text, word.substr(at, end - at));
-      out.close();
-      at = end;
-    }
+  void split(AlignedView word, Words& out) const override {
+    if (!prefix_space_ || word.text.starts_with(' ')) return split_prefixed(word, out);
+    const AlignedText prefixed(" ", word);
+    split_prefixed(prefixed.view(), out);
   }
 
  private:
+  void split_prefixed(AlignedView word, Words& out) const {
+    std::string bytes;
+    for (std::size_t at = 0; at < word.size();) {
+      const std::size_t end = use_regex_ ? gpt2_word_end(word.text, at) : word.size();
+      // Without origins a word is one step, with them a byte.
+      const std::size_t step = word.origins == nullptr ? end - at : 1;
+      for (; at < end; at += step) {
+        bytes.clear();
+        append_byte_level(bytes, word.text.substr(at, step));
+        out.append(bytes, word.sub(at, at + step));
+      }
+      out.close();
+    }
+  }
   bool prefix_space_, use_regex_;
 };
-
-struct Span {
-  std::size_t begin, end;
-  bool match;
-};
-
-enum class Behavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
-
-/// What becomes of the delimiters: Hugging Face's SplitDelimiterBehavior.
-void emit(std::string_view word, const std::vector<Span>& spans, Behavior behavior, Words& out) {
-  for (std::size_t i = 0; i < spans.size(); ++i) {
-    const Span& span = spans[i];
-    if (behavior == Behavior::removed && span.match) continue;
-    out.text.append(word.substr(span.begin, span.end - span.begin));
-    if (i + 1 < spans.size()) {
-      const Span& next = spans[i + 1];
-      if (behavior == Behavior::contiguous && span.match == next.match) continue;
-      if (behavior == Behavior::merged_with_previous && next.match && !span.match) continue;
-      if (behavior == Behavior::merged_with_next && span.match && !next.match) continue;
-    }
-    out.close();
-  }
-}
 
 class Split final : public PreTokenizer {
  public:
   explicit Split(const JsonView& part)
-      : pattern_(Pattern::load(part)), invert_(part.boolean_or("invert", false)) {
-    const std::string name = part.string("behavior");
-    const std::vector<std::string_view> names = {"Removed", "Isolated", "MergedWithPrevious",
-                                                 "MergedWithNext", "Contiguous"};
-    const auto at = std::find(names.begin(), names.end(), name);
-    if (at == names.end()) part.fail_key("behavior", "is not known: " + name);
-    behavior_ = static_cast<Behavior>(at - names.begin());
-  }
+      : pattern_(Pattern::load(part)),
+        invert_(part.boolean_or("invert", false)),
+        behavior_(behavior_of(part, "behavior")) {}
 
-  void split(std::string_view word, Words& out) const override {
+  void split(AlignedView word, Words& out) const override {
     std::vector<Span> spans;
     std::size_t from = 0;
     const auto add = [&](std::size_t begin, std::size_t end, bool match) {
       // An empty match is none of the words, but it parts its neighbours.
       if (begin != end || match) spans.push_back({begin, end, match != invert_});
     };
-    pattern_.each_match(word, [&](std::size_t begin, std::size_t end) {
+    pattern_.each_match(word.text, [&](std::size_t begin, std::size_t end) {
       add(from, begin, false);
       add(begin, end, true);
       from = end;
@@ -93,28 +73,69 @@ class Split final : public PreTokenizer {
   Behavior behavior_;
 };
 
-class Digits final : public PreTokenizer {
+/// Delimiters that are known by the character alone.
+class SplitAt final : public PreTokenizer {
  public:
-  explicit Digits(const JsonView& part)
-      : behavior_(part.boolean_or("individual_digits", false) ? Behavior::isolated
-                                                              : Behavior::contiguous) {}
-
-  void split(std::string_view word, Words& out) const override {
-    std::vector<Span> spans;
-    for (std::size_t at = 0; at < word.size();) {
-      const std::size_t begin = at;
-      const bool number = char_class(next_code_point(word, at)) == CharClass::number;
-      if (!number && !spans.empty() && !spans.back().match) {
-        spans.back().end = at;
-      } else {
-        spans.push_back({begin, at, number});
-      }
-    }
-    emit(word, spans, behavior_, out);
+  SplitAt(std::function<bool(char32_t)> is_delimiter, Behavior behavior)
+      : is_delimiter_(std::move(is_delimiter)), behavior_(behavior) {}
+  void split(AlignedView word, Words& out) const override {
+    split_at(word, is_delimiter_, behavior_, out);
   }
 
  private:
+  std::function<bool(char32_t)> is_delimiter_;
   Behavior behavior_;
+};
+
+/// `\w+|[^\w\s]+`
+class Whitespace final : public PreTokenizer {
+ public:
+  void split(AlignedView word, Words& out) const override {
+    enum { none, word_char, other } last = none;
+    for (std::size_t at = 0; at < word.size();) {
+      const std::size_t begin = at;
+      const char32_t c = next_code_point(word.text, at);
+      const auto kind = is_word_char(c) ? word_char : is_white_space(c) ? none : other;
+      if (kind != last) out.close();
+      if (kind != none) out.append(word.sub(begin, at));
+      last = kind;
+    }
+    out.close();
+  }
+};
+
+class MetaspaceSplit final : public PreTokenizer {
+ public:
+  explicit MetaspaceSplit(const JsonView& part)
+      : options_(part), split_(part.boolean_or("split", true)) {}
+
+  bool reads_origins() const override { return options_.scheme == Metaspace::Scheme::first; }
+
+  void split(AlignedView word, Words& out) const override {
+    AlignedText text = AlignedText::like(word);
+    const bool prepend = options_.scheme == Metaspace::Scheme::always ||
+                         (options_.scheme == Metaspace::Scheme::first && word.at_start);
+    if (prepend && !word.text.starts_with(' ') && !word.text.starts_with(options_.replacement)) {
+      text.append(options_.replacement, word.first_origin());
+    }
+    for (std::size_t at = 0; at < word.size();) {
+      const std::size_t end = std::min(word.text.find(' ', at), word.size());
+      text.append(word.sub(at, end));
+      at = end;
+      if (at == word.size()) break;
+      text.append(options_.replacement, word.sub(at, at + 1).first_origin());
+      ++at;
+    }
+    if (!split_) return out.add(text.view());
+    std::size_t at = 0;
+    const char32_t replacement = next_code_point(options_.replacement, at);
+    split_at(
+        text.view(), [=](char32_t c) { return c == replacement; }, Behavior::merged_with_next, out);
+  }
+
+ private:
+  Metaspace options_;
+  bool split_;
 };
 
 std::unique_ptr<const PreTokenizer> make(const JsonView& part);
@@ -125,27 +146,57 @@ class Sequence final : public PreTokenizer {
     for (const JsonView& element : part.objects("pretokenizers")) parts_.push_back(make(element));
   }
 
-  void split(std::string_view word, Words& out) const override {
+  bool reads_origins() const override {
+    return std::any_of(parts_.begin(), parts_.end(),
+                       [](const auto& part) { return part->reads_origins(); });
+  }
+
+  void split(AlignedView word, Words& out) const override {
+    if (parts_.empty()) return out.add(word);
     Words from, to;
-    from.assign(word);
-    for (const auto& part : parts_) {
+    from.add(word);
+    for (std::size_t i = 0; i + 1 < parts_.size(); ++i) {
       to.clear();
-      for (std::size_t i = 0; i < from.size(); ++i) part->split(from[i], to);
+      for (std::size_t w = 0; w < from.size(); ++w) parts_[i]->split(from[w], to);
       std::swap(from, to);
     }
-    for (std::size_t i = 0; i < from.size(); ++i) out.add(from[i]);
+    for (std::size_t w = 0; w < from.size(); ++w) parts_.back()->split(from[w], out);
   }
 
  private:
   std::vector<std::unique_ptr<const PreTokenizer>> parts_;
 };
 
+std::unique_ptr<const PreTokenizer> make_digits(const JsonView& part) {
+  const bool alone = part.boolean_or("individual_digits", false);
+  return std::make_unique<SplitAt>(is_numeric, alone ? Behavior::isolated : Behavior::contiguous);
+}
+
+std::unique_ptr<const PreTokenizer> make_delimiter(const JsonView& part) {
+  const std::string text = part.string("delimiter");
+  std::size_t at = 0;
+  const char32_t delimiter = text.empty() ? 0 : next_code_point(text, at);
+  if (text.empty() || at != text.size()) part.fail_key("delimiter", "is not a single character");
+  return std::make_unique<SplitAt>([=](char32_t c) { return c == delimiter; }, Behavior::removed);
+}
+
 std::unique_ptr<const PreTokenizer> make(const JsonView& part) {
   const std::string type = part.string("type");
   if (type == "Sequence") return std::make_unique<Sequence>(part);
   if (type == "ByteLevel") return std::make_unique<ByteLevel>(part);
   if (type == "Split") return std::make_unique<Split>(part);
-  if (type == "Digits") return std::make_unique<Digits>(part);
+  if (type == "Digits") return make_digits(part);
+  if (type == "Metaspace") return std::make_unique<MetaspaceSplit>(part);
+  if (type == "Whitespace") return std::make_unique<Whitespace>();
+  if (type == "WhitespaceSplit") {
+    return std::make_unique<SplitAt>(is_white_space, Behavior::removed);
+  }
+  if (type == "Punctuation") {
+    const Behavior behavior =
+        part.has("behavior") ? behavior_of(part, "behavior") : Behavior::isolated;
+    return std::make_unique<SplitAt>(is_punctuation, behavior);
+  }
+  if (type == "CharDelimiterSplit") return make_delimiter(part);
   fail("{}: a pre-tokenizer of type \"{}\" is not supported", part.where(), type);
 }
 

@@ -17,6 +17,19 @@ namespace {
 constexpr std::string_view kSpace = "\\p{Z}\\x{9}-\\x{d}\\x{85}";
 constexpr std::string_view kHex = "0-9A-Fa-f";
 
+/// As much of an expression as an error can show.
+std::string shown(std::string_view expression) {
+  constexpr std::size_t kShown = 200;
+  if (expression.size() <= kShown) return std::string(expression);
+  return replace_invalid_utf8(expression.substr(0, kShown)) + "...";
+}
+
+/// The name in the braces that `text` begins with; empty if they don't close.
+std::string_view property_in(std::string_view text) {
+  const std::size_t end = text.find('}');
+  return end == std::string_view::npos ? "" : text.substr(1, end - 1);
+}
+
 /// Hugging Face's library matches with Oniguruma in Ruby's syntax. Rewrites what PCRE2 would take
 /// for something else and refuses what it can't express.
 std::string from_oniguruma(std::string_view expression, const std::string& where) {
@@ -35,13 +48,19 @@ std::string from_oniguruma(std::string_view expression, const std::string& where
       const std::string_view rest = expression.substr(std::min(i + 1, expression.size()));
       if (next == 's' || (next == 'S' && !in_class)) {
         set(kSpace, next == 'S');
-      } else if ((next == 'p' || (next == 'P' && !in_class)) &&
-                 (rest.starts_with("{L}") || rest.starts_with("{N}"))) {
-        const bool letter = rest[1] == 'L';
-        set((letter ? "\\p{L}" + newer_ranges(CharClass::letter)
-                    : "\\p{N}" + newer_ranges(CharClass::number)),
-            next == 'P');
-        i += 3;
+      } else if ((next == 'p' || (next == 'P' && !in_class)) && rest.starts_with('{') &&
+                 !newer_members(property_in(rest)).empty()) {
+        const std::string_view property = property_in(rest);
+        set(fmt::format("\\p{{{}}}{}", property, newer_members(property)), next == 'P');
+        i += property.size() + 2;
+      } else if (next == 'd' || (next == 'D' && !in_class)) {
+        set("\\p{Nd}" + newer_members("Nd"), next == 'D');
+      } else if (next == 'w' || (next == 'W' && !in_class)) {
+        set(word_members(in_class), next == 'W');
+      } else if ((next == 'b' || next == 'B') && !in_class) {
+        const char same = next == 'b' ? '!' : '=', other = next == 'b' ? '=' : '!';
+        out += fmt::format("(?:(?<=[{0}])(?{1}[{0}])|(?<![{0}])(?{2}[{0}]))", word_members(false),
+                           same, other);
       } else if (next == 'h' || (next == 'H' && !in_class)) {
         set(kHex, next == 'H');
       } else {
@@ -52,7 +71,7 @@ std::string from_oniguruma(std::string_view expression, const std::string& where
     }
     if (in_class && ((c == '[' && next != ':') || (c == '&' && next == '&'))) {
       fail("{}: the regular expression {} has a nested or intersected set, which is not supported",
-           where, expression);
+           where, shown(expression));
     }
     if (in_class && c == '[') {  // a POSIX name, up to its own bracket
       const std::size_t end = expression.find(":]", i);
@@ -89,13 +108,26 @@ std::shared_ptr<const void> compile(const std::string& expression, const std::st
       // In Ruby's syntax ^ and $ always match at line ends.
       PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
   if (code == nullptr) {
-    fail("{}: malformed regular expression {} at {}: {}", where, expression, offset,
+    fail("{}: malformed regular expression {} at {}: {}", where, shown(expression), offset,
          describe(error));
   }
   // Where this machine has no compiler for it the interpreter does the work.
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
   return {code,
           [](const void* p) { pcre2_code_free(static_cast<pcre2_code*>(const_cast<void*>(p))); }};
+}
+
+/// A text on which an expression backtracks without end must not hold the program up, nor may one
+/// on which it recurses deeply take all memory.
+std::shared_ptr<const void> make_limits() {
+  constexpr std::uint32_t kSteps = 10'000'000, kHeapKiB = 256 << 10;
+  pcre2_match_context* context = pcre2_match_context_create(nullptr);
+  if (context == nullptr) throw std::bad_alloc();
+  pcre2_set_match_limit(context, kSteps);
+  pcre2_set_heap_limit(context, kHeapKiB);
+  return {context, [](const void* p) {
+            pcre2_match_context_free(static_cast<pcre2_match_context*>(const_cast<void*>(p)));
+          }};
 }
 
 }  // namespace
@@ -116,7 +148,9 @@ Pattern Pattern::literal(std::string text) {
 
 Pattern Pattern::regex(std::string_view expression, const std::string& where) {
   Pattern out;
+  out.name_ = fmt::format("{}: the regular expression {}", where, shown(expression));
   out.code_ = compile(from_oniguruma(expression, where), where);
+  out.context_ = make_limits();
   return out;
 }
 
@@ -133,17 +167,18 @@ void Pattern::each_match(std::string_view text,
   const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(
       pcre2_match_data_create_from_pattern(code, nullptr), &pcre2_match_data_free);
   if (!data) throw std::bad_alloc();
+  auto* context = static_cast<pcre2_match_context*>(const_cast<void*>(context_.get()));
   std::size_t last_end = npos;
   for (std::size_t at = 0; at <= text.size();) {
     const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
     int found =
-        pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, data.get(), nullptr);
+        pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, data.get(), context);
     if (found == PCRE2_ERROR_JIT_STACKLIMIT) {  // the interpreter takes its memory from the heap
       found = pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                          data.get(), nullptr);
+                          data.get(), context);
     }
     if (found == PCRE2_ERROR_NOMATCH) return;
-    if (found < 0) fail("matching a regular expression failed: {}", describe(found));
+    if (found < 0) fail("{} cannot be matched with the text: {}", name_, describe(found));
     const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data.get());
     const std::size_t begin = bounds[0], end = bounds[1];
     if (begin != end || end != last_end) match(begin, last_end = end);

@@ -20,7 +20,8 @@ class Pattern {
   static Pattern regex(std::string_view expression, const std::string& where);
 
   /// Calls `match(begin, end)` for every match from left to right. `text` must be well-formed
-  /// UTF-8. An empty match right behind another match doesn't count.
+  /// UTF-8. An empty match right behind another match doesn't count. Throws Error naming file and
+  /// expression where looking for a match takes too many steps.
   void each_match(std::string_view text,
                   const std::function<void(std::size_t, std::size_t)>& match) const;
   /// Copy with each match replaced by `content`, taken literally.
@@ -32,7 +33,9 @@ class Pattern {
  private:
   Pattern() = default;
   std::string text_;
-  std::shared_ptr<const void> code_;  // a pcre2_code; absent in a literal
+  std::string name_;                     // file and expression, for errors
+  std::shared_ptr<const void> code_;     // a pcre2_code; absent in a literal
+  std::shared_ptr<const void> context_;  // a pcre2_match_context: the limits of a match
 };
 
 }  // namespace moebius

@@ -1,6 +1,6 @@
-// From text to token ids and back, as a model's tokenizer.json prescribes: normaliser,
-// pre-tokenizer, byte-pair merges, added tokens, post-processor, decoder. Ids are those of Hugging
-// Face's tokenizers library, version 0.23.
+// From text to token ids and back, as the files in a model's directory prescribe: normaliser,
+// pre-tokenizer, model, added tokens, post-processor, decoder. Ids and offsets are those of Hugging
+// Face's tokenizers library, version 0.23, or of the SentencePiece library.
 #pragma once
 
 #include <cstdint>
@@ -15,16 +15,33 @@
 
 namespace moebius {
 
+/// Characters (code points) [begin, end) of a text.
+struct Range {
+  std::size_t begin = 0, end = 0;
+};
+
+struct Encoding {
+  std::vector<std::int32_t> ids;
+  std::vector<Range> offsets;  ///< one per id; empty ranges at 0 for what the post-processor adds
+};
+
 /// Cheap to copy; any number of threads may use one at once.
 class Tokenizer {
  public:
-  /// Reads `directory`/tokenizer.json. Throws Error naming the file and the key if it's absent,
-  /// malformed, larger than 64 MiB, or has a part that is not supported.
+  /// Reads tokenizer.json or else a SentencePiece model (tokenizer.model) or else vocab.json with
+  /// merges.txt, the latter two beside what tokenizer_config.json and its like say. Throws Error
+  /// naming the file and the key if there is none, or one is malformed, larger than 256 MiB, or has
+  /// a part that is not supported.
   static Tokenizer load(const fs::path& directory);
+  /// Whether there is one to load.
+  static bool exists(const fs::path& directory);
 
   /// Throws Error if the text is not UTF-8. `add_special`: with what the post-processor puts
   /// around a text, such as a beginning-of-sequence token.
   std::vector<std::int32_t> encode(std::string_view utf8_text, bool add_special = true) const;
+
+  /// The same ids, and which characters of the text each stands for.
+  Encoding encode_with_offsets(std::string_view utf8_text, bool add_special = true) const;
 
   /// The bytes that the ids stand for; not UTF-8 if the ids cut a character. Throws Error naming
   /// an id outside the vocabulary.
@@ -37,9 +54,10 @@ class Tokenizer {
   const std::string& token_of(std::int32_t id) const;
   bool is_special(std::int32_t id) const;
 
+  struct Impl;  ///< of the library's own use
+
  private:
   friend class StreamDecoder;
-  struct Impl;
   explicit Tokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
   std::shared_ptr<const Impl> impl_;
 };

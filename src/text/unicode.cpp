@@ -47,6 +47,10 @@ constexpr Range kNewer[] = {
     {0x31350, 0x323af, L},
 };
 
+/// The symbols that are alphabetic all the same: letters in circles and squares.
+constexpr Range kCircled[] = {
+    {0x24b6, 0x24e9, L}, {0x1f130, 0x1f149, L}, {0x1f150, 0x1f169, L}, {0x1f170, 0x1f189, L}};
+
 const Range* find_newer(char32_t c) {
   const auto at = std::lower_bound(std::begin(kNewer), std::end(kNewer), c,
                                    [](const Range& range, char32_t x) { return range.last < x; });
@@ -91,10 +95,6 @@ const std::array<CharClass, 256>& low_classes() {
   return table;
 }
 
-bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return (c & 0x80) == 0; });
-}
-
 }  // namespace
 
 CharClass char_class(char32_t c) {
@@ -103,10 +103,8 @@ CharClass char_class(char32_t c) {
 
 bool is_word_char(char32_t c) {
   if (c == 0x200C || c == 0x200D) return true;  // the joiners
-  // The symbols that are alphabetic all the same: letters in circles and squares.
-  if ((c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
-      (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189)) {
-    return true;
+  for (const Range& range : kCircled) {
+    if (c >= range.first && c <= range.last) return true;
   }
   const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
   if (category == UTF8PROC_CATEGORY_CN) return find_newer(c) != nullptr;
@@ -114,43 +112,92 @@ bool is_word_char(char32_t c) {
          category == UTF8PROC_CATEGORY_PC;
 }
 
-std::string newer_ranges(CharClass kind) {
+bool is_numeric(char32_t c) {
+  return char_class(c) == CharClass::number || (c >= 0x11de0 && c <= 0x11de9) ||
+         (c >= 0x16ff4 && c <= 0x16ff6);
+}
+
+bool is_punctuation(char32_t c) {
+  if (c < 0x80) return c > ' ' && c < 0x7F && char_class(c) == CharClass::other;
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+  return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
+}
+
+namespace {
+
+std::string range_members(const Range& range) {
+  return fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", static_cast<unsigned>(range.first),
+                     static_cast<unsigned>(range.last));
+}
+
+}  // namespace
+
+std::string newer_members(std::string_view property) {
+  constexpr char32_t kNoDigits = 0x1d2c0;  // the newer numbers that are no decimal digits
+  constexpr Range kUpper[] = {{0x1c89, 0x1c89, L},
+                              {0xa7cb, 0xa7cc, L},
+                              {0xa7da, 0xa7da, L},
+                              {0xa7dc, 0xa7dc, L},
+                              {0x10d50, 0x10d65, L}};
+  constexpr Range kLower[] = {{0x1c8a, 0x1c8a, L},
+                              {0xa7cd, 0xa7cd, L},
+                              {0xa7db, 0xa7db, L},
+                              {0x10d70, 0x10d85, L},
+                              {0x1df25, 0x1df2a, L}};
   std::string out;
-  for (const Range& range : kNewer) {
-    if ((range.kind == L && kind == CharClass::letter) ||
-        (range.kind == N && kind == CharClass::number)) {
-      out += fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", static_cast<unsigned>(range.first),
-                         static_cast<unsigned>(range.last));
+  if (property == "Lu") {
+    for (const Range& range : kUpper) out += range_members(range);
+  } else if (property == "Ll") {
+    for (const Range& range : kLower) out += range_members(range);
+  } else if (property == "L" || property == "M" || property == "N" || property == "Nd") {
+    for (const Range& range : kNewer) {
+      const bool belongs = range.kind == (property == "L" ? L : property == "M" ? M : N);
+      if (belongs && !(property == "Nd" && range.first == kNoDigits)) {
+        out += range_members(range);
+      }
     }
   }
   return out;
 }
 
-std::string to_normal_form(std::string_view text, NormalForm form) {
-  if (is_ascii(text)) return std::string(text);
-  int options = UTF8PROC_STABLE;
-  options |=
-      form == NormalForm::nfc || form == NormalForm::nfkc ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
-  if (form == NormalForm::nfkc || form == NormalForm::nfkd) options |= UTF8PROC_COMPAT;
-  utf8proc_uint8_t* mapped = nullptr;
-  const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                             static_cast<utf8proc_ssize_t>(text.size()), &mapped,
-                                             static_cast<utf8proc_option_t>(options));
-  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
-  if (size < 0) fail("Unicode normalisation failed: {}", utf8proc_errmsg(size));
-  return {reinterpret_cast<const char*>(mapped), static_cast<std::size_t>(size)};
+std::string word_members(bool in_set) {
+  std::string out = "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}";
+  // On its own it also takes Latin-1's superscripts and fractions.
+  if (!in_set) out += "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
+  for (const Range& range : kCircled) out += range_members(range);
+  return out + newer_members("L") + newer_members("M") + newer_members("Nd");
 }
 
-std::string to_lowercase(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t at = 0; at < text.size();) {
-    const char32_t c = next_code_point(text, at);
-    append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
-    // The one character whose lower case is two: a dotted capital I keeps its dot.
-    if (c == 0x130) out.resize(out.size() - 1), out += "i\xCC\x87";
+namespace {
+
+/// Lower cases that are newer than utf8proc's: of `first` to `last`, that many further on.
+struct NewerCase {
+  char32_t first, last;
+  std::int32_t distance;
+};
+constexpr NewerCase kNewerCases[] = {
+    {0x1c89, 0x1c89, 1},      {0xa7cb, 0xa7cb, 0x264 - 0xa7cb},
+    {0xa7cc, 0xa7cc, 1},      {0xa7ce, 0xa7ce, 1},
+    {0xa7d2, 0xa7d2, 1},      {0xa7d4, 0xa7d4, 1},
+    {0xa7da, 0xa7da, 1},      {0xa7dc, 0xa7dc, 0x19b - 0xa7dc},
+    {0x10d50, 0x10d65, 0x20}, {0x16ea0, 0x16eb8, 0x1b},
+};
+
+char32_t lowercase(char32_t c) {
+  for (const NewerCase& newer : kNewerCases) {
+    if (c >= newer.first && c <= newer.last) {
+      return static_cast<char32_t>(static_cast<std::int32_t>(c) + newer.distance);
+    }
   }
-  return out;
+  return static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
+}
+
+}  // namespace
+
+void append_lowercase(std::string& out, char32_t c) {
+  append_utf8(out, lowercase(c));
+  // The one character whose lower case is two: a dotted capital I keeps its dot.
+  if (c == 0x130) out.resize(out.size() - 1), out += "i\xCC\x87";
 }
 
 }  // namespace moebius

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/model.h"
+
 namespace moebius {
 
 class WordCache {
@@ -18,7 +20,7 @@ class WordCache {
     std::uint64_t hash;
     std::size_t slot;
     bool found;
-    std::span<const std::int32_t> ids;
+    std::span<const Piece> pieces;
   };
 
   WordCache() : slots_(64) {}
@@ -30,27 +32,27 @@ class WordCache {
       const Slot& slot = slots_[at];
       if (slot.hash == 0) return {hash, at, false, {}};
       if (slot.hash == hash && std::string_view(keys_).substr(slot.key, slot.key_size) == key) {
-        return {hash, at, true, std::span(ids_).subspan(slot.ids, slot.ids_size)};
+        return {hash, at, true, std::span(pieces_).subspan(slot.pieces, slot.pieces_size)};
       }
     }
   }
 
   /// `place` comes from a `find` of the same key since which nothing was inserted.
-  void insert(const Place& place, std::string_view key, std::span<const std::int32_t> ids) {
+  void insert(const Place& place, std::string_view key, std::span<const Piece> pieces) {
     if (size_ == kLimit) return;
     slots_[place.slot] = {place.hash, static_cast<std::uint32_t>(keys_.size()),
                           static_cast<std::uint32_t>(key.size()),
-                          static_cast<std::uint32_t>(ids_.size()),
-                          static_cast<std::uint32_t>(ids.size())};
+                          static_cast<std::uint32_t>(pieces_.size()),
+                          static_cast<std::uint32_t>(pieces.size())};
     keys_.append(key);
-    ids_.insert(ids_.end(), ids.begin(), ids.end());
+    pieces_.insert(pieces_.end(), pieces.begin(), pieces.end());
     if (2 * ++size_ > slots_.size()) grow();
   }
 
  private:
   struct Slot {
     std::uint64_t hash = 0;
-    std::uint32_t key = 0, key_size = 0, ids = 0, ids_size = 0;
+    std::uint32_t key = 0, key_size = 0, pieces = 0, pieces_size = 0;
   };
   static constexpr std::size_t kLimit = std::size_t{1} << 20;  // words; bounds the memory
 
@@ -67,7 +69,7 @@ class WordCache {
 
   std::vector<Slot> slots_;
   std::string keys_;
-  std::vector<std::int32_t> ids_;
+  std::vector<Piece> pieces_;
   std::size_t size_ = 0;
 };
 

@@ -734,7 +734,7 @@ def test_source_without_a_tokenizer(moebius, hf, tmp_path):
     model = tiny.make_model(hf, "llama")
     source = tiny.save(model, tmp_path / "source")
     done = moebius("convert", source, "-o", tmp_path / "out-bare", "--layers", "all", check=True)
-    assert b"no tokenizer.json" in done.stderr
+    assert b"no tokenizer" in done.stderr
     assert json.loads((tmp_path / "out-bare/conversion.json").read_text())["dense_exact"] <= 1e-5
 
 

@@ -1,62 +1,20 @@
 """The tokenizer's command line against Hugging Face's tokenizers library."""
 
+import functools
 import json
 import os
-import unicodedata
 
 import pytest
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 tokenizers = pytest.importorskip("tokenizers")
 
-FOLDERS = ["tokenizers/gpt2", "tokenizers/llama2", "models/stories260K"]
-TEXTS = [
-    "c4_demo.jsonl",
-    "codexglue_train.java.txt",
-    "lexpredict_contracts.jsonl",
-    "tatqa_dataset_dev.json",
-    "tinystories_sample_2M.txt",
-    "wiki.test.raw",
-]
-HARD = [
-    "",
-    " ",
-    "     ",
-    "\n\n\n",
-    "a\n\n  b\n\t\tc  \n ",
-    "  two  spaces   three ",
-    "a\u0301e\u0308 o\u0302\u0323",
-    "👨‍👩‍👧‍👦 👩🏽‍🚀🇩🇪",
-    "漢字かな交じり文。한국어 텍스트",
-    "שלום עולם مرحبا بالعالم",
-    "a\x00b\x01\x02\x7f\x80\x9f",
-    "\u00a0a\u00a0\u00a0b \u3000c\u2028d\u2029 e\u200b\u200d\ufeff",
-    "<s>",
-    "<s><s></s>",
-    "a<s>b <s> c</s",
-    "<|endoftext|><|endoftext|>",
-    "a <|endoftext|> b<|endoftext",
-    "<unk>▁▁a ▁ Ġ Ċ <0x0A>",
-    "don't we're I've I'm you'll he'd it's DON'T 's 'S ''s it’s",
-    "١٢٣ 123 ½ Ⅷ ²",
-    "\U0010ffff\U000e0001\ufffd",
-    "a" * 5000,
-    " " * 3000 + "x" + "\n" * 3000,
-    "日本" * 1500,
-    "\r\n\r\n x\r",
-]
+from tokenizing import HARD, TEXTS, ids_of, offsets_of, run  # noqa: E402
+
+FOLDERS = ["tokenizers/gpt2", "tokenizers/llama2", "tokenizers/qwen", "models/stories260K"]
 
 
-def ids_of(output):
-    return [[int(word) for word in line.split()] for line in output.decode().split("\n")[:-1]]
-
-
-def run(moebius, *args, text):
-    done = moebius(*args, input=text.encode())
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
-
-
+@functools.cache
 def reference(data, folder):
     return tokenizers.Tokenizer.from_file(str(data / folder / "tokenizer.json"))
 
@@ -66,15 +24,17 @@ def reference(data, folder):
 def test_files(moebius, data, folder, name):
     text = (data / "text" / name).read_bytes().decode()
     library = reference(data, folder)
+    lines = text.split("\n")
+    if lines[-1] == "":
+        lines.pop()
     for flags, add_special in [([], True), (["--no-special"], False)]:
-        whole = ids_of(run(moebius, "tokenize", data / folder, *flags, text=text))
-        assert whole == [library.encode(text, add_special_tokens=add_special).ids]
-        lines = text.split("\n")
-        if lines[-1] == "":
-            lines.pop()
-        found = ids_of(run(moebius, "tokenize", data / folder, "--lines", *flags, text=text))
+        expected = library.encode(text, add_special_tokens=add_special)
+        whole = offsets_of(run(moebius, "tokenize", data / folder, "--offsets", *flags, text=text))
+        assert whole == [(expected.ids, expected.offsets)]
+        assert ids_of(run(moebius, "tokenize", data / folder, *flags, text=text)) == [expected.ids]
+        found = run(moebius, "tokenize", data / folder, "--lines", "--offsets", *flags, text=text)
         expected = library.encode_batch(lines, add_special_tokens=add_special)
-        assert found == [encoding.ids for encoding in expected]
+        assert offsets_of(found) == [(encoding.ids, encoding.offsets) for encoding in expected]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -82,8 +42,11 @@ def test_files(moebius, data, folder, name):
 def test_hard_texts(moebius, data, folder, number):
     text = HARD[number]
     library = reference(data, folder)
-    output = run(moebius, "tokenize", data / folder, text=text)
-    assert ids_of(output) == [library.encode(text).ids]
+    for flags, add_special in [([], True), (["--no-special"], False)]:
+        expected = library.encode(text, add_special_tokens=add_special)
+        found = run(moebius, "tokenize", data / folder, "--offsets", *flags, text=text)
+        assert offsets_of(found) == [(expected.ids, expected.offsets)]
+        assert ids_of(run(moebius, "tokenize", data / folder, *flags, text=text)) == [expected.ids]
     # With or without special tokens; the library fails to skip those that it looks for in the
     # normalised text, as llama2's, so they are left out by hand.
     ids = library.encode(text, add_special_tokens=False).ids
@@ -114,16 +77,18 @@ def test_decode_writes_the_bytes(moebius, data):
     assert run(moebius, "tokenize", gpt2, "--decode", text="\n") == b""
 
 
-def test_every_assigned_character(moebius, data):
-    """One line for each character of the database, between letters."""
+@pytest.mark.parametrize("folder", ["tokenizers/gpt2", "tokenizers/qwen"])
+def test_every_character(moebius, data, folder):
+    """One line for each character, assigned or not, between letters."""
+    points = [*range(1, 0x34000), *range(0xE0000, 0xE0200), 0xF0000, 0x10FFFD]
     lines = [
-        f"a {chr(c)}b{chr(c)}"
-        for c in range(1, 0x20000)
-        if unicodedata.category(chr(c)) not in ("Cn", "Cs", "Co") and chr(c) != "\n"
+        f"a {chr(c)}b{chr(c)}" for c in points if chr(c) != "\n" and not 0xD800 <= c <= 0xDFFF
     ]
-    library = reference(data, "tokenizers/gpt2")
-    found = ids_of(run(moebius, "tokenize", data / "tokenizers/gpt2", "--lines", text="\n".join(lines)))
-    assert found == [encoding.ids for encoding in library.encode_batch(lines)]
+    library = reference(data, folder)
+    found = run(moebius, "tokenize", data / folder, "--lines", "--offsets", text="\n".join(lines))
+    expected = [(encoding.ids, encoding.offsets) for encoding in library.encode_batch(lines)]
+    wrong = [line for line, a, b in zip(lines, offsets_of(found), expected) if a != b]
+    assert not wrong, [f"U+{ord(line[2]):04X}" for line in wrong]
 
 
 def small():
@@ -187,6 +152,68 @@ def test_errors_of_the_input(moebius, tmp_path):
         done = moebius("tokenize", *args, input=text)
         assert done.returncode in (1, 2)
         assert expected in done.stderr.decode()
+
+
+def split_by(regex):
+    return {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
+
+
+def added(number, content, **flags):
+    return {"id": number, "content": content, "special": False, "normalized": False, **flags}
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        (lambda f: f.update(pre_tokenizer=split_by("(a+)+$")), ["(a+)+$", "limit"]),
+        (lambda f: f.update(pre_tokenizer=split_by("(a|aa)+$")), ["(a|aa)+$", "limit"]),
+        (lambda f: f.update(pre_tokenizer=split_by("((a{1,999}){1,999}){1,999}")), ["too large"]),
+        (lambda f: f.update(pre_tokenizer=split_by("(" * 5000 + ")" * 5000)), ["regular expression"]),
+        (
+            lambda f: f.update(
+                normalizer={"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}
+            ),
+            ["(a+)+$", "limit"],
+        ),
+        (lambda f: f.update(added_tokens=[added(-1, "x")]), ["added_tokens[0]", "-1"]),
+        (lambda f: f.update(added_tokens=[added(2**70, "x")]), ["added_tokens[0]", "id"]),
+        (lambda f: f["model"]["vocab"].update(b=2**40), ["vocab", "1099511627776"]),
+        (lambda f: f["model"].update(continuing_subword_prefix="##"), ["entry 1", "##"]),
+    ],
+)
+def test_hostile_files_fail_in_one_line(moebius, tmp_path, change, expected):
+    done = moebius(
+        "tokenize", write(tmp_path, broken(change)), input=b"a" * 100_000 + b"!", timeout=20
+    )
+    assert done.returncode == 1
+    message = done.stderr.decode()
+    assert len(message.splitlines()) == 1 and len(message) < 1000
+    assert all(word in message for word in ["tokenizer.json", *expected])
+
+
+def test_deep_nesting_is_refused(moebius, tmp_path):
+    for text in ("[" * 1_000_000, '{"a":' * 500_000, '{"decoder":' + "[" * 200 + "]" * 200 + "}"):
+        done = moebius("tokenize", write(tmp_path, text), input=b"a", timeout=20)
+        assert done.returncode == 1 and b"nested deeper" in done.stderr
+
+
+def test_a_million_added_tokens(moebius, tmp_path):
+    file = small()
+    file["added_tokens"] = [added(i + 3, f"<t{i}>", normalized=i % 2 == 0) for i in range(1_000_000)]
+    done = moebius(
+        "tokenize", write(tmp_path, file), input=b"ab<t0>a<t999999><t99999" * 1000, timeout=60
+    )
+    expected = "2 3 0 1000002".split() * 1000
+    assert done.stdout.decode().split() == expected
+
+
+def test_offsets_in_json(moebius, data):
+    gpt2 = data / "tokenizers/gpt2"
+    answer = json.loads(run(moebius, "tokenize", gpt2, "--offsets", "--json", text="aé b"))
+    expected = reference(data, "tokenizers/gpt2").encode("aé b")
+    assert answer == {"ids": expected.ids, "offsets": [list(pair) for pair in expected.offsets]}
+    answer = json.loads(run(moebius, "tokenize", gpt2, "--offsets", "--json", "--lines", text="a\n\n"))
+    assert answer == {"ids": [[64], []], "offsets": [[[0, 1]], []]}
 
 
 @pytest.mark.parametrize("size", [300, 1024])

@@ -8,10 +8,11 @@
 namespace moebius {
 namespace {
 
-std::string normalized(const std::string& part, std::string text) {
+std::string normalized(const std::string& part, const std::string& input) {
+  AlignedText text({input});
   const Json file = Json::parse("{\"normalizer\": " + part + "}");
   Normalizer::load(JsonView(file, "test"), "normalizer")->apply(text);
-  return text;
+  return text.text();
 }
 
 std::string replaced(const std::string& regex, const std::string& text) {

@@ -1,0 +1,44 @@
+// What a tokenizer is made of, however its files are laid out: the keys of a tokenizer.json. Other
+// layouts are written down as the tokenizer.json that says the same.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "text/decoder.h"
+#include "text/model.h"
+
+namespace moebius {
+
+struct TokenizerDocument {
+  std::string where;            // names the file in errors
+  Json parts = Json::object();  // "normalizer", "pre_tokenizer", "post_processor"
+  nlohmann::json added_tokens;
+  bool finds_added_tokens = true;  // false: in a text they are text like any other
+  std::unique_ptr<const Model> model;
+  Decoder decoder;
+};
+
+/// Throws Error naming what is wrong with the file.
+TokenizerDocument read_tokenizer_json(const fs::path& file);
+/// GPT-2's layout: `directory` holds vocab.json and merges.txt, and perhaps files that say which
+/// class of transformers they are for and which tokens are special.
+TokenizerDocument read_vocab_and_merges(const fs::path& directory);
+/// `file` is a SentencePiece model. The tokenizer_config.json beside it may say whether BOS and EOS
+/// are added; without it BOS is, as in Llama.
+TokenizerDocument read_sentencepiece(const fs::path& file);
+
+/// A template that puts these tokens around a text; empty names put none.
+Json template_around(const std::string& front, std::int32_t front_id, const std::string& back,
+                     std::int32_t back_id);
+
+/// Parses text of at most 256 MiB whose values are nested no deeper than any tokenizer's, and whose
+/// objects may have very many keys, for which parse_json is too slow.
+nlohmann::json parse_large_json(const fs::path& file);
+/// The whole of a file that must be UTF-8 and no larger than that.
+std::string read_large_text(const fs::path& file);
+
+}  // namespace moebius
