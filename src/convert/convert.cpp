@@ -133,7 +133,10 @@ Json report_json(const ConversionReport& report, const ConvertOptions& options,
                      {"shared", options.shared},
                      {"noise", options.noise},
                      {"drop", options.drop},
+                     {"partition", options.partition},
                      {"router", options.router},
+                     {"calibration", options.calibration},
+                     {"calibration_tokens", options.calibration_tokens},
                      {"test_prompt", options.test_prompt},
                      {"seed", seed},
                      {"dtype", options.dtype},
@@ -185,7 +188,8 @@ void ConvertOptions::declare(OptionSet& options) {
   options.positional("MODEL", model,
                      "dense model: directory in Hugging Face layout, or org/name on the hub");
   options.add("out", out, "directory to write").required = true;
-  options.choice("method", method, "how experts are made", {"upcycle"});
+  options.choice("method", method, "upcycle: experts are copies; split: the neurons are divided",
+                 {"upcycle", "split"});
   options.add("experts", experts, "experts of a converted layer, E");
   options.add("top-k", top_k, "experts that a token is routed to, K");
   options.add("every", every, "convert layers 0, n, 2n, ...");
@@ -195,7 +199,12 @@ void ConvertOptions::declare(OptionSet& options) {
   options.add("shared", shared, "expert widths that every token passes, not counted in E");
   options.add("noise", noise, "noise on every expert, times each matrix's standard deviation");
   options.add("drop", drop, "share of each expert's neurons drawn anew (Drop-Upcycling)");
-  options.choice("router", router, "how the router starts", {"random", "zero"});
+  options.choice("partition", partition, "how a split divides the neurons",
+                 {"random", "weights", "activations"});
+  options.choice("router", router, "how the router starts (default: random; of a split: linear)",
+                 {"random", "zero", "linear", "neurons"});
+  options.add("calibration", calibration, "text files that a split is made from");
+  options.add("calibration-tokens", calibration_tokens, "how much of them is looked at");
   options.choice("dtype", dtype, "of the output (default: as the source)", {"f32", "bf16", "f16"});
   options.add("dry-run", dry_run, "say what would come out, and write nothing");
   options.add("test-prompt", test_prompt, "text on which each converted layer is tested");

@@ -11,7 +11,8 @@ std::vector<std::byte> store(std::size_t count, DType dtype, const auto& value) 
   return bytes;
 }
 
-/// "layers.3.moe.experts.up.weight" -> 3, "experts", "up.weight"; other slots: -1.
+/// "layers.3.moe.experts.up.weight" -> 3, "experts", "up.weight"; "layers.3.moe.bias" -> 3, "bias",
+/// ""; other slots: -1.
 struct MoeSlot {
   std::int64_t layer = -1;
   std::string module, part;
@@ -22,9 +23,9 @@ struct MoeSlot {
     if (at == std::string::npos) return;
     layer = std::stoll(slot.substr(layers.size(), at - layers.size()));
     const std::string rest = slot.substr(at + moe.size());
-    const auto dot = rest.find('.');
+    const auto dot = std::min(rest.find('.'), rest.size());
     module = rest.substr(0, dot);
-    part = rest.substr(dot + 1);
+    part = rest.substr(std::min(dot + 1, rest.size()));
   }
 };
 
@@ -54,10 +55,18 @@ class Planner {
 
  private:
   void fill_moe(const LayerRecipe& recipe, const MoeSlot& slot, OutputTensor& out) const {
+    if (slot.module == "bias") {  // down's, added once
+      const auto& bias = *source_.holding(fmt::format("layers.{}.ffn.down.bias", slot.layer)).found;
+      out.dtype = output_dtype(options_, bias.dtype);
+      out.parts.push_back(copy_of(bias, out.dtype));
+      return;
+    }
     if (slot.module == "router" || slot.module == "shared_gate") {
       const std::string norm = fmt::format("layers.{}.ffn_norm.weight", slot.layer);
       out.dtype = output_dtype(options_, source_.holding(norm).found->dtype);
-      out.parts.push_back(slot.module == "router" ? router_part(recipe, out) : zero_part(out));
+      const auto values = recipe.router.find(slot.part);
+      const bool given = slot.module == "router" && values != recipe.router.end();
+      out.parts.push_back(given ? values_part(values->second, out.dtype) : zero_part(out));
       return;
     }
     const auto fill = [&](const FfnRecipe& ffn) {
@@ -99,14 +108,12 @@ class Planner {
             count * size_of(dtype)};
   }
 
-  static TensorPart router_part(const LayerRecipe& recipe, const OutputTensor& out) {
-    const DType dtype = out.dtype;
+  static TensorPart values_part(const std::vector<float>& values, DType dtype) {
     return {nullptr,
-            [&recipe, dtype] {
-              return store(recipe.router.size(), dtype,
-                           [&](std::size_t i) { return recipe.router[i]; });
+            [&values, dtype] {
+              return store(values.size(), dtype, [&](std::size_t i) { return values[i]; });
             },
-            recipe.router.size() * size_of(dtype)};
+            values.size() * size_of(dtype)};
   }
 
   static TensorPart zero_part(const OutputTensor& out) {

@@ -3,13 +3,34 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "convert/calibrate.h"
+#include "convert/split.h"
 #include "convert/upcycle.h"
+#include "data/corpus.h"
 #include "hub/resolve.h"
+#include "infer/generate.h"
 
 namespace moebius {
 namespace {
 
 constexpr std::int64_t max_experts = 1 << 16;
+constexpr std::int64_t max_calibration_tokens = 1 << 20;
+
+void check_split(const ConvertOptions& options) {
+  const auto only_upcycle = [](bool given, std::string_view option) {
+    if (given) throw UsageError(fmt::format("{}: is for --method upcycle", option));
+  };
+  only_upcycle(options.granularity != 1, "--granularity");
+  only_upcycle(options.noise != 0, "--noise");
+  only_upcycle(options.drop != 0, "--drop");
+  if (options.calibration.empty()) {
+    throw UsageError("--method split: needs --calibration FILE, text such as the model reads");
+  }
+  if (options.calibration_tokens < 2 || options.calibration_tokens > max_calibration_tokens) {
+    throw UsageError(
+        fmt::format("--calibration-tokens: must be between 2 and {}", max_calibration_tokens));
+  }
+}
 
 void check_options(const ConvertOptions& options, const Context& ctx) {
   const auto require = [](bool good, std::string_view text) {
@@ -33,6 +54,10 @@ void check_options(const ConvertOptions& options, const Context& ctx) {
     throw Error("--router zero: all scores tie, so which experts a token gets would be accident",
                 "take every expert (--top-k = --experts) and --granularity 1, or another router");
   }
+  if (options.method == "split") return check_split(options);
+  require(options.router.empty() || options.router == "random" || options.router == "zero",
+          "--router: linear and neurons are for --method split");
+  require(options.calibration.empty(), "--calibration: is for --method split");
   if (options.top_k == 1 && options.granularity == 1) {
     ctx.log.warn(
         "top-1 with renormalised weights: the one weight is always 1, so the router gets no "
@@ -66,6 +91,23 @@ fs::path checked_source(const ConvertOptions& options, const Context& ctx) {
   return model;
 }
 
+std::vector<std::int32_t> calibration_ids(const Source& source, const ConvertOptions& options) {
+  const Tokenizer tokenizer = Tokenizer::load(source.directory);
+  check_vocabulary(source.spec, tokenizer, source.directory);
+  std::optional<std::int64_t> eos;
+  if (!source.spec.eos.empty()) eos = source.spec.eos[0];
+  const auto wanted = static_cast<std::size_t>(options.calibration_tokens);
+  const std::size_t each = (wanted + options.calibration.size() - 1) / options.calibration.size();
+  std::vector<std::int32_t> ids;
+  for (const std::string& file : options.calibration) {
+    const auto more = tokenize_file(file, "text", tokenizer, eos);
+    ids.insert(ids.end(), more.begin(),
+               more.begin() + static_cast<std::ptrdiff_t>(std::min(each, more.size())));
+  }
+  check_ids(source.spec, ids);
+  return ids;
+}
+
 }  // namespace
 
 PreparedConversion::PreparedConversion(const ConvertOptions& options, const Context& ctx)
@@ -73,8 +115,18 @@ PreparedConversion::PreparedConversion(const ConvertOptions& options, const Cont
       layers(choose_layers(options.layers, options.every,
                            static_cast<std::int64_t>(source.spec.layers.size()))) {
   check_dense(source, layers);
+  ConvertOptions chosen = options;
+  if (chosen.router.empty()) chosen.router = options.method == "split" ? "linear" : "random";
+  if (options.method == "split") {
+    walk_ffn_inputs(source, layers, calibration_ids(source, chosen), ctx,
+                    [&](std::int64_t layer, const at::Tensor& x_TD, const Ffn& dense) {
+                      recipes.emplace(layer,
+                                      split_layer(source, layer, x_TD, dense, chosen, ctx.seed));
+                    });
+    return;
+  }
   for (const std::int64_t layer : layers) {
-    recipes.emplace(layer, upcycle_layer(source, layer, options, ctx.seed));
+    recipes.emplace(layer, upcycle_layer(source, layer, chosen, ctx.seed));
   }
 }
 

@@ -27,7 +27,7 @@ struct FfnRecipe {
 /// One layer.
 struct LayerRecipe {
   MoeSpec moe;
-  std::vector<float> router;  ///< [E, D]
+  std::map<std::string, std::vector<float>> router;  ///< "weight" [E, D], ...; absent: zeros
   std::vector<FfnRecipe> experts;
   std::optional<FfnRecipe> shared;
 };

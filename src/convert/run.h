@@ -18,12 +18,15 @@ struct ConvertOptions {
   std::string method = "upcycle";
   std::int64_t experts = 4, top_k = 2;
   std::int64_t every = 4;
-  std::string layers;            ///< "0,4,8-11" or "all"; empty: every `every`-th
-  std::int64_t granularity = 1;  ///< parts of a copy, each an expert
-  std::int64_t shared = 0;       ///< expert widths that every token passes
-  double noise = 0.0;            ///< times the standard deviation of each matrix
-  double drop = 0.0;             ///< share of each expert's neurons that is drawn anew
-  std::string router = "random";
+  std::string layers;                     ///< "0,4,8-11" or "all"; empty: every `every`-th
+  std::int64_t granularity = 1;           ///< parts of a copy, each an expert
+  std::int64_t shared = 0;                ///< expert widths that every token passes
+  double noise = 0.0;                     ///< times the standard deviation of each matrix
+  double drop = 0.0;                      ///< share of each expert's neurons that is drawn anew
+  std::string partition = "activations";  ///< how a split divides the neurons
+  std::string router;                     ///< how it starts; empty: random, for a split linear
+  std::vector<std::string> calibration;   ///< text for a split
+  std::int64_t calibration_tokens = 8192;
   std::string dtype;  ///< of the output; empty: as the source
   std::string test_prompt = "The quick brown fox";
   double max_kl = -1.0;  ///< nats; negative: no bound

@@ -17,21 +17,6 @@ std::vector<std::int64_t> multiplicities(std::int64_t neurons, std::int64_t slot
   return times;
 }
 
-/// Router rows of one layer, a row a copy.
-std::vector<float> copy_router(const Source& source, std::int64_t layer,
-                               const ConvertOptions& options, std::uint64_t seed) {
-  const std::int64_t d = source.spec.d_model;
-  if (options.router == "zero")
-    return std::vector<float>(static_cast<std::size_t>(options.experts * d));
-  // The norm whose output the router sees.
-  const char* name = source.spec.post_norm ? "attn_norm" : "ffn_norm";
-  const std::string norm = fmt::format("layers.{}.{}", layer, name);
-  const BoundTensor* bias = source.find(norm + ".bias");
-  const double rms = norm_output_rms(*source.holding(norm + ".weight").found,
-                                     bias != nullptr ? bias->found : nullptr);
-  return random_router(options.experts, d, rms, seed, layer);
-}
-
 /// Factors are powers of two, so a 16-bit weight holds them exactly, or the weights are f32.
 void check_exact(const Source& source, std::int64_t layer, const ConvertOptions& options) {
   const TensorEntry& down = *source.holding(fmt::format("layers.{}.ffn.down.weight", layer)).found;
@@ -67,10 +52,11 @@ LayerRecipe upcycle_layer(const Source& source, std::int64_t layer, const Conver
   recipe.moe.shared_width = options.shared * part;
   recipe.moe.shared_gate = options.shared > 0 && shares_by_gate(source.spec);
 
-  const std::vector<float> rows = copy_router(source, layer, options, seed);
+  const std::vector<float> rows = fresh_router(source, layer, options, seed);
+  std::vector<float>& router = recipe.router["weight"];
   for (std::int64_t e = 0; e < recipe.moe.experts; ++e) {
     const auto row = rows.begin() + e / parts * source.spec.d_model;
-    recipe.router.insert(recipe.router.end(), row, row + source.spec.d_model);
+    router.insert(router.end(), row, row + source.spec.d_model);
     FfnRecipe expert;
     for (std::int64_t p = e % parts * part; p < (e % parts + 1) * part; ++p) {
       const bool halved = times[static_cast<std::size_t>(p)] > 0;
@@ -95,6 +81,20 @@ LayerRecipe upcycle_layer(const Source& source, std::int64_t layer, const Conver
   shared.bias_scale = half;
   shared.stream = "shared";
   return recipe;
+}
+
+std::vector<float> fresh_router(const Source& source, std::int64_t layer,
+                                const ConvertOptions& options, std::uint64_t seed) {
+  const std::int64_t d = source.spec.d_model;
+  if (options.router == "zero")
+    return std::vector<float>(static_cast<std::size_t>(options.experts * d));
+  // The norm whose output the router sees.
+  const char* name = source.spec.post_norm ? "attn_norm" : "ffn_norm";
+  const std::string norm = fmt::format("layers.{}.{}", layer, name);
+  const BoundTensor* bias = source.find(norm + ".bias");
+  const double rms = norm_output_rms(*source.holding(norm + ".weight").found,
+                                     bias != nullptr ? bias->found : nullptr);
+  return random_router(options.experts, d, rms, seed, layer);
 }
 
 std::vector<float> random_router(std::int64_t experts, std::int64_t d_model, double rms,

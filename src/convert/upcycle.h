@@ -15,6 +15,10 @@ namespace moebius {
 LayerRecipe upcycle_layer(const Source& source, std::int64_t layer, const ConvertOptions& options,
                           std::uint64_t seed);
 
+/// The router of `--router random` or `zero`, a row for each of `options.experts`.
+std::vector<float> fresh_router(const Source& source, std::int64_t layer,
+                                const ConvertOptions& options, std::uint64_t seed);
+
 /// Router weights [E, D], row-major, normal with standard deviation 1 / (sqrt(D) rms): a token of
 /// root mean square `rms` then has logits of standard deviation 1, and the softmax is far from
 /// saturated. `rms` is what the norm before the router makes of a normalised token.

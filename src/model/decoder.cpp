@@ -136,9 +136,13 @@ at::Tensor attention_block(const ModelSpec& spec, const LayerWeights& w, const a
   return add_branch(spec, x_BSD, ops::linear(mixed, w.attn.o, w.attn.o_bias), w.attn_norm);
 }
 
+at::Tensor ffn_input(const ModelSpec& spec, const LayerWeights& w, const at::Tensor& x_BSD) {
+  return spec.post_norm ? x_BSD : norm(spec, x_BSD, w.ffn_norm);
+}
+
 FfnOutput ffn_branch(const ModelSpec& spec, const LayerSpec& layer, const LayerWeights& w,
                      const at::Tensor& x_BSD) {
-  const at::Tensor x = spec.post_norm ? x_BSD : norm(spec, x_BSD, w.ffn_norm);
+  const at::Tensor x = ffn_input(spec, w, x_BSD);
   if (const Moe* moe = w.moe()) {
     MoeOutput out = moe_layer(x.flatten(0, 1), *moe, *layer.moe, spec.activation);
     return {out.y_TD.view(x.sizes()), std::move(out.routing)};

@@ -45,6 +45,9 @@ at::Tensor attention_block(const ModelSpec& spec, const LayerWeights& w, const a
                            const Rotary& rotary, std::int64_t window, LayerCache* cache,
                            std::int64_t length);
 
+/// What the FFN of a layer sees: x after the norm, where norms come first.
+at::Tensor ffn_input(const ModelSpec& spec, const LayerWeights& w, const at::Tensor& x_BSD);
+
 struct FfnOutput {
   at::Tensor y_BSD;
   std::optional<Routing> routing;  ///< of MoE layers

@@ -273,6 +273,99 @@ def test_dry_run_says_what_comes_out_and_writes_nothing(moebius, convert, source
     assert done.returncode == 1 and b"--layers" in done.stderr
 
 
+# ---- Splitting --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory):
+    file = tmp_path_factory.mktemp("calibration") / "text.txt"
+    file.write_text(tiny.to_text(tiny.random_ids(131, 1, 2000, seed=8)[0].tolist()))
+    return file
+
+
+SPLITS = {  # source, partition, router, E, N
+    "activations": ("llama", "activations", "linear", 4, 0),
+    "biased-neurons": ("llama-biases", "activations", "neurons", 5, 0),
+    "weights-shared": ("llama-biases", "weights", "linear", 3, 2),
+    "conv1d": ("gpt2", "activations", "neurons", 4, 1),
+    "conv1d-by-lot": ("gpt2", "random", "random", 7, 0),
+    "opt": ("opt", "weights", "linear", 3, 1),
+    "qwen3": ("qwen3", "activations", "neurons", 6, 2),
+    "granite": ("granite", "activations", "linear", 2, 0),
+}
+
+
+@pytest.mark.parametrize("case", SPLITS)
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_split(hf, moebius, probe, convert, sources, calibration, tmp_path, case, all_of_them):
+    name, partition, router, experts, shared = SPLITS[case]
+    model, source = sources(name)
+    top_k = experts if all_of_them else max(1, experts // 2)
+    out, report = convert(
+        source, "--method", "split", "--layers", "0,2", "--experts", experts, "--top-k", top_k,
+        "--shared", shared, "--partition", partition, "--router", router, "--calibration", calibration)
+    ids = tiny.random_ids(131)
+    opened = tiny.hf_logits(tiny.open_in_transformers(hf, out), ids)
+    assert tiny.max_difference(tiny.probe_logits(probe, out, ids, tmp_path), opened) <= LIMIT
+    exact = tiny.max_difference(opened, tiny.hf_logits(model, ids)) <= LIMIT
+    assert exact == all_of_them and (report["dense_exact"] <= 1e-5) == all_of_them
+    before = json.loads(moebius("info", source, "--json", check=True).stdout)
+    after = json.loads(moebius("info", out, "--json", check=True).stdout)
+    assert all_of_them or after["active_parameters"] < before["parameters"]
+    if not all_of_them and router != "neurons":
+        assert after["flops_per_token"] < before["flops_per_token"]
+    width, row = before["layers"][0]["width"], after["layers"][0]
+    assert row["shared"] == width * shared // (experts + shared)
+    assert row["width"] == math.ceil((width - row["shared"]) / experts)
+
+
+@pytest.mark.parametrize("partition", ["random", "weights", "activations"])
+def test_split_divides_the_neurons(convert, sources, calibration, partition):
+    _, source = sources("llama")
+    options = ["--method", "split", "--layers", "1", "--experts", 5, "--shared", 1, "--partition",
+               partition, "--calibration", calibration]
+    out, _ = convert(source, *options, "--threads", 1)
+    before, after = tiny.tensors_of(source), tiny.tensors_of(out)
+    place, rows, columns, widths = "model.layers.1.mlp.", [], [], []
+    for part in ("shared", *(f"experts.{e}" for e in range(5))):
+        up, down = after[f"{place}{part}.up_proj.weight"], after[f"{place}{part}.down_proj.weight"]
+        real = up.any(dim=1)
+        assert torch.equal(real, down.any(dim=0)) and real[: int(real.sum())].all()
+        rows.append(up[real])
+        columns.append(down[:, real])
+        widths.append(int(real.sum()))
+    assert widths[0] == 12 and set(widths[1:]) == {12, 13}
+    rows, columns = torch.cat(rows), torch.cat(columns, dim=1)
+    dense_up, dense_down = before[place + "up_proj.weight"], before[place + "down_proj.weight"]
+    order = [(dense_up == row).all(dim=1).nonzero().item() for row in rows]
+    assert sorted(order) == list(range(76))
+    assert tiny.same_bits(columns, dense_down[:, order])
+    again, _ = convert(source, *options, "--threads", 2)
+    assert all(tiny.same_bits(t, after[n]) for n, t in tiny.tensors_of(again).items())
+
+
+def test_split_by_activations_on_a_real_model(moebius, convert, stories, data, tmp_path):
+    """Held-out text, half of the neurons: by activations better than by weights or by lot, and the
+    fitted router better than a random one."""
+    text = (data / "text/tinystories_sample_2M.txt").read_text()
+    (tmp_path / "calibration.txt").write_text(text[:100_000])
+    (tmp_path / "held.txt").write_text(text[-40_000:])
+
+    def perplexity(partition, router):
+        out, _ = convert(stories, "--method", "split", "--layers", "all", "--experts", 4, "--top-k", 2,
+                         "--partition", partition, "--router", router, "--calibration",
+                         tmp_path / "calibration.txt")
+        done = moebius("eval", out, "--data", tmp_path / "held.txt", "--json", check=True)
+        return json.loads(done.stdout)["perplexity"]
+
+    fitted = perplexity("activations", "linear")
+    assert fitted < perplexity("weights", "linear") < perplexity("random", "linear")
+    assert fitted < perplexity("activations", "neurons") < perplexity("activations", "random")
+
+
+# ---- Routers ----------------------------------------------------------------------------------
+
+
 ROUTINGS = {
     "bias": dict(router_bias=True),
     "one-plus": dict(router_weights="one_plus", router_bias=True),
