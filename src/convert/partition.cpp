@@ -125,7 +125,8 @@ Assignment assign_balanced(const at::Tensor& similarity_FE) {
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return regret[a] > regret[b]; });
   std::vector<std::int64_t> room;
-  for (std::int64_t part = 0; part < parts; ++part) room.push_back(size_of_part(count, parts, part));
+  for (std::int64_t part = 0; part < parts; ++part)
+    room.push_back(size_of_part(count, parts, part));
   Assignment assignment(static_cast<std::size_t>(count), -1);
   for (const std::size_t i : order) {
     const float* row = rows + static_cast<std::int64_t>(i) * parts;

@@ -58,8 +58,7 @@ class Splitter {
     recipe.moe.experts = recipe.moe.groups = experts;
     recipe.moe.top_k = options_.top_k;
     for (const auto& members : members_) {
-      recipe.moe.width =
-          std::max(recipe.moe.width, static_cast<std::int64_t>(members.size()));
+      recipe.moe.width = std::max(recipe.moe.width, static_cast<std::int64_t>(members.size()));
     }
     recipe.moe.shared_width = static_cast<std::int64_t>(hot_.size());
     recipe.moe.weights = RouterWeights::one_plus;
@@ -100,8 +99,7 @@ class Splitter {
     }
     if (options_.partition == "weights") {
       const at::Tensor rows = dense_.gate.defined() ? dense_.gate : dense_.up;
-      return cluster_neurons(pick(rows.to(at::kFloat), 0, rest_), options_.experts, seed_,
-                             stream);
+      return cluster_neurons(pick(rows.to(at::kFloat), 0, rest_), options_.experts, seed_, stream);
     }
     // Neurons that reach far for the same tokens, measured from what each does on average.
     const at::Tensor centred = reach_TF_ - reach_TF_.mean(0, /*keepdim=*/true);
@@ -121,8 +119,7 @@ class Splitter {
   at::Tensor expert_norms() const {
     std::vector<at::Tensor> norms;
     for (const auto& members : members_) {
-      const at::Tensor y_TD =
-          at::matmul(pick(h_TF_, 1, members), pick(down_DF_, 1, members).t());
+      const at::Tensor y_TD = at::matmul(pick(h_TF_, 1, members), pick(down_DF_, 1, members).t());
       norms.push_back(y_TD.norm(2, 1));
     }
     return at::stack(norms, 1);
