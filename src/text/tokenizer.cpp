@@ -34,9 +34,9 @@ TokenizerDocument read_document(const fs::path& directory) {
     return read_sentencepiece(model);
   }
   if (has_vocab_and_merges(directory)) return read_vocab_and_merges(directory);
-  throw Error(fmt::format("{}: no tokenizer: neither tokenizer.json nor tokenizer.model nor "
-                          "vocab.json with merges.txt is there",
-                          directory.string()),
+  throw Error(fmt::format("{}: not found, nor tokenizer.model, nor vocab.json with merges.txt: "
+                          "the model has no tokenizer",
+                          json.string()),
               "transformers' save_pretrained writes tokenizer.json");
 }
 

@@ -18,7 +18,7 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 ROOT = Path(__file__).resolve().parents[2]
 MOEBIUS = os.environ.get("MOEBIUS_BIN", str(ROOT / "build/release/moebius"))
 PROBE = os.environ.get("MOEBIUS_PROBE", str(ROOT / "build/release/tests/probe"))
-RENDER = os.environ.get("MOEBIUS_RENDER", str(ROOT / "build/release/tests/render"))
+TEXT_PROBE = os.environ.get("MOEBIUS_TEXT_PROBE", str(ROOT / "build/release/tests/text_probe"))
 DATA = Path(os.environ.get("MOEBIUS_TEST_DATA", ROOT / "../shared/data")).resolve()
 
 
@@ -61,14 +61,14 @@ def probe():
 
 
 @pytest.fixture(scope="session")
-def render():
-    """Answers of the library to requests as tests/render/render.cpp takes them."""
-    if not os.access(RENDER, os.X_OK):
-        pytest.fail(f"{RENDER} is not there: build the tests, or set MOEBIUS_RENDER")
+def text_probe():
+    """Answers of the library to requests as tests/text_probe/text_probe.cpp takes them."""
+    if not os.access(TEXT_PROBE, os.X_OK):
+        pytest.fail(f"{TEXT_PROBE} is not there: build the tests, or set MOEBIUS_TEXT_PROBE")
 
     def call(requests, **kw):
         lines = "".join(json.dumps(r) + "\n" for r in requests)
-        done = start(RENDER, input=lines.encode(), check=True, **kw)
+        done = start(TEXT_PROBE, input=lines.encode(), check=True, **kw)
         answers = [json.loads(line) for line in done.stdout.decode().split("\n") if line]
         assert len(answers) == len(requests)
         return answers

@@ -149,11 +149,11 @@ def expected(tokenizer, messages, **options):
         return None
 
 
-def compare(hf, render, model, cases):
+def compare(hf, text_probe, model, cases):
     """`cases`: messages and options of apply_chat_template; its further variables stand under
     "variables"."""
     tokenizer = hf.PreTrainedTokenizerFast.from_pretrained(model)
-    answers = render([{"model": str(model), **case} for case in cases])
+    answers = text_probe([{"model": str(model), **case} for case in cases])
     texts = 0
     for case, answer in zip(cases, answers):
         options = {k: v for k, v in case.items() if k not in ("messages", "variables")}
@@ -164,7 +164,7 @@ def compare(hf, render, model, cases):
 
 
 @pytest.mark.parametrize("family", TEMPLATES)
-def test_families(hf, render, folder, family):
+def test_families(hf, text_probe, folder, family):
     model = folder(TEMPLATES[family])
     cases = []
     for messages in CONVERSATIONS.values():
@@ -174,11 +174,11 @@ def test_families(hf, render, folder, family):
         cases.append({**case, "documents": DOCUMENTS, "tools": TOOLS[:1]})
         cases.append({**case, "variables": {"enable_thinking": False, "controls": {"citations": True}}})
         cases.append({**case, "tools": TOOLS, "variables": {"tools_in_user_message": False}})
-    texts = compare(hf, render, model, cases)
+    texts = compare(hf, text_probe, model, cases)
     assert texts > 20
 
 
-def test_real_template(hf, render, data):
+def test_real_template(hf, text_probe, data):
     """Qwen's own, as its tokenizer_config.json holds it."""
     model = data / "tokenizers/qwen"
     tokenizer = hf.AutoTokenizer.from_pretrained(model)
@@ -188,15 +188,15 @@ def test_real_template(hf, render, data):
         for p in (False, True)
         for t in (None, TOOLS)
     ]
-    answers = render([{"model": str(model), **case} for case in cases])
+    answers = text_probe([{"model": str(model), **case} for case in cases])
     for case, answer in zip(cases, answers):
         assert answer.get("text") == expected(tokenizer, **case), case
 
 
-def test_raised_message(render, folder):
+def test_raised_message(text_probe, folder):
     model = folder(GEMMA)
     messages = [say("system", "x"), say("user", "y")]
-    (answer,) = render([{"model": str(model), "messages": messages}])
+    (answer,) = text_probe([{"model": str(model), "messages": messages}])
     assert answer == {"error": "System role not supported"}
 
 
@@ -219,19 +219,19 @@ def named(*names):
         ({"chat_template.jinja": ""}, {}),
     ],
 )
-def test_where_templates_come_from(hf, render, folder, files, config):
+def test_where_templates_come_from(hf, text_probe, folder, files, config):
     model = folder(**config)
     for name, text in files.items():
         (model / name).parent.mkdir(exist_ok=True)
         (model / name).write_bytes(text.encode())
     messages = CONVERSATIONS["one"]
-    compare(hf, render, model, [{"messages": messages}, {"messages": messages, "tools": TOOLS}])
+    compare(hf, text_probe, model, [{"messages": messages}, {"messages": messages, "tools": TOOLS}])
 
 
-def test_legacy_file(render, folder):
+def test_legacy_file(text_probe, folder):
     model = folder()
     (model / "chat_template.json").write_text(json.dumps({"chat_template": "old {{ eos_token }}"}))
-    assert render([{"model": str(model), "messages": CONVERSATIONS["one"]}]) == [{"text": "old </s>"}]
+    assert text_probe([{"model": str(model), "messages": CONVERSATIONS["one"]}]) == [{"text": "old </s>"}]
 
 
 @pytest.mark.parametrize(
@@ -244,18 +244,18 @@ def test_legacy_file(render, folder):
         ({"extra_special_tokens": {"image_token": "<pic>"}}, None),
     ],
 )
-def test_special_tokens(hf, render, folder, config, special):
+def test_special_tokens(hf, text_probe, folder, config, special):
     model = folder(DUMP, **config)
     if special:
         (model / "special_tokens_map.json").write_text(json.dumps(special))
-    assert compare(hf, render, model, [{"messages": m} for m in CONVERSATIONS.values()]) > 20
+    assert compare(hf, text_probe, model, [{"messages": m} for m in CONVERSATIONS.values()]) > 20
 
 
-def test_broken_templates(render, folder, tmp_path):
+def test_broken_templates(text_probe, folder, tmp_path):
     one = CONVERSATIONS["one"]
 
     def error(model):
-        (answer,) = render([{"model": str(model), "messages": one}])
+        (answer,) = text_probe([{"model": str(model), "messages": one}])
         assert "\n" not in answer["error"]
         return answer["error"]
 
@@ -268,8 +268,8 @@ def test_broken_templates(render, folder, tmp_path):
     assert "chat_template.jinja: not UTF-8 at byte 3" in error(binary)
     assert '"chat_template" is not a string' in error(folder(name="e", chat_template=5))
     assert "name" in error(folder(name="f", chat_template=[{"template": "x"}]))
-    assert "at least one message" in render([{"model": str(folder("x", "g")), "messages": []}])[0]["error"]
-    assert "must be an object" in render([{"model": str(folder("x", "h")), "messages": ["x"]}])[0]["error"]
+    assert "at least one message" in text_probe([{"model": str(folder("x", "g")), "messages": []}])[0]["error"]
+    assert "must be an object" in text_probe([{"model": str(folder("x", "h")), "messages": ["x"]}])[0]["error"]
 
 
 HOSTILE = {
@@ -308,10 +308,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_templates(render, name):
+def test_hostile_templates(text_probe, name):
     start = time.monotonic()
     limit = 2_000_000_000  # bytes of address space
-    (answer,) = render(
+    (answer,) = text_probe(
         [{"template": HOSTILE[name], "variables": {}}],
         preexec_fn=lambda: __import__("resource").setrlimit(__import__("resource").RLIMIT_AS, (limit, limit)),
     )

@@ -25,12 +25,12 @@ def expected():
     return render
 
 
-def answers_to(render, templates):
-    return render([{"template": t, "variables": VARIABLES} for t in templates])
+def answers_to(text_probe, templates):
+    return text_probe([{"template": t, "variables": VARIABLES} for t in templates])
 
 
-def compare(render, expected, templates):
-    answers = answers_to(render, templates)
+def compare(text_probe, expected, templates):
+    answers = answers_to(text_probe, templates)
     wrong = []
     for template, answer in zip(templates, answers):
         want = expected(template)
@@ -39,14 +39,14 @@ def compare(render, expected, templates):
     assert not wrong, f"{len(wrong)} of {len(templates)}:\n" + "\n".join(wrong)
 
 
-def test_expressions(render, expected):
+def test_expressions(text_probe, expected):
     templates = ["{{ " + e + " }}" for e in EXPRESSIONS]
     assert len(templates) > 500
-    compare(render, expected, templates)
+    compare(text_probe, expected, templates)
 
 
-def test_templates(render, expected):
-    compare(render, expected, TEMPLATES)
+def test_templates(text_probe, expected):
+    compare(text_probe, expected, TEMPLATES)
 
 
 class Grammar:
@@ -146,13 +146,13 @@ class Grammar:
         return "{% set ns = namespace(v=0) %}" + self.body(3) + "{{ x }}{{ y }}{{ ns.v }}"
 
 
-def settled(templates, render, expected):
+def settled(templates, text_probe, expected):
     """Only what does not print an address, and what is within what we promise: integers of 64 bits
     and filters that chat templates use. Slices of what has none are undefined to Jinja2 where it
     folds them as constants, and an error otherwise; to us they are an error."""
     beyond = ("64 bits", "not supported", "generator", "be sliced", "a slice needs")
     out = []
-    for template, answer in zip(templates, answers_to(render, templates)):
+    for template, answer in zip(templates, answers_to(text_probe, templates)):
         want = expected(template)
         if " at 0x" in (want or "") or any(word in answer.get("error", "") for word in beyond):
             continue
@@ -161,20 +161,20 @@ def settled(templates, render, expected):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_expressions(render, expected, seed):
+def test_random_expressions(text_probe, expected, seed):
     grammar = Grammar(seed)
     templates = ["{{ " + grammar.expression(grammar.random.randint(1, 4)) + " }}" for _ in range(1000)]
-    kept = settled(templates, render, expected)
+    kept = settled(templates, text_probe, expected)
     assert len(kept) > 600
-    compare(render, expected, kept)
+    compare(text_probe, expected, kept)
     succeeded = sum(expected(t) is not None for t in kept)
     assert succeeded > 200
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_templates(render, expected, seed):
+def test_random_templates(text_probe, expected, seed):
     grammar = Grammar(100 + seed)
-    kept = settled([grammar.template() for _ in range(400)], render, expected)
+    kept = settled([grammar.template() for _ in range(400)], text_probe, expected)
     assert len(kept) > 250
-    compare(render, expected, kept)
+    compare(text_probe, expected, kept)
     assert sum(expected(t) is not None for t in kept) > 50

@@ -9,7 +9,7 @@ import pytest
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 tokenizers = pytest.importorskip("tokenizers")
 
-from tokenizing import HARD, TEXTS, ids_of, offsets_of, run  # noqa: E402
+from tokenizing import HARD, TEXTS, assert_same, ids_of, offsets_of, run  # noqa: E402
 
 FOLDERS = ["tokenizers/gpt2", "tokenizers/llama2", "tokenizers/qwen", "models/stories260K"]
 
@@ -19,44 +19,79 @@ def reference(data, folder):
     return tokenizers.Tokenizer.from_file(str(data / folder / "tokenizer.json"))
 
 
+def ids_and_offsets(encoding):
+    return encoding.ids, [list(pair) for pair in encoding.offsets]
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("name", TEXTS)
 def test_files(moebius, data, folder, name):
+    """Whole and by lines, with special tokens and without, with offsets and without."""
     text = (data / "text" / name).read_bytes().decode()
     library = reference(data, folder)
+
+    def answer(*flags):
+        found = json.loads(run(moebius, "tokenize", data / folder, "--json", *flags, text=text))
+        return found["ids"], found.get("offsets")
+
+    whole = ids_and_offsets(library.encode(text))
+    assert answer("--offsets") == whole
+    assert answer("--no-special") == (library.encode(text, add_special_tokens=False).ids, None)
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
-    for flags, add_special in [([], True), (["--no-special"], False)]:
-        expected = library.encode(text, add_special_tokens=add_special)
-        whole = offsets_of(run(moebius, "tokenize", data / folder, "--offsets", *flags, text=text))
-        assert whole == [(expected.ids, expected.offsets)]
-        assert ids_of(run(moebius, "tokenize", data / folder, *flags, text=text)) == [expected.ids]
-        found = run(moebius, "tokenize", data / folder, "--lines", "--offsets", *flags, text=text)
-        expected = library.encode_batch(lines, add_special_tokens=add_special)
-        assert offsets_of(found) == [(encoding.ids, encoding.offsets) for encoding in expected]
+    encodings = [ids_and_offsets(e) for e in library.encode_batch(lines, add_special_tokens=False)]
+    found = answer("--lines", "--offsets", "--no-special")
+    assert list(zip(*found)) == encodings
+    special = [encoding.ids for encoding in library.encode_batch(lines)]
+    assert answer("--lines") == (special, None)
+
+
+def test_text_output(moebius, data):
+    """What is printed without --json holds the same."""
+    text = (data / "text/tinystories_sample_2M.txt").read_bytes().decode()[:200_000]
+    gpt2, library = data / "tokenizers/gpt2", reference(data, "tokenizers/gpt2")
+    expected = library.encode(text)
+    assert offsets_of(run(moebius, "tokenize", gpt2, "--offsets", text=text)) == [(expected.ids, expected.offsets)]
+    assert ids_of(run(moebius, "tokenize", gpt2, text=text)) == [expected.ids]
+    several = library.encode_batch(text.split("\n"))
+    assert ids_of(run(moebius, "tokenize", gpt2, "--lines", text=text + "\n")) == [e.ids for e in several]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-@pytest.mark.parametrize("number", range(len(HARD)))
-def test_hard_texts(moebius, data, folder, number):
-    text = HARD[number]
+def test_hard_texts(text_probe, data, folder):
     library = reference(data, folder)
-    for flags, add_special in [([], True), (["--no-special"], False)]:
-        expected = library.encode(text, add_special_tokens=add_special)
-        found = run(moebius, "tokenize", data / folder, "--offsets", *flags, text=text)
+
+    def encode(text, add_special):
+        encoding = library.encode(text, add_special_tokens=add_special)
+        return encoding.ids, encoding.offsets
+
+    assert_same(text_probe, data / folder, encode)
+
+
+@pytest.mark.parametrize("number", range(len(HARD)))
+def test_hard_texts_by_command_line(moebius, data, number):
+    text = HARD[number]
+    for folder in ("tokenizers/gpt2", "models/stories260K"):
+        library = reference(data, folder)
+        expected = library.encode(text)
+        found = run(moebius, "tokenize", data / folder, "--offsets", text=text)
         assert offsets_of(found) == [(expected.ids, expected.offsets)]
-        assert ids_of(run(moebius, "tokenize", data / folder, *flags, text=text)) == [expected.ids]
-    # With or without special tokens; the library fails to skip those that it looks for in the
-    # normalised text, as llama2's, so they are left out by hand.
-    ids = library.encode(text, add_special_tokens=False).ids
-    decoded = run(moebius, "tokenize", data / folder, "--decode", text=" ".join(map(str, ids)))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_decode_hard_texts(text_probe, data, folder):
+    """With or without special tokens; the library fails to skip those that it looks for in the
+    normalised text, as llama2's, so they are left out by hand."""
+    library = reference(data, folder)
     special = {i for i, t in library.get_added_tokens_decoder().items() if t.special}
-    both = {
-        library.decode(ids, skip_special_tokens=False),
-        library.decode([i for i in ids if i not in special], skip_special_tokens=False),
-    }
-    assert decoded.decode() in both
+    several = [library.encode(text, add_special_tokens=False).ids for text in HARD]
+    answers = text_probe([{"tokenizer": str(data / folder), "ids": ids} for ids in several])
+    for ids, answer in zip(several, answers):
+        assert answer["text"] in {
+            library.decode(ids, skip_special_tokens=False),
+            library.decode([i for i in ids if i not in special], skip_special_tokens=False),
+        }
 
 
 def test_empty_texts(moebius, data):

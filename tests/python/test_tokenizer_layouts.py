@@ -103,7 +103,7 @@ def build(data, folder, tmp_path, files):
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_vocab_and_merges(moebius, data, hf, tmp_path, name):
+def test_vocab_and_merges(text_probe, data, hf, tmp_path, name):
     folder, kind, files = FOLDERS[name]
     build(data, folder, tmp_path, files)
     loader = getattr(hf, kind) if kind else hf.AutoTokenizer
@@ -115,7 +115,7 @@ def test_vocab_and_merges(moebius, data, hf, tmp_path, name):
         assert expected.ids == peer(text, add_special_tokens=add_special).input_ids
         return expected.ids, expected.offsets
 
-    assert_same(moebius, tmp_path, encode, lambda ids: library.decode(ids, skip_special_tokens=False))
+    assert_same(text_probe, tmp_path, encode, lambda ids: library.decode(ids, skip_special_tokens=False))
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -185,30 +185,30 @@ def only_model(data, name, tmp_path, config=None):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_sentencepiece(moebius, data, tmp_path, name):
+def test_sentencepiece(text_probe, data, tmp_path, name):
     peer, encode = sentencepiece_peer(data / MODELS[name])
-    assert_same(moebius, only_model(data, name, tmp_path), encode, peer.decode)
+    assert_same(text_probe, only_model(data, name, tmp_path), encode, peer.decode)
 
 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("name", MODELS)
-def test_sentencepiece_files(moebius, data, tmp_path, name, text):
+def test_sentencepiece_files(text_probe, data, tmp_path, name, text):
     _, encode = sentencepiece_peer(data / MODELS[name])
     lines = (data / "text" / text).read_bytes().decode().split("\n")
-    assert_same(moebius, only_model(data, name, tmp_path), encode, texts=lines, special=[True])
+    assert_same(text_probe, only_model(data, name, tmp_path), encode, texts=lines, special=[True])
 
 
 @pytest.mark.parametrize("bos, eos", [(False, False), (True, True), (False, True)])
-def test_sentencepiece_special_tokens(moebius, data, tmp_path, bos, eos):
+def test_sentencepiece_special_tokens(text_probe, data, tmp_path, bos, eos):
     _, encode = sentencepiece_peer(data / MODELS["mixtral"])
     folder = only_model(data, "mixtral", tmp_path, {"add_bos_token": bos, "add_eos_token": eos})
-    assert_same(moebius, folder, lambda text, _: encode(text, bos, eos), special=[True])
+    assert_same(text_probe, folder, lambda text, _: encode(text, bos, eos), special=[True])
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe", "char", "word"])
 @pytest.mark.parametrize("options", [{}, {"byte_fallback": True}, {"remove_extra_whitespaces": False},
                                      {"add_dummy_prefix": False, "normalization_rule_name": "identity"}])
-def test_trained_sentencepiece(moebius, data, tmp_path, kind, options):
+def test_trained_sentencepiece(text_probe, data, tmp_path, kind, options):
     if kind == "word" and options.keys() & {"byte_fallback", "add_dummy_prefix"}:
         pytest.skip("the trainer refuses the one, the packaged library cannot encode with the other")
     lines = (data / "text/wiki.test.raw").read_text().split("\n")[:1500]
@@ -225,7 +225,7 @@ def test_trained_sentencepiece(moebius, data, tmp_path, kind, options):
     (tmp_path / "tokenizer.vocab").unlink()
     peer, encode = sentencepiece_peer(tmp_path / "tokenizer.model")
     texts = [*HARD, *lines[:200], "a<sep>b two words <sep>", "▁ ▁▁x"]
-    assert_same(moebius, tmp_path, encode, peer.decode, texts=texts)
+    assert_same(text_probe, tmp_path, encode, peer.decode, texts=texts)
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x0a\x05ab", b"\xff" * 100])

@@ -63,32 +63,16 @@ def offsets_of(output):
     return texts
 
 
-def write_lines(texts):
-    """The texts for --lines; those that are not one line are left out."""
-    lines = [text for text in texts if "\n" not in text]
-    return lines, "".join(line + "\n" for line in lines)
-
-
-def assert_same(moebius, folder, encode, decode=None, texts=HARD, special=(True, False)):
+def assert_same(text_probe, folder, encode, decode=None, texts=HARD, special=(True, False)):
     """`encode(text, add_special)` gives ids and ranges, `decode(ids)` the text."""
-    for add_special in special:
-        flags = [] if add_special else ["--no-special"]
-        lines, joined = write_lines(texts)
-        found = offsets_of(run(moebius, "tokenize", folder, "--lines", "--offsets", *flags, text=joined))
-        plain = ids_of(run(moebius, "tokenize", folder, "--lines", *flags, text=joined))
-        assert len(found) == len(lines)
-        for text, (ids, ranges), bare in zip(lines, found, plain):
-            expected = encode(text, add_special)
-            assert ids == expected[0], text
-            assert ranges == [tuple(r) for r in expected[1]], text
-            assert bare == ids
-        for text in [text for text in texts if "\n" in text]:
-            found = offsets_of(run(moebius, "tokenize", folder, "--offsets", *flags, text=text))
-            ids, ranges = encode(text, add_special)
-            assert found == [(ids, [tuple(r) for r in ranges])], text
+    wanted = [(text, add_special, *encode(text, add_special)) for text in texts for add_special in special]
+    found = text_probe([{"tokenizer": str(folder), "text": t, "special": s} for t, s, _, _ in wanted])
+    for (text, _, ids, ranges), answer in zip(wanted, found):
+        assert answer.get("ids") == ids, (text, answer)
+        assert [tuple(pair) for pair in answer["offsets"]] == [tuple(pair) for pair in ranges], text
+        assert answer["plain"] == ids, text
     if decode is None:
         return
-    for text in texts:
-        ids = encode(text, False)[0]
-        found = run(moebius, "tokenize", folder, "--decode", text=" ".join(map(str, ids)))
-        assert found.decode() == decode(ids), text
+    several = [encode(text, False)[0] for text in texts]
+    for text, ids, answer in zip(texts, several, text_probe([{"tokenizer": str(folder), "ids": i} for i in several])):
+        assert answer["text"] == decode(ids), text
