@@ -13,11 +13,14 @@ Json parse_json(std::string_view text, std::string_view where) {
   try {
     return Json::parse(text);
   } catch (const Json::exception& error) {
-    // The library's text repeats its own id; the position is what helps.
-    std::string what = error.what();
-    if (const auto at = what.find("] "); at != std::string::npos) what = what.substr(at + 2);
-    fail("{}: malformed JSON: {}", where, what);
+    fail("{}: malformed JSON: {}", where, json_error_text(error));
   }
+}
+
+std::string json_error_text(const std::exception& error) {
+  const std::string what = error.what();
+  const auto at = what.find("] ");
+  return at == std::string::npos ? what : what.substr(at + 2);
 }
 
 Json parse_json_file(const fs::path& path) {

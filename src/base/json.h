@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -18,6 +19,9 @@ using Json = nlohmann::ordered_json;
 Json parse_json_file(const fs::path& path);
 /// Same for text that was read already; `where` names it in errors.
 Json parse_json(std::string_view text, std::string_view where);
+
+/// What a parser's error says, without the library's own number of it.
+std::string json_error_text(const std::exception& error);
 
 /// A view of a JSON object together with the name of where it stands.
 class JsonView {

@@ -1,45 +1,47 @@
 #include "config/model_spec.h"
 
-#include <array>
-#include <utility>
+#include <algorithm>
+#include <span>
 
 #include "base/error.h"
 
 namespace moebius {
 namespace {
 
-constexpr std::array<std::pair<RouterWeights, std::string_view>, 5> weight_names{{
-    {RouterWeights::softmax_renorm, "softmax_renorm"},
-    {RouterWeights::softmax, "softmax"},
-    {RouterWeights::sigmoid, "sigmoid"},
-    {RouterWeights::one, "one"},
-    {RouterWeights::one_plus, "one_plus"},
-}};
+/// Names in the order of the enumeration.
+constexpr std::string_view rope_names[] = {"default", "linear", "dynamic", "llama3", "yarn"};
+constexpr std::string_view score_names[] = {"linear", "neurons"};
+constexpr std::string_view weight_names[] = {"softmax_renorm", "softmax", "sigmoid", "one",
+                                             "one_plus"};
+
+template <class Enum>
+Enum named(std::span<const std::string_view> names, std::string_view what, std::string_view name,
+           std::string_view where) {
+  const auto at = std::find(names.begin(), names.end(), name);
+  if (at != names.end()) return static_cast<Enum>(at - names.begin());
+  fail("{}: {} \"{}\" is not known; known: {}", where, what, name, fmt::join(names, ", "));
+}
 
 }  // namespace
 
-std::string_view name_of(RouterWeights weights) {
-  return weight_names[static_cast<std::size_t>(weights)].second;
+std::string_view name_of(RopeScaling scaling) {
+  return rope_names[static_cast<std::size_t>(scaling)];
 }
-
 std::string_view name_of(RouterScores scores) {
-  return scores == RouterScores::linear ? "linear" : "neurons";
+  return score_names[static_cast<std::size_t>(scores)];
+}
+std::string_view name_of(RouterWeights weights) {
+  return weight_names[static_cast<std::size_t>(weights)];
 }
 
-RouterWeights router_weights_from(std::string_view name, std::string_view where) {
-  for (const auto& [value, known] : weight_names) {
-    if (known == name) return value;
-  }
-  fail(
-      "{}: router weights \"{}\" are not one of softmax_renorm, softmax, sigmoid, one, "
-      "one_plus",
-      where, name);
+RopeScaling rope_scaling_from(std::string_view name, std::string_view where) {
+  return named<RopeScaling>(rope_names, "rope_type", name, where);
 }
-
 RouterScores router_scores_from(std::string_view name, std::string_view where) {
-  if (name == "linear") return RouterScores::linear;
-  if (name == "neurons") return RouterScores::neurons;
-  fail("{}: router scores \"{}\" are not known; known: linear, neurons", where, name);
+  return named<RouterScores>(score_names, "router_scores", name, where);
+}
+RouterWeights router_weights_from(std::string_view name, std::string_view where) {
+  return named<RouterWeights>(weight_names, "router_weights", name, where);
 }
 
 void check_moe(const MoeSpec& moe, std::string_view where) {

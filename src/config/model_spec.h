@@ -22,7 +22,7 @@ enum class QkNorm { none, head, all };
 /// How rotary frequencies stretch to contexts longer than those of training. Keys as in the
 /// configurations of transformers.
 enum class RopeScaling {
-  none,
+  none,     ///< named "default"
   linear,   ///< every frequency divided by `factor`
   dynamic,  ///< a larger base once the sequence is longer than `original_context` (NTK)
   llama3,   ///< low frequencies divided, high ones kept, smooth between
@@ -66,6 +66,7 @@ struct MoeSpec {
   bool bias_once = false;         ///< down's bias is added once, not by every expert
 
   std::int64_t group_size() const { return experts / groups; }
+  bool operator==(const MoeSpec&) const = default;
 };
 
 /// One layer: a dense FFN of `width`, or an MoE.
@@ -111,11 +112,13 @@ struct ModelSpec {
   std::vector<std::int64_t> eos;
 };
 
-std::string_view name_of(RouterWeights weights);
+std::string_view name_of(RopeScaling scaling);
 std::string_view name_of(RouterScores scores);
+std::string_view name_of(RouterWeights weights);
 /// Throw Error naming `where` on a name that is not known.
-RouterWeights router_weights_from(std::string_view name, std::string_view where);
+RopeScaling rope_scaling_from(std::string_view name, std::string_view where);
 RouterScores router_scores_from(std::string_view name, std::string_view where);
+RouterWeights router_weights_from(std::string_view name, std::string_view where);
 
 /// Throws Error naming `where` if the parts contradict each other: K > E, groups that do not
 /// divide E, K that would cut a group.

@@ -17,7 +17,7 @@ double yarn_attention_factor(const JsonView& rope, double factor) {
   return mscale != 0 && all != 0 ? scale(mscale) / scale(all) : scale(1);
 }
 
-void read_scaling(const JsonView& rope, std::string_view kind, ModelSpec& spec) {
+void read_scaling(const JsonView& rope, ModelSpec& spec) {
   RopeSpec& r = spec.rope;
   r.factor = rope.number("factor");
   if (r.factor < 1 || r.factor > 1e6) rope.fail_key("factor", "is not in [1, 1000000]");
@@ -26,22 +26,19 @@ void read_scaling(const JsonView& rope, std::string_view kind, ModelSpec& spec) 
   const auto stretched = [&](std::int64_t context) {
     return static_cast<std::int64_t>(static_cast<double>(context) * r.factor);
   };
-  if (kind == "linear" || kind == "dynamic") {
-    r.scaling = kind == "linear" ? RopeScaling::linear : RopeScaling::dynamic;
+  if (r.scaling == RopeScaling::linear || r.scaling == RopeScaling::dynamic) {
     r.original_context = spec.context;
     spec.context = stretched(spec.context);
-    if (kind == "dynamic" && spec.head_dim < 4) {
+    if (r.scaling == RopeScaling::dynamic && spec.head_dim < 4) {
       rope.fail_key("rope_type", "is dynamic, which needs heads of 4 or more");
     }
-  } else if (kind == "llama3") {
-    r.scaling = RopeScaling::llama3;
+  } else if (r.scaling == RopeScaling::llama3) {
     r.low_freq_factor = rope.number("low_freq_factor");
     r.high_freq_factor = rope.number("high_freq_factor");
     if (r.low_freq_factor <= 0 || r.high_freq_factor <= r.low_freq_factor) {
       rope.fail_key("high_freq_factor", "is not above low_freq_factor, or that is not positive");
     }
   } else {
-    r.scaling = RopeScaling::yarn;
     spec.context = std::max(spec.context, stretched(r.original_context));
     r.beta_fast = rope.number_or("beta_fast", 32);
     r.beta_slow = rope.number_or("beta_slow", 1);
@@ -66,12 +63,9 @@ void read_rope(const JsonView& config, ModelSpec& spec, double default_theta) {
       rope.fail_key("partial_rotary_factor", "other than 1 is not supported");
     }
     spec.rope.theta = rope.number_or("rope_theta", spec.rope.theta);
-    if (kind == "default") continue;
-    if (kind != "linear" && kind != "dynamic" && kind != "llama3" && kind != "yarn") {
-      rope.fail_key("rope_type",
-                    fmt::format("is {}; known: default, linear, dynamic, llama3, yarn", kind));
-    }
-    read_scaling(rope, kind, spec);
+    spec.rope.scaling = rope_scaling_from(kind, rope.where());
+    if (spec.rope.scaling == RopeScaling::none) continue;
+    read_scaling(rope, spec);
     break;  // outputs carry both spellings
   }
   if (spec.rope.theta <= 0) config.fail_key("rope_theta", "is not positive");

@@ -11,12 +11,18 @@
 
 namespace moebius {
 
-/// Walks the dense model over `ids`, in windows, and hands out for each of `layers` (ascending) the
-/// inputs of its FFN, [T, D] in f32, after the norm. One thread computes, so that what is made of
-/// them does not depend on their number.
-void walk_ffn_inputs(const Source& source, const std::vector<std::int64_t>& layers,
-                     std::span<const std::int32_t> ids, const Context& ctx,
-                     const std::function<void(std::int64_t layer, const at::Tensor& x_TD,
-                                              const Ffn& dense)>& on_layer);
+/// What a dense FFN does on T tokens, in f32.
+struct FfnTrace {
+  std::int64_t layer;
+  const Ffn& dense;
+  at::Tensor x_TD;  ///< its inputs, after the norm
+  at::Tensor h_TF;  ///< what its neurons answer
+};
+
+/// Walks the dense model over `ids`, in windows, and hands out the trace of each of `layers`
+/// (ascending). One thread computes, so that what is made of them does not depend on their number.
+void trace_ffns(const Source& source, const std::vector<std::int64_t>& layers,
+                std::span<const std::int32_t> ids, const Context& ctx,
+                const std::function<void(const FfnTrace& trace)>& on_layer);
 
 }  // namespace moebius

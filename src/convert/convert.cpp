@@ -29,7 +29,6 @@ std::vector<std::int32_t> test_ids(const Source& source, const std::optional<Tok
                                    const ConvertOptions& options, const Context& ctx) {
   std::vector<std::int32_t> ids;
   if (tokenizer) {
-    check_vocabulary(source.spec, *tokenizer, options.model);
     ids = prompt_ids(source.spec, *tokenizer, options.test_prompt);
   } else {
     ctx.log.warn("{}: no tokenizer; layers are tested on fixed ids instead of a prompt",
@@ -172,8 +171,7 @@ std::string try_output(const fs::path& directory, const std::optional<Tokenizer>
     return generate_one(model, *tokenizer, ids, options, ctx, 0, [](std::string_view) {}).text;
   }
   const at::InferenceMode inference;
-  at::Tensor tokens = at::empty({1, static_cast<std::int64_t>(ids.size())}, at::kLong);
-  std::copy(ids.begin(), ids.end(), tokens.mutable_data_ptr<std::int64_t>());
+  const at::Tensor tokens = ids_tensor(ids);
   const at::ScalarType dtype = compute_dtype(model);
   const at::Tensor hidden = decode(model.spec, model.weights, tokens, nullptr, dtype).hidden_BSD;
   const at::Tensor last = hidden.narrow(1, hidden.size(1) - 1, 1);
@@ -217,8 +215,7 @@ ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
   const PreparedConversion prepared(options, ctx);
   const Source& source = prepared.source;
   const fs::path& model = source.directory;
-  std::optional<Tokenizer> tokenizer;
-  if (Tokenizer::exists(model)) tokenizer = Tokenizer::load(model);
+  const std::optional<Tokenizer>& tokenizer = prepared.tokenizer;
   const auto ids = test_ids(source, tokenizer, options, ctx);
 
   StagedDirectory staged(options.out, options.overwrite);

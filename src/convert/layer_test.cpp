@@ -40,10 +40,11 @@ class LayerTester {
  public:
   LayerTester(const Source& source, const OutputPlan& plan,
               const std::vector<std::int32_t>& prompt_ids, const Context& ctx)
-      : source_(source), plan_(plan), ctx_(ctx), weights_(map_weights(source.spec, source.index)) {
-    ids_ = at::empty({1, static_cast<std::int64_t>(prompt_ids.size())}, at::kLong);
-    std::copy(prompt_ids.begin(), prompt_ids.end(), ids_.mutable_data_ptr<std::int64_t>());
-  }
+      : source_(source),
+        plan_(plan),
+        ctx_(ctx),
+        weights_(map_weights(source.spec, source.index)),
+        ids_(ids_tensor(prompt_ids)) {}
 
   /// Tests `candidates` one on top of the other, all of them on top of `accepted`.
   LayerTestResult pass(const std::set<std::int64_t>& accepted,

@@ -12,33 +12,21 @@ namespace {
 
 /// Rotary positions as transformers 5 writes them; what a kind does not know is left out.
 Json rope_parameters(const RopeSpec& rope) {
-  Json json{{"rope_theta", rope.theta}};
-  switch (rope.scaling) {
-    case RopeScaling::none:
-      json["rope_type"] = "default";
-      return json;
-    case RopeScaling::linear:
-      json["rope_type"] = "linear";
-      break;
-    case RopeScaling::dynamic:
-      json["rope_type"] = "dynamic";
-      break;
-    case RopeScaling::llama3:
-      json["rope_type"] = "llama3";
-      json["original_max_position_embeddings"] = rope.original_context;
-      json["low_freq_factor"] = rope.low_freq_factor;
-      json["high_freq_factor"] = rope.high_freq_factor;
-      break;
-    case RopeScaling::yarn:
-      json["rope_type"] = "yarn";
-      json["original_max_position_embeddings"] = rope.original_context;
-      json["beta_fast"] = rope.beta_fast;
-      json["beta_slow"] = rope.beta_slow;
-      json["truncate"] = rope.truncate;
-      json["attention_factor"] = rope.attention_factor;
-      break;
-  }
+  Json json{{"rope_theta", rope.theta}, {"rope_type", name_of(rope.scaling)}};
+  if (rope.scaling == RopeScaling::none) return json;
   json["factor"] = rope.factor;
+  if (rope.scaling == RopeScaling::llama3 || rope.scaling == RopeScaling::yarn) {
+    json["original_max_position_embeddings"] = rope.original_context;
+  }
+  if (rope.scaling == RopeScaling::llama3) {
+    json["low_freq_factor"] = rope.low_freq_factor;
+    json["high_freq_factor"] = rope.high_freq_factor;
+  } else if (rope.scaling == RopeScaling::yarn) {
+    json["beta_fast"] = rope.beta_fast;
+    json["beta_slow"] = rope.beta_slow;
+    json["truncate"] = rope.truncate;
+    json["attention_factor"] = rope.attention_factor;
+  }
   return json;
 }
 
@@ -104,21 +92,17 @@ const MoeSpec* first_moe(const ModelSpec& spec) {
 bool fits(const NativeClass& row, const ModelSpec& spec) {
   if (spec.overlay || !row.fits(spec)) return false;
   const MoeSpec& first = *first_moe(spec);
-  if (first.weights != RouterWeights::softmax_renorm || first.groups != first.experts ||
-      first.scores != RouterScores::linear || (first.shared_width > 0) != row.shared ||
-      first.shared_gate != row.shared) {
-    return false;
-  }
-  for (const LayerSpec& layer : spec.layers) {
+  if ((first.shared_width > 0) != row.shared) return false;
+  const MoeSpec known{.experts = first.experts,
+                      .top_k = first.top_k,
+                      .width = first.width,
+                      .groups = first.experts,
+                      .shared_width = first.shared_width,
+                      .shared_gate = row.shared};
+  return std::all_of(spec.layers.begin(), spec.layers.end(), [&](const LayerSpec& layer) {
     if (row.one_window && layer.window != spec.layers[0].window) return false;
-    if (!layer.moe && row.every_layer) return false;
-    if (layer.moe && (layer.moe->experts != first.experts || layer.moe->top_k != first.top_k ||
-                      layer.moe->width != first.width || layer.moe->groups != first.groups ||
-                      layer.moe->shared_width != first.shared_width)) {
-      return false;
-    }
-  }
-  return true;
+    return layer.moe ? *layer.moe == known : !row.every_layer;
+  });
 }
 
 /// Windows as the class reads them.
@@ -150,7 +134,10 @@ Json native_config(const NativeClass& row, const Json& source, const ModelSpec& 
   config["num_experts_per_tok"] = moe.top_k;
   config["num_key_value_heads"] = spec.kv_heads;
   config["head_dim"] = spec.head_dim;
-  config["max_position_embeddings"] = source.value("max_position_embeddings", spec.context);
+  const bool stretched =
+      spec.rope.scaling == RopeScaling::linear || spec.rope.scaling == RopeScaling::dynamic;
+  config["max_position_embeddings"] = source.value(
+      "max_position_embeddings", stretched ? spec.rope.original_context : spec.context);
   config["rms_norm_eps"] = spec.norm_eps;
   write_rope(spec.rope, config);
   write_windows(row, spec, config);

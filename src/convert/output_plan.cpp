@@ -5,12 +5,6 @@
 namespace moebius {
 namespace {
 
-std::vector<std::byte> store(std::size_t count, DType dtype, const auto& value) {
-  std::vector<std::byte> bytes(count * size_of(dtype));
-  for (std::size_t i = 0; i < count; ++i) store_weight(bytes.data(), dtype, i, value(i));
-  return bytes;
-}
-
 /// "layers.3.moe.experts.up.weight" -> 3, "experts", "up.weight"; "layers.3.moe.bias" -> 3, "bias",
 /// ""; other slots: -1.
 struct MoeSlot {
@@ -97,21 +91,23 @@ class Planner {
             elements * size_of(dtype)};
   }
 
-  static TensorPart copy_of(const TensorEntry& entry, DType dtype) {
+  TensorPart copy_of(const TensorEntry& entry, DType dtype) const {
     if (entry.dtype == dtype) return {&entry, {}, entry.bytes};
     const auto count = static_cast<std::size_t>(entry.elements());
     return {nullptr,
-            [&entry, dtype, count] {
-              return store(count, dtype,
-                           [&](std::size_t i) { return load_weight(entry.data, entry.dtype, i); });
+            [&entry, dtype, count, threads = ctx_.threads] {
+              return store_weights(count, dtype, threads, [&](std::size_t i) {
+                return load_weight(entry.data, entry.dtype, i);
+              });
             },
             count * size_of(dtype)};
   }
 
-  static TensorPart values_part(const std::vector<float>& values, DType dtype) {
+  TensorPart values_part(const std::vector<float>& values, DType dtype) const {
     return {nullptr,
-            [&values, dtype] {
-              return store(values.size(), dtype, [&](std::size_t i) { return values[i]; });
+            [&values, dtype, threads = ctx_.threads] {
+              return store_weights(values.size(), dtype, threads,
+                                   [&](std::size_t i) { return values[i]; });
             },
             values.size() * size_of(dtype)};
   }

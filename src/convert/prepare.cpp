@@ -91,16 +91,27 @@ fs::path checked_source(const ConvertOptions& options, const Context& ctx) {
   return model;
 }
 
-std::vector<std::int32_t> calibration_ids(const Source& source, const ConvertOptions& options) {
-  const Tokenizer tokenizer = Tokenizer::load(source.directory);
+std::optional<Tokenizer> tokenizer_of(const Source& source) {
+  if (!Tokenizer::exists(source.directory)) return std::nullopt;
+  Tokenizer tokenizer = Tokenizer::load(source.directory);
   check_vocabulary(source.spec, tokenizer, source.directory);
+  return tokenizer;
+}
+
+std::vector<std::int32_t> calibration_ids(const Source& source,
+                                          const std::optional<Tokenizer>& tokenizer,
+                                          const ConvertOptions& options) {
+  if (!tokenizer) {
+    throw Error(fmt::format("{}: no tokenizer for --calibration", source.directory.string()),
+                "put the model's tokenizer.json beside its weights");
+  }
   std::optional<std::int64_t> eos;
   if (!source.spec.eos.empty()) eos = source.spec.eos[0];
   const auto wanted = static_cast<std::size_t>(options.calibration_tokens);
   const std::size_t each = (wanted + options.calibration.size() - 1) / options.calibration.size();
   std::vector<std::int32_t> ids;
   for (const std::string& file : options.calibration) {
-    const auto more = tokenize_file(file, "text", tokenizer, eos);
+    const auto more = tokenize_file(file, "text", *tokenizer, eos);
     ids.insert(ids.end(), more.begin(),
                more.begin() + static_cast<std::ptrdiff_t>(std::min(each, more.size())));
   }
@@ -113,16 +124,16 @@ std::vector<std::int32_t> calibration_ids(const Source& source, const ConvertOpt
 PreparedConversion::PreparedConversion(const ConvertOptions& options, const Context& ctx)
     : source(checked_source(options, ctx)),
       layers(choose_layers(options.layers, options.every,
-                           static_cast<std::int64_t>(source.spec.layers.size()))) {
+                           static_cast<std::int64_t>(source.spec.layers.size()))),
+      tokenizer(tokenizer_of(source)) {
   check_dense(source, layers);
   ConvertOptions chosen = options;
   if (chosen.router.empty()) chosen.router = options.method == "split" ? "linear" : "random";
   if (options.method == "split") {
-    walk_ffn_inputs(source, layers, calibration_ids(source, chosen), ctx,
-                    [&](std::int64_t layer, const at::Tensor& x_TD, const Ffn& dense) {
-                      recipes.emplace(layer,
-                                      split_layer(source, layer, x_TD, dense, chosen, ctx.seed));
-                    });
+    trace_ffns(source, layers, calibration_ids(source, tokenizer, chosen), ctx,
+               [&](const FfnTrace& trace) {
+                 recipes.emplace(trace.layer, split_layer(source, trace, chosen, ctx.seed));
+               });
     return;
   }
   for (const std::int64_t layer : layers) {

@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "base/parallel.h"
 #include "base/random.h"
 #include "convert/statistics.h"
 
@@ -105,22 +104,16 @@ std::size_t ffn_tensor_elements(const FfnRecipe& recipe, std::string_view part,
 std::vector<std::byte> make_ffn_tensor(const FfnRecipe& recipe, std::string_view part,
                                        const BoundTensor& dense, DType dtype, std::uint64_t seed,
                                        int threads) {
-  const auto store = [&](std::size_t count, const auto& element) {
-    std::vector<std::byte> bytes(count * size_of(dtype));
-    parallel_for(count, threads, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) store_weight(bytes.data(), dtype, i, element(i));
-    });
-    return bytes;
-  };
   if (part == "down.bias") {
     const TensorEntry& entry = *dense.found;
-    return store(static_cast<std::size_t>(entry.elements()), [&](std::size_t i) {
+    const auto count = static_cast<std::size_t>(entry.elements());
+    return store_weights(count, dtype, threads, [&](std::size_t i) {
       return recipe.bias_scale * load_weight(entry.data, entry.dtype, i);
     });
   }
   const Maker maker(recipe, part, dense, seed, threads);
-  return store(ffn_tensor_elements(recipe, part, dense),
-               [&](std::size_t i) { return maker.element(i); });
+  return store_weights(ffn_tensor_elements(recipe, part, dense), dtype, threads,
+                       [&](std::size_t i) { return maker.element(i); });
 }
 
 }  // namespace moebius

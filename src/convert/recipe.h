@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/parallel.h"
 #include "checkpoint/index.h"
 #include "config/model_spec.h"
 
@@ -32,6 +33,17 @@ struct LayerRecipe {
   std::optional<FfnRecipe> shared;
 };
 using Recipes = std::map<std::int64_t, LayerRecipe>;  ///< by layer
+
+/// `count` weights in `dtype`; `value(i)` is the i-th. Up to `threads` threads ask for them.
+template <class Value>
+std::vector<std::byte> store_weights(std::size_t count, DType dtype, int threads,
+                                     const Value& value) {
+  std::vector<std::byte> bytes(count * size_of(dtype));
+  parallel_for(count, threads, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) store_weight(bytes.data(), dtype, i, value(i));
+  });
+  return bytes;
+}
 
 /// Whether the tensor that `recipe` makes of one of a dense FFN of `width` is that tensor itself.
 bool is_copy(const FfnRecipe& recipe, std::string_view part, std::int64_t width);

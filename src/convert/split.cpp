@@ -3,13 +3,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 #include "convert/partition.h"
-#include "convert/statistics.h"
 #include "convert/upcycle.h"
-#include "ops/linear.h"
 
 namespace moebius {
 namespace {
@@ -19,13 +16,6 @@ std::vector<float> values_of(const at::Tensor& tensor) {
   return {flat.const_data_ptr<float>(), flat.const_data_ptr<float>() + flat.numel()};
 }
 
-/// What the FFN's neurons answer: h [T, F].
-at::Tensor answers(const at::Tensor& x_TD, const Ffn& w, Activation activation) {
-  const at::Tensor up = ops::linear(x_TD, w.up, w.up_bias);
-  if (!w.gate.defined()) return ops::activate(up, activation);
-  return ops::activate(ops::linear(x_TD, w.gate, w.gate_bias), activation) * up;
-}
-
 at::Tensor pick(const at::Tensor& x, std::int64_t dim, const std::vector<std::int64_t>& which) {
   return x.index_select(dim, at::tensor(which, at::kLong));
 }
@@ -33,18 +23,18 @@ at::Tensor pick(const at::Tensor& x, std::int64_t dim, const std::vector<std::in
 /// One layer on its way from a dense FFN to experts.
 class Splitter {
  public:
-  Splitter(const Source& source, std::int64_t layer, const at::Tensor& x_TD, const Ffn& dense,
-           const ConvertOptions& options, std::uint64_t seed)
+  Splitter(const Source& source, const FfnTrace& trace, const ConvertOptions& options,
+           std::uint64_t seed)
       : source_(source),
-        layer_(layer),
-        x_TD_(x_TD),
-        dense_(dense),
+        layer_(trace.layer),
+        x_TD_(trace.x_TD),
+        dense_(trace.dense),
         options_(options),
         seed_(seed),
-        down_DF_(dense.down.to(at::kFloat)),
-        h_TF_(answers(x_TD, dense, source.spec.activation)),
+        down_DF_(dense_.down.to(at::kFloat)),
+        h_TF_(trace.h_TF),
         reach_TF_(h_TF_.abs() * down_DF_.norm(2, 0)),
-        neurons_(dense.down.size(1)) {}
+        neurons_(dense_.down.size(1)) {}
 
   LayerRecipe run() {
     const std::int64_t experts = options_.experts, shared = options_.shared;
@@ -193,9 +183,9 @@ class Splitter {
 
 }  // namespace
 
-LayerRecipe split_layer(const Source& source, std::int64_t layer, const at::Tensor& x_TD,
-                        const Ffn& dense, const ConvertOptions& options, std::uint64_t seed) {
-  return Splitter(source, layer, x_TD, dense, options, seed).run();
+LayerRecipe split_layer(const Source& source, const FfnTrace& trace, const ConvertOptions& options,
+                        std::uint64_t seed) {
+  return Splitter(source, trace, options, seed).run();
 }
 
 }  // namespace moebius

@@ -3,15 +3,14 @@
 // FFN. Neurons that answer most of all may become a shared part (Pei et al., 2025, CMoE).
 #pragma once
 
-#include "convert/output_plan.h"
-#include "moe/moe.h"
+#include "convert/calibrate.h"
 
 namespace moebius {
 
-/// E experts and N shared expert widths out of one FFN, from its inputs x_TD on calibration text
-/// (not looked at by a random partition with a random router). Widths differ by at most one
-/// neuron; the shorter ones end in a neuron of zeros. A bias of down is added once.
-LayerRecipe split_layer(const Source& source, std::int64_t layer, const at::Tensor& x_TD,
-                        const Ffn& dense, const ConvertOptions& options, std::uint64_t seed);
+/// E experts and N shared expert widths out of one FFN, from what it does on calibration text (not
+/// looked at by a random partition with a random router). Widths differ by at most one neuron; the
+/// shorter ones end in a neuron of zeros. A bias of down is added once.
+LayerRecipe split_layer(const Source& source, const FfnTrace& trace, const ConvertOptions& options,
+                        std::uint64_t seed);
 
 }  // namespace moebius

@@ -59,10 +59,7 @@ std::optional<fs::path> Cache::find(const std::string& revision) const {
     const fs::path ref = folder_ / "refs" / revision;
     std::error_code unknown;
     if (!fs::is_regular_file(ref, unknown)) return {};
-    commit = read_file(ref, 4096);
-    while (!commit.empty() && std::isspace(static_cast<unsigned char>(commit.back()))) {
-      commit.pop_back();
-    }
+    commit = trimmed(read_file(ref, 4096));
     if (!is_commit(commit)) {
       throw Error(fmt::format("{}: holds no commit", ref.string()), "remove this file");
     }

@@ -4,6 +4,7 @@
 #include "checkpoint/companions.h"
 #include "checkpoint/index.h"
 #include "hub/download.h"
+#include "text/tokenizer.h"
 
 namespace moebius {
 namespace {
@@ -27,7 +28,7 @@ std::vector<std::string> weight_files(const std::function<bool(const std::string
 
 bool is_complete(const fs::path& snapshot, ModelParts parts) {
   const auto has = [&](const std::string& file) { return fs::exists(snapshot / file); };
-  if (!has("tokenizer.json")) return false;
+  if (!Tokenizer::exists(snapshot)) return false;
   if (parts == ModelParts::tokenizer) return true;
   const auto weights = weight_files(has, [&](const std::string& file) { return snapshot / file; });
   return has("config.json") && !weights.empty() && std::all_of(weights.begin(), weights.end(), has);

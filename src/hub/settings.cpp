@@ -63,9 +63,7 @@ std::string read_token(const fs::path& home) {
     std::error_code unknown;
     if (fs::is_regular_file(file, unknown)) token = read_file(file, 1 << 16);
   }
-  constexpr std::string_view blank = " \t\r\n";
-  const auto begin = std::min(token.find_first_not_of(blank), token.size());
-  token = token.substr(begin, token.find_last_not_of(blank) + 1 - begin);
+  token = trimmed(token);
   const bool clean =
       std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < 127; });
   if (!clean) throw Error(where + ": this is no token", "it is one word such as hf_...");
@@ -109,10 +107,19 @@ std::optional<Name> parse_name(std::string_view text) {
   return found;
 }
 
+bool is_hex(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
 bool is_commit(std::string_view text) {
-  return text.size() == 40 && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+  return text.size() == 40 && is_hex(text);
+}
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view blank = " \t\r\n";
+  const auto begin = std::min(text.find_first_not_of(blank), text.size());
+  return text.substr(begin, text.find_last_not_of(blank) + 1 - begin);
 }
 
 Settings Settings::from_environment() {

@@ -21,8 +21,14 @@ struct Name {
 /// Nothing for what a hub would not take as a name, such as a path.
 std::optional<Name> parse_name(std::string_view text);
 
+/// Only digits and a to f.
+bool is_hex(std::string_view text);
+
 /// 40 hexadecimal digits: what a revision becomes once it is looked up.
 bool is_commit(std::string_view text);
+
+/// Without the blanks and line ends around it.
+std::string_view trimmed(std::string_view text);
 
 /// HF_HUB_CACHE, HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and HF_HUB_DOWNLOAD_TIMEOUT, with
 /// the defaults of huggingface_hub.

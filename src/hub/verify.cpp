@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "hub/settings.h"
 
 namespace moebius::hub {
 namespace {
@@ -35,11 +36,6 @@ class Hash {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_{EVP_MD_CTX_new(),
                                                                    EVP_MD_CTX_free};
 };
-
-bool is_hex(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-}
 
 }  // namespace
 

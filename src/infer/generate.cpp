@@ -21,17 +21,11 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-at::Tensor ids_tensor(std::span<const std::int32_t> ids, at::Device device) {
-  at::Tensor tensor = at::empty({1, static_cast<std::int64_t>(ids.size())}, at::kLong);
-  std::copy(ids.begin(), ids.end(), tensor.mutable_data_ptr<std::int64_t>());
-  return tensor.to(device);
-}
-
 /// Scores of the token after `ids`, which are added to the cache.
 at::Tensor step(const Model& model, std::span<const std::int32_t> ids, TokenCache& cache,
                 at::ScalarType dtype, at::Device device) {
   const at::Tensor hidden =
-      decode(model.spec, model.weights, ids_tensor(ids, device), &cache.keys_values, dtype)
+      decode(model.spec, model.weights, ids_tensor(ids).to(device), &cache.keys_values, dtype)
           .hidden_BSD;
   cache.ids.insert(cache.ids.end(), ids.begin(), ids.end());
   return head(model.spec, model.weights, hidden.narrow(1, hidden.size(1) - 1, 1))
@@ -160,7 +154,7 @@ Generation generate_one(const Model& model, const Tokenizer& tokenizer,
     on_text(piece);
   };
   const auto check = [&](const at::Tensor& logits) {
-    check_finite_logits(logits, spec, model.weights, ids_tensor(tokens.ids, device), dtype);
+    check_finite_logits(logits, spec, model.weights, ids_tensor(tokens.ids).to(device), dtype);
   };
   const auto start = Clock::now();
   at::Tensor logits = step(model, prompt.subspan(tokens.ids.size()), tokens, dtype, device);

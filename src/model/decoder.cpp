@@ -108,6 +108,12 @@ Rotary rotary(const ModelSpec& spec, std::int64_t start, std::int64_t count, at:
   return {both.cos() * spec.rope.attention_factor, both.sin() * spec.rope.attention_factor};
 }
 
+at::Tensor ids_tensor(std::span<const std::int32_t> ids) {
+  at::Tensor tensor = at::empty({1, static_cast<std::int64_t>(ids.size())}, at::kLong);
+  std::copy(ids.begin(), ids.end(), tensor.mutable_data_ptr<std::int64_t>());
+  return tensor;
+}
+
 at::Tensor embed(const ModelSpec& spec, const Weights& w, const at::Tensor& ids_BS,
                  std::int64_t start, at::ScalarType dtype) {
   at::Tensor x = ops::embedding(ids_BS, w.embed, dtype);

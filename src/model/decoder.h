@@ -35,6 +35,9 @@ struct Rotary {
 };
 Rotary rotary(const ModelSpec& spec, std::int64_t start, std::int64_t count, at::Device device);
 
+/// One sequence: int64 [1, S].
+at::Tensor ids_tensor(std::span<const std::int32_t> ids);
+
 /// Token plus position embeddings: [B, S, D] in `dtype`.
 at::Tensor embed(const ModelSpec& spec, const Weights& w, const at::Tensor& ids_BS,
                  std::int64_t start, at::ScalarType dtype);

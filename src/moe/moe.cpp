@@ -42,11 +42,18 @@ at::Tensor expert_weights(const at::Tensor& logits_TE, const at::Tensor& ids_TK,
 
 at::Tensor scores(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
                   Activation activation) {
-  const at::Tensor linear = ops::linear(x_TD, router.weight, router.bias);
-  if (moe.scores == RouterScores::linear) return linear;
-  const at::Tensor answer = ops::activate(linear, activation);
-  if (!router.up.defined()) return answer.abs();
-  return (answer * ops::linear(x_TD, router.up, router.up_bias)).abs();
+  if (moe.scores == RouterScores::linear) return ops::linear(x_TD, router.weight, router.bias);
+  Ffn neurons;
+  if (router.up.defined()) {
+    neurons = {.gate = router.weight,
+               .up = router.up,
+               .gate_bias = router.bias,
+               .up_bias = router.up_bias};
+  } else {
+    neurons.up = router.weight;
+    neurons.up_bias = router.bias;
+  }
+  return ffn_hidden(x_TD, neurons, activation).abs();
 }
 
 /// Weights of expert e alone.
@@ -84,13 +91,14 @@ Permutation permute(const Routing& routing, std::int64_t experts) {
   return permutation;
 }
 
-at::Tensor ffn(const at::Tensor& x, const Ffn& w, Activation activation) {
+at::Tensor ffn_hidden(const at::Tensor& x, const Ffn& w, Activation activation) {
   const at::Tensor up = ops::linear(x, w.up, w.up_bias);
-  if (!w.gate.defined()) {
-    return ops::linear(ops::activate(up, activation), w.down, w.down_bias);
-  }
-  const at::Tensor gate = ops::activate(ops::linear(x, w.gate, w.gate_bias), activation);
-  return ops::linear(gate * up, w.down, w.down_bias);
+  if (!w.gate.defined()) return ops::activate(up, activation);
+  return ops::activate(ops::linear(x, w.gate, w.gate_bias), activation) * up;
+}
+
+at::Tensor ffn(const at::Tensor& x, const Ffn& w, Activation activation) {
+  return ops::linear(ffn_hidden(x, w, activation), w.down, w.down_bias);
 }
 
 at::Tensor experts(const at::Tensor& x_TD, const Permutation& permutation, const Ffn& w,

@@ -65,9 +65,7 @@ nlohmann::json parse_large_json(const fs::path& file) {
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
-    std::string what = error.what();  // the position stands behind the library's own id
-    if (const auto at = what.find("] "); at != std::string::npos) what.erase(0, at + 2);
-    fail("{}: malformed JSON: {}", file.string(), what);
+    fail("{}: malformed JSON: {}", file.string(), json_error_text(error));
   }
 }
 

@@ -21,9 +21,8 @@ LanguageModelObjective::LanguageModelObjective(std::vector<TokenShard> shards, s
 
 BatchLoss LanguageModelObjective::next(const Model& model) {
   sampler_.next(buffer_);
-  at::Tensor ids = at::empty({batch_, sequence_ + 1}, at::kLong);
-  std::copy(buffer_.begin(), buffer_.end(), ids.mutable_data_ptr<std::int64_t>());
-  ids = ids.to(model.weights.embed.device());
+  const at::Tensor ids =
+      ids_tensor(buffer_).view({batch_, sequence_ + 1}).to(model.weights.embed.device());
   const at::Tensor inputs = ids.narrow(1, 0, sequence_);
   const at::Tensor targets = ids.narrow(1, 1, sequence_).flatten();
 

@@ -427,6 +427,19 @@ def test_config_of_a_native_mixtral(convert, sources):
     assert (config["num_local_experts"], config["num_experts_per_tok"]) == (4, 2)
 
 
+@pytest.mark.parametrize("kind", ["linear", "dynamic"])
+def test_context_of_a_scaled_source_that_states_none(moebius, convert, sources, tmp_path, kind):
+    """Scaling starts from what the class takes as its context, not from what it stretches that to."""
+    source = tmp_path / "source"
+    shutil.copytree(sources("llama")[1], source)
+    tiny.edit_json(source / "config.json", max_position_embeddings=None,
+                   rope_parameters={"rope_type": kind, "factor": 4.0, "rope_theta": 1e4})
+    out, _ = convert(source, "--layers", "all")
+    assert config_of(out)["max_position_embeddings"] == 2048
+    contexts = [json.loads(moebius("info", m, "--json", check=True).stdout)["context"] for m in (source, out)]
+    assert contexts == [8192, 8192]
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 @pytest.mark.parametrize("layers", ["all", "0,2"])
