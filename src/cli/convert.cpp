@@ -56,7 +56,7 @@ void run_convert(const Command& self, const std::vector<std::string>& arguments)
                       row.experts, row.top_k, row.ffn_error, row.kl, row.agreement,
                       row.kept ? "" : "reverted: " + row.reason));
   }
-  print(fmt::format("max |logit difference| / max |logit| = {:.3g} against the dense model\n",
+  print(fmt::format("max |logit difference| / max |logit| = {:.3g} against the source\n",
                     report.dense_exact));
   print(fmt::format("{:.3f} M parameters, {:.3f} M active; {:.3f} GB written in {:.2f} s\n",
                     static_cast<double>(report.parameters) / 1e6,

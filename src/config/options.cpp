@@ -1,10 +1,10 @@
 #include "config/options.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <algorithm>
 #include <charconv>
 #include <set>
+
+#include "config/yaml.h"
 
 namespace moebius {
 namespace {
@@ -112,47 +112,55 @@ std::string value_text(const Option& option) {
 }
 
 void apply_config_file(const fs::path& file, OptionSet& options) {
-  YAML::Node root;
-  try {
-    root = YAML::Load(read_file(file));
-  } catch (const YAML::Exception& error) {
-    throw UsageError(fmt::format("{}:{}: {}", file.string(), error.mark.line + 1, error.msg));
-  }
+  const YAML::Node root = load_yaml(file);
   if (root.IsNull()) return;
   if (!root.IsMap())
     throw UsageError(fmt::format("{}: not a list of option: value", file.string()));
+  apply_yaml(root, file, options);
+}
+
+YAML::Node load_yaml(const fs::path& file) {
+  try {
+    return YAML::Load(read_file(file));
+  } catch (const YAML::Exception& error) {
+    throw UsageError(fmt::format("{}:{}: {}", file.string(), error.mark.line + 1, error.msg));
+  }
+}
+
+std::string yaml_place(const fs::path& file, const YAML::Node& node) {
+  return fmt::format("{}:{}", file.string(), node.Mark().line + 1);
+}
+
+std::vector<std::string> yaml_values(const YAML::Node& node, const std::string& where) {
+  std::vector<std::string> values;
+  if (node.IsScalar()) return {node.as<std::string>()};
+  if (!node.IsSequence()) throw UsageError(where + " has no value");
+  for (const auto& value : node) {
+    if (!value.IsScalar()) throw UsageError(where + ": a list of plain values was expected");
+    values.push_back(value.as<std::string>());
+  }
+  return values;
+}
+
+void apply_yaml(const YAML::Node& map, const fs::path& file, OptionSet& options,
+                std::span<const std::string_view> others) {
   std::set<std::string> seen;
-  for (const auto& entry : root) {
-    if (!entry.first.IsScalar()) {
-      throw UsageError(fmt::format("{}:{}: the name of an option was expected", file.string(),
-                                   entry.first.Mark().line + 1));
-    }
-    const auto where = fmt::format("{}:{}", file.string(), entry.first.Mark().line + 1);
-    if (!entry.first.IsScalar()) throw UsageError(where + ": not the name of an option");
+  for (const auto& entry : map) {
+    const std::string where = yaml_place(file, entry.first);
+    if (!entry.first.IsScalar()) throw UsageError(where + ": the name of an option was expected");
     const auto name = entry.first.as<std::string>();
+    if (!seen.insert(name).second) throw UsageError(fmt::format("{}: {} again", where, name));
+    if (std::find(others.begin(), others.end(), name) != others.end()) continue;
     Option* option = options.find(name);
     if (option == nullptr || name == "config") {
-      std::vector<std::string> known;
+      std::vector<std::string> known(others.begin(), others.end());
       for (const Option& each : options.options()) known.push_back(each.name);
       const std::string near = nearest_name(name, known);
       throw UsageError(fmt::format("{}: unknown option {}", where, name),
                        near.empty() ? "" : fmt::format("did you mean {}?", near));
     }
-    if (!seen.insert(name).second) throw UsageError(fmt::format("{}: {} again", where, name));
     if (option->given) continue;
-    std::vector<std::string> values;
-    if (entry.second.IsSequence()) {
-      for (const auto& value : entry.second) {
-        if (!value.IsScalar()) {
-          throw UsageError(fmt::format("{}: {}: a list of plain values was expected", where, name));
-        }
-        values.push_back(value.as<std::string>());
-      }
-    } else if (entry.second.IsScalar()) {
-      values.push_back(entry.second.as<std::string>());
-    } else {
-      throw UsageError(fmt::format("{}: {} has no value", where, name));
-    }
+    const auto values = yaml_values(entry.second, fmt::format("{}: {}", where, name));
     try {
       set_value(*option, values);
     } catch (const UsageError& error) {

@@ -1,6 +1,7 @@
 #include "convert/calibrate.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 
@@ -15,42 +16,130 @@ namespace {
 
 constexpr std::int64_t longest_window = 512;
 
-/// [windows, S]; a rest that fills no window is left out, unless there is nothing else.
-at::Tensor windows_of(std::span<const std::int32_t> ids, std::int64_t context) {
-  const auto count = static_cast<std::int64_t>(ids.size());
-  const std::int64_t length = std::min({longest_window, context, count});
-  if (length < 2) fail("--calibration: {} tokens are too few", count);
-  const std::int64_t rows = count / length;
-  return ids_tensor(ids.first(static_cast<std::size_t>(rows * length))).view({rows, length});
-}
+/// One sequence on its way through the layers.
+struct Sequence {
+  Rotary angles;
+  at::Tensor x_BSD, in, hidden;  // residual stream; the FFN's inputs; a dense FFN's neurons
+  std::optional<Routing> routing;
+};
+
+class Tracer {
+ public:
+  Tracer(const Source& source, const std::vector<at::Tensor>& ids, const Context& ctx)
+      : spec_(source.spec),
+        ctx_(ctx),
+        weights_(map_weights(source.spec, source.index)),
+        sequences_(ids.size()) {
+    for_each_sequence([&](std::size_t i) {
+      sequences_[i].angles = rotary(spec_, 0, ids[i].size(1), at::kCPU);
+      sequences_[i].x_BSD = embed(spec_, weights_, ids[i], 0, at::kFloat);
+    });
+  }
+
+  /// Up to the FFN of `layer`.
+  void attend(std::size_t layer) {
+    const LayerWeights& w = weights_.layers[layer];
+    for_each_sequence([&](std::size_t i) {
+      Sequence& s = sequences_[i];
+      s.x_BSD =
+          attention_block(spec_, w, s.x_BSD, s.angles, spec_.layers[layer].window, nullptr, 0);
+      s.in = ffn_input(spec_, w, s.x_BSD);
+      if (w.moe() == nullptr) s.hidden = ffn_hidden(s.in, std::get<Ffn>(w.ffn), spec_.activation);
+    });
+  }
+
+  /// The FFN of `layer`.
+  void feed_forward(std::size_t layer) {
+    const LayerWeights& w = weights_.layers[layer];
+    for_each_sequence([&](std::size_t i) {
+      Sequence& s = sequences_[i];
+      at::Tensor y;
+      if (const Moe* moe = w.moe()) {
+        MoeOutput out =
+            moe_layer(s.in.flatten(0, 1), *moe, *spec_.layers[layer].moe, spec_.activation);
+        y = out.y_TD.view(s.in.sizes());
+        s.routing = std::move(out.routing);
+      } else {
+        const Ffn& dense = std::get<Ffn>(w.ffn);
+        y = ops::linear(s.hidden, dense.down, dense.down_bias);
+      }
+      s.x_BSD = add_ffn(spec_, w, s.x_BSD, y);
+    });
+  }
+
+  FfnTrace trace(std::size_t layer) const {
+    const LayerWeights& w = weights_.layers[layer];
+    FfnTrace out{static_cast<std::int64_t>(layer), joined(&Sequence::in), nullptr, {}, {}, {}};
+    if (w.moe() == nullptr) {
+      out.dense = &std::get<Ffn>(w.ffn);
+      out.h_TF = joined(&Sequence::hidden);
+      return out;
+    }
+    const std::int64_t experts = spec_.layers[layer].moe->experts;
+    std::vector<at::Tensor> logits;
+    at::Tensor counts = at::zeros({experts}, at::kLong);
+    for (const Sequence& s : sequences_) {
+      logits.push_back(s.routing->logits_TE);
+      counts = counts + at::bincount(s.routing->ids_TK.flatten(), {}, experts);
+    }
+    out.router_TE = at::cat(logits);
+    for (std::int64_t e = 0; e < experts; ++e) out.usage.push_back(counts[e].item<double>());
+    return out;
+  }
+
+ private:
+  template <class Fn>
+  void for_each_sequence(const Fn& fn) {
+    ctx_.check_interrupt();
+    const auto count = static_cast<std::int64_t>(sequences_.size());
+    // A loop of one is no parallel region: what it calls would use all threads.
+    const ComputeThreads threads(count == 1 ? 1 : at::get_num_threads());
+    at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
+      const at::InferenceMode inference;
+      for (std::int64_t i = begin; i < end; ++i) fn(static_cast<std::size_t>(i));
+    });
+  }
+
+  at::Tensor joined(at::Tensor Sequence::*part) const {
+    std::vector<at::Tensor> rows;
+    for (const Sequence& s : sequences_) rows.push_back((s.*part).flatten(0, 1));
+    return at::cat(rows);
+  }
+
+  const ModelSpec& spec_;
+  const Context& ctx_;
+  Weights weights_;
+  std::vector<Sequence> sequences_;
+};
 
 }  // namespace
 
-void trace_ffns(const Source& source, const std::vector<std::int64_t>& layers,
-                std::span<const std::int32_t> ids, const Context& ctx,
-                const std::function<void(const FfnTrace& trace)>& on_layer) {
+std::vector<at::Tensor> windows_of(std::span<const std::int32_t> ids, std::int64_t context) {
+  const std::size_t length =
+      std::min(static_cast<std::size_t>(std::min(longest_window, context)), ids.size());
+  if (length < 2) fail("--calibration: {} tokens are too few", ids.size());
+  std::vector<at::Tensor> windows;
+  for (std::size_t at = 0; at + length <= ids.size(); at += length) {
+    windows.push_back(ids_tensor(ids.subspan(at, length)));
+  }
+  return windows;
+}
+
+void trace_layers(const Source& source, const std::vector<std::int64_t>& layers,
+                  const std::vector<at::Tensor>& sequences, const Context& ctx,
+                  const std::function<void(const FfnTrace& trace)>& on_layer) {
   const at::InferenceMode inference;
-  const ComputeThreads one(1);
-  const ModelSpec& spec = source.spec;
-  const Weights weights = map_weights(spec, source.index);
-  const at::Tensor windows = windows_of(ids, spec.context);
-  const Rotary angles = rotary(spec, 0, windows.size(1), at::kCPU);
   Progress progress(ctx, "calibrate", static_cast<double>(layers.back() + 1), "layers");
-  at::Tensor x = embed(spec, weights, windows, 0, at::kFloat);
-  for (std::int64_t layer = 0;; ++layer) {
-    ctx.check_interrupt();
+  Tracer tracer(source, sequences, ctx);
+  for (std::int64_t layer = 0; layer <= layers.back(); ++layer) {
     const auto l = static_cast<std::size_t>(layer);
-    const LayerWeights& w = weights.layers[l];
-    x = attention_block(spec, w, x, angles, spec.layers[l].window, nullptr, 0);
-    if (!std::binary_search(layers.begin(), layers.end(), layer)) {
-      x = add_ffn(spec, w, x, ffn_branch(spec, spec.layers[l], w, x).y_BSD);
-    } else {
-      const Ffn& dense = std::get<Ffn>(w.ffn);
-      const at::Tensor in = ffn_input(spec, w, x);
-      const at::Tensor hidden = ffn_hidden(in, dense, spec.activation);
-      on_layer({layer, dense, in.flatten(0, 1), hidden.flatten(0, 1)});
-      if (layer == layers.back()) return;
-      x = add_ffn(spec, w, x, ops::linear(hidden, dense.down, dense.down_bias));
+    const bool wanted = std::binary_search(layers.begin(), layers.end(), layer);
+    const bool is_moe = source.spec.layers[l].moe.has_value();
+    tracer.attend(l);
+    if (layer < layers.back() || is_moe) tracer.feed_forward(l);
+    if (wanted) {
+      const ComputeThreads one(1);
+      on_layer(tracer.trace(l));
     }
     progress.update(static_cast<double>(layer + 1));
   }

@@ -1,4 +1,4 @@
-// What the dense FFNs see on calibration text.
+// What the layers of the source do on text.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,18 +11,24 @@
 
 namespace moebius {
 
-/// What a dense FFN does on T tokens, in f32.
+/// What one layer's FFN does on T tokens, in f32.
 struct FfnTrace {
   std::int64_t layer;
-  const Ffn& dense;
-  at::Tensor x_TD;  ///< its inputs, after the norm
-  at::Tensor h_TF;  ///< what its neurons answer
+  at::Tensor x_TD;            ///< its inputs, after the norm
+  const Ffn* dense;           ///< null: the layer is an MoE
+  at::Tensor h_TF;            ///< what the dense FFN's neurons answer
+  at::Tensor router_TE;       ///< scores of an MoE's experts
+  std::vector<double> usage;  ///< tokens that each expert of an MoE got
 };
 
-/// Walks the dense model over `ids`, in windows, and hands out the trace of each of `layers`
-/// (ascending). One thread computes, so that what is made of them does not depend on their number.
-void trace_ffns(const Source& source, const std::vector<std::int64_t>& layers,
-                std::span<const std::int32_t> ids, const Context& ctx,
-                const std::function<void(const FfnTrace& trace)>& on_layer);
+/// Windows of `ids`, [1, S] each; a rest that fills none is left out, unless there is nothing else.
+std::vector<at::Tensor> windows_of(std::span<const std::int32_t> ids, std::int64_t context);
+
+/// Walks the source over `sequences`, [1, S] each, and hands out the trace of each of `layers`
+/// (ascending), the tokens of all sequences one after the other. A sequence is computed by one
+/// thread, and so is what `on_layer` makes of the trace: the same at any number of threads.
+void trace_layers(const Source& source, const std::vector<std::int64_t>& layers,
+                  const std::vector<at::Tensor>& sequences, const Context& ctx,
+                  const std::function<void(const FfnTrace& trace)>& on_layer);
 
 }  // namespace moebius

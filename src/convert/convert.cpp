@@ -49,7 +49,7 @@ class Conversion {
  public:
   Conversion(const PreparedConversion& prepared, const ConvertOptions& options, const Context& ctx,
              const StagedDirectory& staged)
-      : source_(prepared.source),
+      : sources_(prepared.sources),
         layers_(prepared.layers),
         recipes_(prepared.recipes),
         options_(options),
@@ -58,7 +58,10 @@ class Conversion {
         max_shard_(parse_size(options.max_shard_size, "--max-shard-size")) {}
 
   void run(const std::vector<std::int32_t>& prompt) {
-    plan = plan_output(source_, layers_, recipes_, options_, ctx_);
+    plan = plan_output(sources_, layers_, recipes_, options_, ctx_);
+    ConvertOptions as_stored = options_;
+    as_stored.dtype.clear();
+    const OutputPlan before = plan_output(sources_, {}, recipes_, as_stored, ctx_);
     const auto writing = std::async(std::launch::async, [this] { return write(); }).share();
     // The disk goes on while the rest of the layers and then the output are tried.
     syncing_ = std::async(std::launch::async, [this, writing] {
@@ -69,7 +72,7 @@ class Conversion {
       // The writer keeps one core busy: threads that wait for each other at barriers must not
       // wait for it.
       const ComputeThreads fewer(std::max(1, ctx_.threads - 1));
-      tested = test_layers(source_, plan, layers_, prompt, options_.max_kl, ctx_);
+      tested = test_layers(before, plan, layers_, prompt, options_.max_kl, ctx_);
     } catch (...) {
       cancel_ = true;
       writing.get();  // a damaged source is the better message
@@ -86,7 +89,7 @@ class Conversion {
     if (!cancel_) return;
     syncing_.get();
     for (const auto& entry : fs::directory_iterator(staged_.path())) fs::remove(entry.path());
-    plan = plan_output(source_, kept, recipes_, options_, ctx_);
+    plan = plan_output(sources_, kept, recipes_, options_, ctx_);
     cancel_ = false;
     copied = write();
     for (const LayerRecord& row : tested.layers) {
@@ -105,9 +108,9 @@ class Conversion {
 
  private:
   CopyResult write() const {
-    return copy_weights(source_, plan, staged_.path(), max_shard_, ctx_, cancel_);
+    return copy_weights(sources_, plan, staged_.path(), max_shard_, ctx_, cancel_);
   }
-  const Source& source_;
+  const Sources& sources_;
   const std::vector<std::int64_t>& layers_;
   const Recipes& recipes_;
   const ConvertOptions& options_;
@@ -123,17 +126,24 @@ Json report_json(const ConversionReport& report, const ConvertOptions& options,
                  std::uint64_t seed) {
   Json json;
   json["source"] = {{"path", report.source}, {"digests", report.digests}};
+  for (std::size_t s = 0; s < report.more_digests.size(); ++s) {
+    json["more_sources"].push_back(
+        {{"path", options.sources[s]}, {"digests", report.more_digests[s]}});
+  }
   json["options"] = {{"method", options.method},
                      {"experts", options.experts},
                      {"top_k", options.top_k},
                      {"every", options.every},
                      {"layers", options.layers},
+                     {"plan", options.plan.string()},
                      {"granularity", options.granularity},
                      {"shared", options.shared},
                      {"noise", options.noise},
                      {"drop", options.drop},
                      {"partition", options.partition},
                      {"router", options.router},
+                     {"source", options.sources},
+                     {"rest", options.rest},
                      {"calibration", options.calibration},
                      {"calibration_tokens", options.calibration_tokens},
                      {"test_prompt", options.test_prompt},
@@ -144,7 +154,7 @@ Json report_json(const ConversionReport& report, const ConvertOptions& options,
   json["layers"] = Json::array();
   for (const LayerRecord& row : report.layers) {
     json["layers"].push_back({{"layer", row.layer},
-                              {"method", options.method},
+                              {"method", row.method},
                               {"experts", row.experts},
                               {"top_k", row.top_k},
                               {"kept", row.kept},
@@ -182,16 +192,13 @@ std::string try_output(const fs::path& directory, const std::optional<Tokenizer>
 
 }  // namespace
 
-void ConvertOptions::declare(OptionSet& options) {
-  options.positional("MODEL", model,
-                     "dense model: directory in Hugging Face layout, or org/name on the hub");
-  options.add("out", out, "directory to write").required = true;
-  options.choice("method", method, "upcycle: experts are copies; split: the neurons are divided",
-                 {"upcycle", "split"});
+void LayerOptions::declare(OptionSet& options) {
+  options.choice("method", method,
+                 "upcycle: experts are copies; split: the neurons are divided; of a mixture "
+                 "expand: more experts; merge, prune: fewer",
+                 {"upcycle", "split", "expand", "merge", "prune"});
   options.add("experts", experts, "experts of a converted layer, E");
   options.add("top-k", top_k, "experts that a token is routed to, K");
-  options.add("every", every, "convert layers 0, n, 2n, ...");
-  options.add("layers", layers, "convert these instead: 0,4,8-11 or all");
   options.add("granularity", granularity,
               "parts of a copy, each an expert of width F/G, chosen together");
   options.add("shared", shared, "expert widths that every token passes, not counted in E");
@@ -200,8 +207,21 @@ void ConvertOptions::declare(OptionSet& options) {
   options.choice("partition", partition, "how a split divides the neurons",
                  {"random", "weights", "activations"});
   options.choice("router", router, "how the router starts (default: random; of a split: linear)",
-                 {"random", "zero", "linear", "neurons"});
-  options.add("calibration", calibration, "text files that a split is made from");
+                 {"random", "zero", "centroid", "prompts", "linear", "neurons"});
+}
+
+void ConvertOptions::declare(OptionSet& options) {
+  options.positional("MODEL", model,
+                     "dense model: directory in Hugging Face layout, or org/name on the hub");
+  options.add("out", out, "directory to write").required = true;
+  LayerOptions::declare(options);
+  options.add("every", every, "convert layers 0, n, 2n, ...");
+  options.add("layers", layers, "convert these instead: 0,4,8-11 or all");
+  options.add("plan", plan, "YAML file that says layer by layer how, and which prompts");
+  options.add("source", sources, "models whose FFNs become experts beside MODEL's").many = true;
+  options.choice("rest", rest, "with --source, all else: MODEL's, or the average of all",
+                 {"base", "average"});
+  options.add("calibration", calibration, "text files for a split, or a router of centroids");
   options.add("calibration-tokens", calibration_tokens, "how much of them is looked at");
   options.choice("dtype", dtype, "of the output (default: as the source)", {"f32", "bf16", "f16"});
   options.add("dry-run", dry_run, "say what would come out, and write nothing");
@@ -213,7 +233,7 @@ void ConvertOptions::declare(OptionSet& options) {
 ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
   const auto start = Clock::now();
   const PreparedConversion prepared(options, ctx);
-  const Source& source = prepared.source;
+  const Source& source = prepared.sources.front();
   const fs::path& model = source.directory;
   const std::optional<Tokenizer>& tokenizer = prepared.tokenizer;
   const auto ids = test_ids(source, tokenizer, options, ctx);
@@ -224,8 +244,11 @@ ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
 
   ConversionReport report;
   report.source = options.model.string();
-  report.digests = conversion.copied.digests;
+  report.digests = std::move(conversion.copied.digests[0]);
+  report.more_digests.assign(conversion.copied.digests.begin() + 1,
+                             conversion.copied.digests.end());
   report.layers = conversion.tested.layers;
+  for (LayerRecord& row : report.layers) row.method = prepared.methods.at(row.layer);
   report.dense_exact = conversion.tested.dense_exact;
   report.bytes = conversion.copied.bytes;
   const ModelCost cost = model_cost(conversion.plan.spec);

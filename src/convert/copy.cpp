@@ -23,14 +23,16 @@ struct Target {
 
 class Copier {
  public:
-  Copier(const Source& source, const OutputPlan& plan, ShardedWriter& writer, const Context& ctx,
+  Copier(const Sources& sources, const OutputPlan& plan, ShardedWriter& writer, const Context& ctx,
          const std::atomic<bool>& cancel)
-      : source_(source),
+      : sources_(sources),
         writer_(writer),
         ctx_(ctx),
         cancel_(cancel),
         progress_(ctx, "write", static_cast<double>(writer.total_bytes()) / 1e6, "MB") {
-    for (const BoundTensor& tensor : source.bound) targets_[tensor.found];
+    for (const Source& source : sources) {
+      for (const BoundTensor& tensor : source.bound) targets_[tensor.found];
+    }
     for (std::size_t t = 0; t < plan.tensors.size(); ++t) {
       std::size_t offset = 0;
       for (const TensorPart& part : plan.tensors[t].parts) {
@@ -44,10 +46,13 @@ class Copier {
     }
   }
 
-  std::map<std::string, std::string> run() {
-    std::map<std::string, std::string> digests;
-    for (const auto& file : source_.index.files()) {
-      digests[file->path().filename().string()] = copy_file(*file);
+  std::vector<Digests> run() {
+    std::vector<Digests> digests;
+    for (const Source& source : sources_) {
+      Digests& files = digests.emplace_back();
+      for (const auto& file : source.index.files()) {
+        files[file->path().filename().string()] = copy_file(source, *file);
+      }
     }
     for (const auto& [part, target] : made_) {
       ctx_.check_interrupt();
@@ -63,10 +68,10 @@ class Copier {
  private:
   /// Tensors in the order of the data; what lies between them is hashed too. A tensor that shares
   /// bytes with one before, or lies in memory of its own, is not hashed again.
-  std::string copy_file(const MappedFile& file) {
+  std::string copy_file(const Source& source, const MappedFile& file) {
     Digest digest;
     const std::byte* at = file.bytes().data();
-    for (const TensorEntry& entry : source_.index.tensors()) {
+    for (const TensorEntry& entry : source.index.tensors()) {
       if (entry.file.get() != &file || entry.bytes == 0) continue;
       const bool hash = entry.owned == nullptr && entry.data >= at;
       if (hash) digest.add({at, entry.data});
@@ -124,7 +129,7 @@ class Copier {
                 "the checkpoint is damaged or diverged in training");
   }
 
-  const Source& source_;
+  const Sources& sources_;
   ShardedWriter& writer_;
   const Context& ctx_;
   const std::atomic<bool>& cancel_;
@@ -138,7 +143,7 @@ class Copier {
 
 }  // namespace
 
-CopyResult copy_weights(const Source& source, const OutputPlan& plan, const fs::path& directory,
+CopyResult copy_weights(const Sources& sources, const OutputPlan& plan, const fs::path& directory,
                         std::size_t max_shard_bytes, const Context& ctx,
                         const std::atomic<bool>& cancel) {
   std::vector<TensorMeta> metas;
@@ -147,7 +152,7 @@ CopyResult copy_weights(const Source& source, const OutputPlan& plan, const fs::
   }
   ShardedWriter writer(directory, metas, max_shard_bytes);
   CopyResult result;
-  result.digests = Copier(source, plan, writer, ctx, cancel).run();
+  result.digests = Copier(sources, plan, writer, ctx, cancel).run();
   result.bytes = writer.total_bytes();
   if (!cancel) writer.finish();
   return result;

@@ -1,4 +1,4 @@
-// The one pass over the source's bytes: each tensor is hashed and scanned, and written to wherever
+// The one pass over the sources' bytes: each tensor is hashed and scanned, and written to wherever
 // the output wants it while the next one is hashed. What is made rather than copied follows.
 #pragma once
 
@@ -11,13 +11,13 @@
 namespace moebius {
 
 struct CopyResult {
-  std::map<std::string, std::string> digests;  ///< XXH3-128 of each weight file, by its name
-  std::size_t bytes = 0;                       ///< written
+  std::vector<Digests> digests;  ///< of each source's weight files
+  std::size_t bytes = 0;         ///< written
 };
 
 /// Writes the weights of `plan` into `directory`. Throws Error naming the tensor at the first
 /// non-finite weight. Returns early, with nothing of use, once `cancel` is set.
-CopyResult copy_weights(const Source& source, const OutputPlan& plan, const fs::path& directory,
+CopyResult copy_weights(const Sources& sources, const OutputPlan& plan, const fs::path& directory,
                         std::size_t max_shard_bytes, const Context& ctx,
                         const std::atomic<bool>& cancel);
 

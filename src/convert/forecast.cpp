@@ -41,10 +41,10 @@ fs::path standing(const fs::path& path) {
 ConversionForecast forecast(const ConvertOptions& options, const Context& ctx) {
   const PreparedConversion prepared(options, ctx);
   const OutputPlan plan =
-      plan_output(prepared.source, prepared.layers, prepared.recipes, options, ctx);
+      plan_output(prepared.sources, prepared.layers, prepared.recipes, options, ctx);
   ConversionForecast out;
   out.layers = prepared.layers;
-  out.source = model_cost(prepared.source.spec);
+  out.source = model_cost(prepared.sources.front().spec);
   out.result = model_cost(plan.spec);
   for (const OutputTensor& tensor : plan.tensors) {
     for (const TensorPart& part : tensor.parts) out.bytes += part.bytes;

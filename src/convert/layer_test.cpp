@@ -38,18 +38,16 @@ at::Tensor tensor_of(const OutputTensor& output) {
 
 class LayerTester {
  public:
-  LayerTester(const Source& source, const OutputPlan& plan,
+  LayerTester(const OutputPlan& before, const OutputPlan& after,
               const std::vector<std::int32_t>& prompt_ids, const Context& ctx)
-      : source_(source),
-        plan_(plan),
-        ctx_(ctx),
-        weights_(map_weights(source.spec, source.index)),
-        ids_(ids_tensor(prompt_ids)) {}
+      : before_(before), after_(after), ctx_(ctx), ids_(ids_tensor(prompt_ids)) {
+    weights_ = gather(before, [](const std::string& slot) { return !slot.starts_with("layers."); });
+  }
 
   /// Tests `candidates` one on top of the other, all of them on top of `accepted`.
   LayerTestResult pass(const std::set<std::int64_t>& accepted,
                        const std::vector<std::int64_t>& candidates) {
-    const ModelSpec& spec = source_.spec;
+    const ModelSpec& spec = before_.spec;
     LayerTestResult result;
     at::Tensor x = embed(spec, weights_, ids_, 0, at::kFloat);  // [streams, T, D]
     if (!accepted.empty()) x = at::cat({x, x});
@@ -57,15 +55,16 @@ class LayerTester {
     for (std::size_t l = 0; l < spec.layers.size(); ++l) {
       ctx_.check_interrupt();
       const auto layer = static_cast<std::int64_t>(l);
-      x = attention_block(spec, weights_.layers[l], x, angles, spec.layers[l].window, nullptr, 0);
-      const at::Tensor dense = ffn_branch(spec, spec.layers[l], weights_.layers[l], x).y_BSD;
-      at::Tensor next = add_ffn(spec, weights_.layers[l], x, dense);
+      const LayerWeights w = layer_of(before_, layer, "");
+      x = attention_block(spec, w, x, angles, spec.layers[l].window, nullptr, 0);
+      const at::Tensor dense = ffn_branch(spec, spec.layers[l], w, x).y_BSD;
+      at::Tensor next = add_ffn(spec, w, x, dense);
       const std::int64_t last = x.size(0) - 1;
       const bool candidate =
           std::find(candidates.begin(), candidates.end(), layer) != candidates.end();
       if (candidate || accepted.contains(layer)) {
-        const at::Tensor moe = moe_branch(layer, x.narrow(0, last, 1));
-        const at::Tensor with_moe = add_ffn(spec, weights_.layers[l], x.narrow(0, last, 1), moe);
+        const at::Tensor moe = moe_branch(layer, w, x.narrow(0, last, 1));
+        const at::Tensor with_moe = add_ffn(spec, w, x.narrow(0, last, 1), moe);
         if (candidate) {
           const at::Tensor wanted = dense.narrow(0, last, 1);
           result.layers.push_back(record(layer, moe, wanted));
@@ -84,25 +83,35 @@ class LayerTester {
   LayerRecord record(std::int64_t layer, const at::Tensor& moe, const at::Tensor& dense) const {
     LayerRecord row;
     row.layer = layer;
-    const MoeSpec& made = *plan_.spec.layers[static_cast<std::size_t>(layer)].moe;
+    const MoeSpec& made = *after_.spec.layers[static_cast<std::size_t>(layer)].moe;
     row.experts = made.experts;
     row.top_k = made.top_k;
     row.ffn_error = (moe - dense).norm().item<double>() / dense.norm().item<double>();
     return row;
   }
 
-  /// Output of the converted FFN of `layer` for x [1, T, D].
-  at::Tensor moe_branch(std::int64_t layer, const at::Tensor& x) const {
-    const std::string slots = fmt::format("layers.{}.moe.", layer);
+  /// The weights of a plan's slots that `wanted` picks; the others stay empty.
+  static Weights gather(const OutputPlan& plan,
+                        const std::function<bool(const std::string& slot)>& wanted) {
     std::vector<StoredTensor> tensors;
-    for (const OutputTensor& output : plan_.tensors) {
-      if (!output.wanted.slots[0].starts_with(slots)) continue;
-      tensors.push_back({output.wanted, tensor_of(output)});
+    for (const OutputTensor& output : plan.tensors) {
+      if (wanted(output.wanted.slots[0])) tensors.push_back({output.wanted, tensor_of(output)});
     }
-    const auto l = static_cast<std::size_t>(layer);
-    LayerWeights w = weights_.layers[l];
-    w.ffn = std::move(gather_weights(plan_.spec, tensors).layers[l].ffn);
-    return ffn_branch(plan_.spec, plan_.spec.layers[l], w, x).y_BSD;
+    return gather_weights(plan.spec, tensors);
+  }
+
+  /// Of one layer those whose slots go on with `part`.
+  static LayerWeights layer_of(const OutputPlan& plan, std::int64_t layer, std::string_view part) {
+    const std::string slots = fmt::format("layers.{}.{}", layer, part);
+    return gather(plan, [&](const std::string& slot) { return slot.starts_with(slots); })
+        .layers[static_cast<std::size_t>(layer)];
+  }
+
+  /// Output of the converted FFN of `layer` for x [1, T, D], all else being `before`.
+  at::Tensor moe_branch(std::int64_t layer, const LayerWeights& before, const at::Tensor& x) const {
+    LayerWeights w = before;
+    w.ffn = layer_of(after_, layer, "moe.").ffn;
+    return ffn_branch(after_.spec, after_.spec.layers[static_cast<std::size_t>(layer)], w, x).y_BSD;
   }
 
   /// KL, agreement and exactness from the last hidden states of all streams, a few positions at a
@@ -114,7 +123,7 @@ class LayerTester {
     double largest = 0, difference = 0;
     for (std::int64_t t = 0; t < tokens; t += at_once) {
       const std::int64_t count = std::min(at_once, tokens - t);
-      const at::Tensor logits = head(source_.spec, weights_, x_NTD.narrow(1, t, count));
+      const at::Tensor logits = head(before_.spec, weights_, x_NTD.narrow(1, t, count));
       for (std::size_t c = 0; c < result.layers.size(); ++c) {
         const Divergence d = divergence(logits[0], logits[first + static_cast<std::int64_t>(c)]);
         result.layers[c].kl += d.kl_sum / static_cast<double>(tokens);
@@ -128,8 +137,8 @@ class LayerTester {
     result.dense_exact = largest > 0 ? difference / largest : difference;
   }
 
-  const Source& source_;
-  const OutputPlan& plan_;
+  const OutputPlan& before_;
+  const OutputPlan& after_;
   const Context& ctx_;
   Weights weights_;
   at::Tensor ids_;
@@ -145,12 +154,12 @@ std::string verdict(const LayerRecord& row, double max_kl) {
 
 }  // namespace
 
-LayerTestResult test_layers(const Source& source, const OutputPlan& plan,
+LayerTestResult test_layers(const OutputPlan& before, const OutputPlan& after,
                             const std::vector<std::int64_t>& layers,
                             const std::vector<std::int32_t>& prompt_ids, double max_kl,
                             const Context& ctx) {
   const at::InferenceMode inference;
-  LayerTester tester(source, plan, prompt_ids, ctx);
+  LayerTester tester(before, after, prompt_ids, ctx);
   LayerTestResult result;
   std::set<std::int64_t> accepted;
   std::vector<std::int64_t> left = layers;

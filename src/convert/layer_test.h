@@ -12,10 +12,10 @@ struct LayerTestResult {
   double dense_exact = 0;
 };
 
-/// Tests `layers` in ascending order, as `plan` makes them: each one on top of those accepted
-/// before it. A layer whose figures are not finite, or whose KL exceeds `max_kl` (negative: no
-/// bound), is not kept.
-LayerTestResult test_layers(const Source& source, const OutputPlan& plan,
+/// Tests `layers` of the output `after` in ascending order, beside those of `before`, the output in
+/// which nothing is converted: each one on top of those accepted before it. A layer whose figures
+/// are not finite, or whose KL exceeds `max_kl` (negative: no bound), is not kept.
+LayerTestResult test_layers(const OutputPlan& before, const OutputPlan& after,
                             const std::vector<std::int64_t>& layers,
                             const std::vector<std::int32_t>& prompt_ids, double max_kl,
                             const Context& ctx);

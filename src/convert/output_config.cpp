@@ -184,6 +184,19 @@ Json overlay_config(const Json& source, const ModelSpec& spec) {
   return config;
 }
 
+/// A family of mixtures says one number for all its layers.
+void write_expert_count(const ModelSpec& spec, const MoeSpec& moe, Json& config) {
+  for (const LayerSpec& layer : spec.layers) {
+    if (!layer.moe || layer.moe->experts == moe.experts) continue;
+    throw Error(fmt::format("a {} has as many experts in every layer, not {} here and {} there",
+                            spec.family, moe.experts, layer.moe->experts),
+                "convert all its layers alike");
+  }
+  const auto* row = std::find_if(std::begin(native_classes), std::end(native_classes),
+                                 [&](const NativeClass& each) { return spec.family == each.to; });
+  config[row == std::end(native_classes) ? qwen_keys.count : row->keys.count] = moe.experts;
+}
+
 }  // namespace
 
 bool shares_by_gate(const ModelSpec& spec) {
@@ -200,6 +213,7 @@ void describe_output(const Source& source, ModelSpec& spec, OutputPlan& plan) {
   const NativeClass* row = native_class_of(spec);
   if (std::none_of(spec.layers.begin(), spec.layers.end(),
                    [](const LayerSpec& layer) { return layer.overlay; })) {
+    if (const MoeSpec* moe = first_moe(spec)) write_expert_count(spec, *moe, config);
     plan.config = config.dump(2) + "\n";
   } else if (row != nullptr && fits(*row, spec)) {
     plan.config = native_config(*row, config, spec).dump(2) + "\n";

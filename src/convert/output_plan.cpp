@@ -1,5 +1,7 @@
 #include "convert/output_plan.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace moebius {
@@ -25,82 +27,121 @@ struct MoeSlot {
 
 class Planner {
  public:
-  Planner(const Source& source, const Recipes& recipes, const ConvertOptions& options,
-          const Context& ctx)
-      : source_(source), recipes_(recipes), options_(options), ctx_(ctx) {
-    for (const BoundTensor& tensor : source.bound) stays_[tensor.wanted.slots].push_back(&tensor);
+  Planner(const Sources& sources, const std::vector<std::int64_t>& layers, const Recipes& recipes,
+          const ConvertOptions& options, const Context& ctx)
+      : sources_(sources), layers_(layers), recipes_(recipes), options_(options), ctx_(ctx) {
+    const auto& bound = sources.front().bound;
+    for (std::size_t t = 0; t < bound.size(); ++t) stays_[bound[t].wanted.slots].push_back(t);
   }
 
   OutputTensor tensor(const FileTensor& wanted) const {
     OutputTensor out{wanted, DType::f32, {}};
     const MoeSlot slot(wanted.slots[0]);
-    if (slot.layer >= 0 && recipes_.contains(slot.layer)) {
-      fill_moe(recipes_.at(slot.layer), slot, out);
-      return out;
-    }
+    const bool converted = std::binary_search(layers_.begin(), layers_.end(), slot.layer);
+    if (converted && fill_moe(slot, out)) return out;
     // What stays; of experts of layers that were an MoE before, the same one.
     const auto& same = stays_.at(wanted.slots);
-    const TensorEntry& entry =
-        *same.at(wanted.expert < 0 ? 0 : static_cast<std::size_t>(wanted.expert))->found;
-    out.dtype = output_dtype(options_, entry.dtype);
-    out.parts.push_back(copy_of(entry, out.dtype));
+    const std::size_t t = same.at(wanted.expert < 0 ? 0 : static_cast<std::size_t>(wanted.expert));
+    out.dtype = output_dtype(options_, sources_.front().bound[t].found->dtype);
+    out.parts.push_back(options_.rest == "average" ? average_part(t, out.dtype)
+                                                   : copy_of(whole_slice(t, 0), out.dtype));
     return out;
   }
 
  private:
-  void fill_moe(const LayerRecipe& recipe, const MoeSlot& slot, OutputTensor& out) const {
+  /// False for what the recipe does not make, in layers that were an MoE before.
+  bool fill_moe(const MoeSlot& slot, OutputTensor& out) const {
+    const LayerRecipe& recipe = recipes_.at(slot.layer);
+    const LayerSpec& before = sources_.front().spec.layers[static_cast<std::size_t>(slot.layer)];
+    const auto values = recipe.router.find(slot.part);
+    const bool given = slot.module == "router" && values != recipe.router.end();
+    if (before.moe && slot.module != "experts" && !given) return false;
+    const std::string place = fmt::format("layers.{}.{}.", slot.layer, before.moe ? "moe" : "ffn");
     if (slot.module == "bias") {  // down's, added once
-      const auto& bias = *source_.holding(fmt::format("layers.{}.ffn.down.bias", slot.layer)).found;
-      out.dtype = output_dtype(options_, bias.dtype);
+      const WeightSlice bias = sources_.front().slice(place + "down.bias");
+      out.dtype = output_dtype(options_, bias.entry->dtype);
       out.parts.push_back(copy_of(bias, out.dtype));
-      return;
-    }
-    if (slot.module == "router" || slot.module == "shared_gate") {
+    } else if (slot.module == "router" || slot.module == "shared_gate") {
       const std::string norm = fmt::format("layers.{}.ffn_norm.weight", slot.layer);
-      out.dtype = output_dtype(options_, source_.holding(norm).found->dtype);
-      const auto values = recipe.router.find(slot.part);
-      const bool given = slot.module == "router" && values != recipe.router.end();
+      const std::string stored = before.moe ? place + "router." + slot.part : norm;
+      out.dtype = output_dtype(options_, sources_.front().slice(stored).entry->dtype);
       out.parts.push_back(given ? values_part(values->second, out.dtype) : zero_part(out));
-      return;
-    }
-    const auto fill = [&](const FfnRecipe& ffn) {
-      const auto width = source_.spec.layers[static_cast<std::size_t>(slot.layer)].width;
-      for (const std::string& name : out.wanted.slots) {
-        const std::string part = MoeSlot(name).part;
-        const BoundTensor& dense =
-            source_.holding(fmt::format("layers.{}.ffn.{}", slot.layer, part));
-        out.dtype = output_dtype(options_, dense.found->dtype);
-        const bool copy = is_copy(ffn, part, width);
-        out.parts.push_back(copy ? copy_of(*dense.found, out.dtype)
-                                 : ffn_part(ffn, part, dense, out.dtype));
+    } else if (slot.module == "shared") {
+      fill_ffn(*recipe.shared, place, before.width, out);
+    } else {
+      const auto fill = [&](const FfnRecipe& expert) {
+        if (before.moe) {
+          fill_ffn(expert, place + "experts.", before.moe->width, out);
+        } else {
+          fill_ffn(expert, place, before.width, out);
+        }
+      };
+      if (out.wanted.expert >= 0) {
+        fill(recipe.experts[static_cast<std::size_t>(out.wanted.expert)]);
+      } else {
+        for (const FfnRecipe& expert : recipe.experts) fill(expert);
       }
-    };
-    if (slot.module == "shared") return fill(*recipe.shared);
-    if (out.wanted.expert >= 0)
-      return fill(recipe.experts[static_cast<std::size_t>(out.wanted.expert)]);
-    for (const FfnRecipe& expert : recipe.experts) fill(expert);
+    }
+    return true;
   }
 
-  TensorPart ffn_part(const FfnRecipe& recipe, const std::string& part, const BoundTensor& dense,
-                      DType dtype) const {
-    const std::size_t elements = ffn_tensor_elements(recipe, part, dense);
+  /// The tensors of one FFN that `out` holds; `place` is where its origins stand.
+  void fill_ffn(const FfnRecipe& ffn, const std::string& place, std::int64_t width,
+                OutputTensor& out) const {
+    for (const std::string& name : out.wanted.slots) {
+      const std::string part = MoeSlot(name).part;
+      std::vector<WeightSlice> origins;
+      for (const FfnOrigin& origin : ffn.origins) {
+        origins.push_back(sources_[origin.source].slice(place + part, origin.expert));
+      }
+      out.dtype = output_dtype(options_, origins[0].entry->dtype);
+      out.parts.push_back(is_copy(ffn, part, width) ? copy_of(origins[0], out.dtype)
+                                                    : ffn_part(ffn, part, origins, out.dtype));
+    }
+  }
+
+  TensorPart ffn_part(const FfnRecipe& recipe, const std::string& part,
+                      const std::vector<WeightSlice>& origins, DType dtype) const {
+    const std::size_t elements = ffn_tensor_elements(recipe, part, origins[0]);
     return {nullptr,
-            [&recipe, part, &dense, dtype, seed = ctx_.seed, threads = ctx_.threads] {
-              return make_ffn_tensor(recipe, part, dense, dtype, seed, threads);
+            [&recipe, part, origins, dtype, seed = ctx_.seed, threads = ctx_.threads] {
+              return make_ffn_tensor(recipe, part, origins, dtype, seed, threads);
             },
             elements * size_of(dtype)};
   }
 
-  TensorPart copy_of(const TensorEntry& entry, DType dtype) const {
-    if (entry.dtype == dtype) return {&entry, {}, entry.bytes};
-    const auto count = static_cast<std::size_t>(entry.elements());
+  WeightSlice whole_slice(std::size_t t, std::size_t source) const {
+    const BoundTensor& tensor = sources_[source].bound[t];
+    return {tensor.found, 0, tensor.found->shape, tensor.wanted.transposed};
+  }
+
+  TensorPart copy_of(const WeightSlice& slice, DType dtype) const {
+    if (slice.whole() && slice.entry->dtype == dtype) return {slice.entry, {}, slice.entry->bytes};
     return {nullptr,
-            [&entry, dtype, count, threads = ctx_.threads] {
-              return store_weights(count, dtype, threads, [&](std::size_t i) {
-                return load_weight(entry.data, entry.dtype, i);
+            [slice, dtype, threads = ctx_.threads] {
+              if (slice.entry->dtype == dtype) {
+                const std::byte* data = slice.entry->data + slice.begin * size_of(dtype);
+                return std::vector<std::byte>(data, data + slice.elements() * size_of(dtype));
+              }
+              return store_weights(slice.elements(), dtype, threads,
+                                   [&](std::size_t i) { return slice[i]; });
+            },
+            slice.elements() * size_of(dtype)};
+  }
+
+  /// The mean of a tensor over all sources.
+  TensorPart average_part(std::size_t t, DType dtype) const {
+    std::vector<WeightSlice> slices;
+    for (std::size_t s = 0; s < sources_.size(); ++s) slices.push_back(whole_slice(t, s));
+    return {nullptr,
+            [slices, dtype, threads = ctx_.threads] {
+              return store_weights(slices[0].elements(), dtype, threads, [&](std::size_t i) {
+                double sum = 0;
+                for (const WeightSlice& slice : slices) sum += slice[i];
+                return static_cast<float>(sum / static_cast<double>(slices.size()));
               });
             },
-            count * size_of(dtype)};
+            slices[0].elements() * size_of(dtype)};
   }
 
   TensorPart values_part(const std::vector<float>& values, DType dtype) const {
@@ -118,12 +159,30 @@ class Planner {
     return {nullptr, [bytes] { return std::vector<std::byte>(bytes); }, bytes};
   }
 
-  const Source& source_;
+  const Sources& sources_;
+  const std::vector<std::int64_t>& layers_;
   const Recipes& recipes_;
   const ConvertOptions& options_;
   const Context& ctx_;
-  std::map<std::vector<std::string>, std::vector<const BoundTensor*>> stays_;
+  std::map<std::vector<std::string>, std::vector<std::size_t>> stays_;  // numbers in `bound`
 };
+
+/// What `tensor` holds of `slot`, which is one of its slots; `expert` as in Source::slice.
+WeightSlice slice_of(const BoundTensor& tensor, const std::string& slot, std::int64_t expert) {
+  const auto& slots = tensor.wanted.slots;
+  const auto which = std::find(slots.begin(), slots.end(), slot) - slots.begin();
+  const auto parts = static_cast<std::int64_t>(slots.size());
+  WeightSlice slice{tensor.found, 0, tensor.found->shape, tensor.wanted.transposed};
+  if (parts > 1 && slice.transposed) fail("[slice] {} holds parts of rows", tensor.wanted.name);
+  const bool stacked = expert >= 0 && tensor.wanted.expert < 0;
+  if (stacked) {  // [E, parts * rows, columns]
+    slice.shape.erase(slice.shape.begin());
+    slice.begin = static_cast<std::size_t>(expert * element_count(slice.shape));
+  }
+  slice.shape[0] /= parts;
+  slice.begin += static_cast<std::size_t>(which * element_count(slice.shape));
+  return slice;
+}
 
 }  // namespace
 
@@ -133,34 +192,40 @@ Source::Source(const fs::path& directory)
       index(CheckpointIndex::open(directory)),
       bound(bind_checkpoint(spec, index)) {}
 
-const BoundTensor* Source::find(const std::string& slot) const {
+WeightSlice Source::slice(const std::string& slot, std::int64_t expert) const {
   for (const BoundTensor& tensor : bound) {
-    if (tensor.wanted.slots.size() == 1 && tensor.wanted.slots[0] == slot) return &tensor;
+    const auto& slots = tensor.wanted.slots;
+    if (tensor.wanted.expert >= 0 && tensor.wanted.expert != expert) continue;
+    if (std::find(slots.begin(), slots.end(), slot) == slots.end()) continue;
+    return slice_of(tensor, slot, expert);
   }
-  return nullptr;
+  fail("{}: no tensor holds {}", directory.string(), slot);
 }
 
-const BoundTensor& Source::holding(const std::string& slot) const {
-  if (const BoundTensor* found = find(slot)) return *found;
-  fail("{}: no tensor holds {}", directory.string(), slot);
+bool Source::holds(const std::string& slot) const {
+  return std::any_of(bound.begin(), bound.end(), [&](const BoundTensor& tensor) {
+    const auto& slots = tensor.wanted.slots;
+    return std::find(slots.begin(), slots.end(), slot) != slots.end();
+  });
 }
 
 DType output_dtype(const ConvertOptions& options, DType stored) {
   return options.dtype.empty() ? stored : *dtype_from_config(options.dtype);
 }
 
-OutputPlan plan_output(const Source& source, const std::vector<std::int64_t>& layers,
+OutputPlan plan_output(const Sources& sources, const std::vector<std::int64_t>& layers,
                        const Recipes& recipes, const ConvertOptions& options, const Context& ctx) {
+  const Source& source = sources.front();
   OutputPlan plan;
   plan.spec = source.spec;
   plan.spec.dtype = output_dtype(options, plan.spec.dtype);
   for (const std::int64_t l : layers) {
     LayerSpec& layer = plan.spec.layers[static_cast<std::size_t>(l)];
+    layer.overlay = layer.overlay || !layer.moe;
     layer.moe = recipes.at(l).moe;
-    layer.overlay = true;
   }
   describe_output(source, plan.spec, plan);
-  const Planner planner(source, recipes, options, ctx);
+  const Planner planner(sources, layers, recipes, options, ctx);
   for (const FileTensor& wanted : file_layout(plan.spec)) {
     plan.tensors.push_back(planner.tensor(wanted));
   }

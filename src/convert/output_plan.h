@@ -1,6 +1,7 @@
-// What the converted checkpoint holds, and from which bytes of the source each tensor comes.
+// What the converted checkpoint holds, and from which bytes of the sources each tensor comes.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <string>
 #include <vector>
@@ -34,7 +35,7 @@ struct OutputPlan {
   std::vector<OutputTensor> tensors;
 };
 
-/// The opened source of a conversion.
+/// An opened source of a conversion.
 struct Source {
   fs::path directory;
   ModelSpec spec;
@@ -44,18 +45,21 @@ struct Source {
   explicit Source(const fs::path& directory);
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
-  /// The tensor that holds `slot` alone; throws Error if there is none.
-  const BoundTensor& holding(const std::string& slot) const;
-  /// Null where no tensor holds `slot` alone.
-  const BoundTensor* find(const std::string& slot) const;
+  /// What `slot` is, of the expert of this number where the slot belongs to experts. Throws Error
+  /// if no tensor holds it.
+  WeightSlice slice(const std::string& slot, std::int64_t expert = -1) const;
+  bool holds(const std::string& slot) const;
 };
+
+/// The model that is converted, and models of the same shape whose FFNs become experts too.
+using Sources = std::deque<Source>;
 
 /// In which dtype a tensor that is stored as `stored` is written.
 DType output_dtype(const ConvertOptions& options, DType stored);
 
-/// The output in which `layers` are made by `recipes` and all else stays. The plan refers to both
-/// source and recipes.
-OutputPlan plan_output(const Source& source, const std::vector<std::int64_t>& layers,
+/// The output in which `layers` are made by `recipes` and all else stays, or is the average of the
+/// sources with `--rest average`. The plan refers to both sources and recipes.
+OutputPlan plan_output(const Sources& sources, const std::vector<std::int64_t>& layers,
                        const Recipes& recipes, const ConvertOptions& options, const Context& ctx);
 
 /// config.json of the output, and the modelling code where transformers has no class for it. Sets

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "base/random.h"
@@ -39,7 +40,7 @@ at::Tensor first_centres(const at::Tensor& rows_FT, std::int64_t parts, Random& 
   return centres;
 }
 
-/// Neurons by part, and exchanges of two that raise the sum of similarities.
+/// Members by part, and exchanges of two that raise the sum of similarities.
 class Exchange {
  public:
   Exchange(const at::Tensor& similarity_FE, Assignment& assignment)
@@ -57,34 +58,51 @@ class Exchange {
       improved = false;
       for (std::int64_t a = 0; a < parts_; ++a) {
         for (std::int64_t b = a + 1; b < parts_; ++b) {
-          while (exchange(a, b)) improved = true;
+          if (exchange(a, b)) improved = true;
         }
       }
     }
   }
 
  private:
-  float gain(std::size_t neuron, std::int64_t to) const {
-    const float* row = similarity_ + static_cast<std::int64_t>(neuron) * parts_;
-    return row[to] - row[assignment_[neuron]];
+  float gain(std::size_t member, std::int64_t to) const {
+    const float* row = similarity_ + static_cast<std::int64_t>(member) * parts_;
+    return row[to] - row[assignment_[member]];
   }
 
-  std::size_t& best(std::int64_t from, std::int64_t to) {
-    auto& members = members_[static_cast<std::size_t>(from)];
-    return *std::max_element(members.begin(), members.end(), [&](std::size_t x, std::size_t y) {
-      return gain(x, to) < gain(y, to);
-    });
+  float best_gain(std::int64_t from, std::int64_t to) const {
+    float best = -std::numeric_limits<float>::infinity();
+    for (const std::size_t m : members_[static_cast<std::size_t>(from)]) {
+      best = std::max(best, gain(m, to));
+    }
+    return best;
   }
 
+  /// The members of `from` that gain more than `least` in `to`, those who gain most last.
+  std::vector<std::pair<float, std::size_t*>> gainers(std::int64_t from, std::int64_t to,
+                                                      float least) {
+    std::vector<std::pair<float, std::size_t*>> found;
+    for (std::size_t& m : members_[static_cast<std::size_t>(from)]) {
+      if (const float g = gain(m, to); g > least) found.emplace_back(g, &m);
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+  }
+
+  /// Exchanges members of two parts, best with best, as long as both together gain.
   bool exchange(std::int64_t a, std::int64_t b) {
     constexpr float smallest = 1e-6F;
-    if (members_[static_cast<std::size_t>(a)].empty()) return false;
-    if (members_[static_cast<std::size_t>(b)].empty()) return false;
-    std::size_t &x = best(a, b), &y = best(b, a);
-    if (gain(x, b) + gain(y, a) <= smallest) return false;
-    std::swap(assignment_[x], assignment_[y]);
-    std::swap(x, y);
-    return true;
+    auto of_a = gainers(a, b, smallest - best_gain(b, a));
+    auto of_b = gainers(b, a, smallest - best_gain(a, b));
+    bool any = false;
+    for (; !of_a.empty() && !of_b.empty(); of_a.pop_back(), of_b.pop_back()) {
+      if (of_a.back().first + of_b.back().first <= smallest) break;
+      std::size_t &x = *of_a.back().second, &y = *of_b.back().second;
+      std::swap(assignment_[x], assignment_[y]);
+      std::swap(x, y);
+      any = true;
+    }
+    return any;
   }
 
   const float* similarity_;
@@ -142,8 +160,8 @@ Assignment assign_balanced(const at::Tensor& similarity_FE) {
   return assignment;
 }
 
-Assignment cluster_neurons(const at::Tensor& features_FT, std::int64_t parts, std::uint64_t seed,
-                           const std::string& stream) {
+Assignment cluster(const at::Tensor& features_FT, std::int64_t parts, std::uint64_t seed,
+                   const std::string& stream) {
   const at::Tensor rows = unit_rows(features_FT);
   Random random(seed, stream_of(stream));
   at::Tensor centres = first_centres(rows, parts, random);

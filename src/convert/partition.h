@@ -18,8 +18,8 @@ Assignment random_partition(std::int64_t neurons, std::int64_t parts, std::uint6
 
 /// Balanced spherical k-means: neurons whose rows of `features_FT` point the same way come
 /// together. Deterministic for a seed.
-Assignment cluster_neurons(const at::Tensor& features_FT, std::int64_t parts, std::uint64_t seed,
-                           const std::string& stream);
+Assignment cluster(const at::Tensor& features_FT, std::int64_t parts, std::uint64_t seed,
+                   const std::string& stream);
 
 /// The assignment with parts of equal size whose sum of `similarity_FE` no exchange of two neurons
 /// improves.

@@ -3,7 +3,10 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "convert/calibrate.h"
+#include "convert/experts.h"
+#include "convert/plan_file.h"
+#include "convert/prompts.h"
+#include "convert/router.h"
 #include "convert/split.h"
 #include "convert/upcycle.h"
 #include "data/corpus.h"
@@ -16,23 +19,36 @@ namespace {
 constexpr std::int64_t max_experts = 1 << 16;
 constexpr std::int64_t max_calibration_tokens = 1 << 20;
 
-void check_split(const ConvertOptions& options) {
-  const auto only_upcycle = [](bool given, std::string_view option) {
-    if (given) throw UsageError(fmt::format("{}: is for --method upcycle", option));
-  };
-  only_upcycle(options.granularity != 1, "--granularity");
-  only_upcycle(options.noise != 0, "--noise");
-  only_upcycle(options.drop != 0, "--drop");
-  if (options.calibration.empty()) {
-    throw UsageError("--method split: needs --calibration FILE, text such as the model reads");
-  }
-  if (options.calibration_tokens < 2 || options.calibration_tokens > max_calibration_tokens) {
-    throw UsageError(
-        fmt::format("--calibration-tokens: must be between 2 and {}", max_calibration_tokens));
-  }
+bool takes_moe(const LayerOptions& options) {
+  return options.method == "expand" || options.method == "merge" || options.method == "prune";
 }
 
-void check_options(const ConvertOptions& options, const Context& ctx) {
+bool needs_calibration(const LayerOptions& options) {
+  return options.method == "split" || options.method == "merge" || options.method == "prune" ||
+         options.router == "centroid";
+}
+
+/// The router that a layer starts with where none is named.
+std::string default_router(const LayerOptions& options) {
+  return options.method == "split" ? "linear" : "random";
+}
+
+void check_method(const LayerOptions& options) {
+  const auto only = [&](bool given, std::string_view option, std::string_view methods) {
+    if (given) throw UsageError(fmt::format("{}: is for --method {}", option, methods));
+  };
+  const bool upcycle = options.method == "upcycle", split = options.method == "split";
+  only(!upcycle && options.granularity != 1, "--granularity", "upcycle");
+  only(!upcycle && options.drop != 0, "--drop", "upcycle");
+  only(!upcycle && options.method != "expand" && options.noise != 0, "--noise",
+       "upcycle and expand");
+  only(takes_moe(options) && options.shared != 0, "--shared", "upcycle and split");
+  only(takes_moe(options) && !options.router.empty(), "--router", "upcycle and split");
+  only(!split && (options.router == "linear" || options.router == "neurons"),
+       fmt::format("--router {}", options.router), "split");
+}
+
+void check_layer_options(const LayerOptions& options, const Context& ctx) {
   const auto require = [](bool good, std::string_view text) {
     if (!good) throw UsageError(std::string(text));
   };
@@ -42,8 +58,8 @@ void check_options(const ConvertOptions& options, const Context& ctx) {
   require(options.shared >= 0, "--shared: must be at least 0");
   require(options.noise >= 0 && std::isfinite(options.noise), "--noise: must be a number >= 0");
   require(options.drop >= 0 && options.drop <= 1, "--drop: must be between 0 and 1");
-  require(std::isfinite(options.max_kl), "--max-kl: must be a number");
-  if (options.top_k > options.experts) {
+  check_method(options);
+  if (!takes_moe(options) && options.top_k > options.experts) {
     fail("--top-k {} of --experts {}: K must not exceed E", options.top_k, options.experts);
   }
   if (options.experts * options.granularity > max_experts) {
@@ -54,29 +70,69 @@ void check_options(const ConvertOptions& options, const Context& ctx) {
     throw Error("--router zero: all scores tie, so which experts a token gets would be accident",
                 "take every expert (--top-k = --experts) and --granularity 1, or another router");
   }
-  if (options.method == "split") return check_split(options);
-  require(options.router.empty() || options.router == "random" || options.router == "zero",
-          "--router: linear and neurons are for --method split");
-  require(options.calibration.empty(), "--calibration: is for --method split");
-  if (options.top_k == 1 && options.granularity == 1) {
+  if (options.method == "upcycle" && options.top_k == 1 && options.granularity == 1) {
     ctx.log.warn(
         "top-1 with renormalised weights: the one weight is always 1, so the router gets no "
         "gradient; --top-k 2 trains");
   }
 }
 
-/// Upcycling takes a dense model, or one that moebius converted in part.
-void check_dense(const Source& source, const std::vector<std::int64_t>& layers) {
-  for (const LayerSpec& layer : source.spec.layers) {
-    if (layer.moe && !layer.overlay) {
-      throw Error(fmt::format("{}: has mixtures of experts of its own", source.directory.string()),
-                  "give a dense model, or one that moebius converted in part");
-    }
+/// What needs no plan and no source.
+void check_options(const ConvertOptions& options, const Context& ctx) {
+  if (!std::isfinite(options.max_kl)) throw UsageError("--max-kl: must be a number");
+  if (options.calibration_tokens < 2 || options.calibration_tokens > max_calibration_tokens) {
+    throw UsageError(
+        fmt::format("--calibration-tokens: must be between 2 and {}", max_calibration_tokens));
   }
-  for (const std::int64_t l : layers) {
-    if (source.spec.layers[static_cast<std::size_t>(l)].moe) {
+  if (options.plan.empty()) check_layer_options(options, ctx);
+  if (options.sources.empty() && options.rest != "base") {
+    throw UsageError("--rest: is for --source, models whose average it would be");
+  }
+}
+
+/// Whether each layer is what its method takes.
+void check_layers(const Source& source, const LayerPlan& row) {
+  const std::string place = source.directory.string();
+  for (const std::int64_t l : row.layers) {
+    const LayerSpec& layer = source.spec.layers[static_cast<std::size_t>(l)];
+    if (takes_moe(row.options)) {
+      if (!layer.moe) fail("--method {}: layer {} of {} is dense", row.options.method, l, place);
+      if (layer.moe->groups != layer.moe->experts) {
+        fail("--method {}: layer {} of {} chooses groups of experts, which stay whole",
+             row.options.method, l, place);
+      }
+    } else if (layer.moe) {
       fail("layer {} is a mixture of experts already", l);
     }
+  }
+}
+
+/// Upcycling and splitting take a dense model, or one that moebius converted in part.
+void check_dense(const Source& source) {
+  for (const LayerSpec& layer : source.spec.layers) {
+    if (!layer.moe || layer.overlay) continue;
+    throw Error(fmt::format("{}: has mixtures of experts of its own", source.directory.string()),
+                "give a dense model, or one that moebius converted in part; --method expand, merge "
+                "and prune take mixtures");
+  }
+}
+
+/// Other sources must be models of the same shape.
+void check_alike(const Source& base, const Source& other) {
+  if (base.spec.family != other.spec.family) {
+    fail("{}: is a {}, and {} a {}", other.directory.string(), other.spec.family,
+         base.directory.string(), base.spec.family);
+  }
+  for (const BoundTensor& tensor : base.bound) {
+    const auto same = [&](const BoundTensor& t) {
+      return t.wanted.name == tensor.wanted.name && t.found->shape == tensor.found->shape;
+    };
+    if (std::any_of(other.bound.begin(), other.bound.end(), same)) continue;
+    fail("{}: {} is not as in {}", other.directory.string(), tensor.wanted.name,
+         base.directory.string());
+  }
+  if (base.bound.size() != other.bound.size()) {
+    fail("{}: has tensors that {} lacks", other.directory.string(), base.directory.string());
   }
 }
 
@@ -101,6 +157,9 @@ std::optional<Tokenizer> tokenizer_of(const Source& source) {
 std::vector<std::int32_t> calibration_ids(const Source& source,
                                           const std::optional<Tokenizer>& tokenizer,
                                           const ConvertOptions& options) {
+  if (options.calibration.empty()) {
+    throw UsageError("--calibration: text such as the model reads is needed for what was asked");
+  }
   if (!tokenizer) {
     throw Error(fmt::format("{}: no tokenizer for --calibration", source.directory.string()),
                 "put the model's tokenizer.json beside its weights");
@@ -119,26 +178,110 @@ std::vector<std::int32_t> calibration_ids(const Source& source,
   return ids;
 }
 
+/// The rows of the plan, each with the layers that it means, checked.
+std::vector<LayerPlan> checked_plan(const Source& source, const ConvertOptions& options,
+                                    const Context& ctx) {
+  const auto count = static_cast<std::int64_t>(source.spec.layers.size());
+  std::vector<LayerPlan> rows = read_plan(options, count);
+  if (options.plan.empty() && options.layers.empty() && takes_moe(options)) {
+    rows[0].layers.clear();
+    for (std::int64_t l = 0; l < count; ++l) {
+      if (source.spec.layers[static_cast<std::size_t>(l)].moe) rows[0].layers.push_back(l);
+    }
+    if (rows[0].layers.empty()) fail("{}: has no mixture of experts", source.directory.string());
+  }
+  for (LayerPlan& row : rows) {
+    try {
+      if (!row.where.empty()) check_layer_options(row.options, ctx);
+      if (!takes_moe(row.options)) check_dense(source);
+      check_layers(source, row);
+    } catch (const UsageError& error) {
+      if (row.where.empty()) throw;
+      throw UsageError(fmt::format("{}: {}", row.where, error.what()), error.hint());
+    } catch (const Error& error) {
+      if (row.where.empty()) throw;
+      throw Error(fmt::format("{}: {}", row.where, error.what()), error.hint());
+    }
+    if (row.options.router.empty() && !takes_moe(row.options)) {
+      row.options.router = default_router(row.options);
+    }
+  }
+  return rows;
+}
+
+/// Makes the recipes of one row of the plan.
+class RecipeMaker {
+ public:
+  RecipeMaker(const PreparedConversion& prepared, const LayerPlan& row,
+              const ConvertOptions& options, const Context& ctx)
+      : sources_(prepared.sources), row_(row), options_(options), ctx_(ctx) {
+    if (row.options.router != "prompts") return;
+    if (!prepared.tokenizer) {
+      fail("{}: no tokenizer for prompts", sources_.front().directory.string());
+    }
+    prompt_rows_ = prompt_routers(sources_.front(), *prepared.tokenizer, row, ctx);
+  }
+
+  /// `trace` may be null unless the row needs calibration.
+  LayerRecipe make(std::int64_t layer, const FfnTrace* trace) const {
+    const Source& source = sources_.front();
+    const std::string& method = row_.options.method;
+    if (method == "expand") return expand_layer(source, layer, row_.options, ctx_.seed);
+    if (method == "merge") return merge_layer(source, *trace, row_.options);
+    if (method == "prune") return prune_layer(source, *trace, row_.options);
+    const std::vector<float> rows = router_rows(layer, trace);
+    if (method == "split") return split_layer(*trace, row_.options, rows, ctx_.seed);
+    const WeightSlice down = source.slice(fmt::format("layers.{}.ffn.down.weight", layer));
+    return upcycle_layer(sources_, layer, row_.options, rows,
+                         output_dtype(options_, down.entry->dtype));
+  }
+
+ private:
+  std::vector<float> router_rows(std::int64_t layer, const FfnTrace* trace) const {
+    const std::string& router = row_.options.router;
+    const std::int64_t experts = row_.options.experts;
+    if (router == "prompts") return prompt_rows_.at(layer);
+    if (router == "zero") {
+      return std::vector<float>(static_cast<std::size_t>(experts * sources_.front().spec.d_model));
+    }
+    if (router == "centroid") return centroid_router(trace->x_TD, experts, ctx_.seed, layer);
+    if (router == "random") return fresh_router(sources_.front(), layer, experts, ctx_.seed);
+    return {};  // a split makes its own
+  }
+
+  const Sources& sources_;
+  const LayerPlan& row_;
+  const ConvertOptions& options_;
+  const Context& ctx_;
+  std::map<std::int64_t, std::vector<float>> prompt_rows_;
+};
+
 }  // namespace
 
-PreparedConversion::PreparedConversion(const ConvertOptions& options, const Context& ctx)
-    : source(checked_source(options, ctx)),
-      layers(choose_layers(options.layers, options.every,
-                           static_cast<std::int64_t>(source.spec.layers.size()))),
-      tokenizer(tokenizer_of(source)) {
-  check_dense(source, layers);
-  ConvertOptions chosen = options;
-  if (chosen.router.empty()) chosen.router = options.method == "split" ? "linear" : "random";
-  if (options.method == "split") {
-    trace_ffns(source, layers, calibration_ids(source, tokenizer, chosen), ctx,
-               [&](const FfnTrace& trace) {
-                 recipes.emplace(trace.layer, split_layer(source, trace, chosen, ctx.seed));
-               });
-    return;
+PreparedConversion::PreparedConversion(const ConvertOptions& options, const Context& ctx) {
+  const Source& source = sources.emplace_back(checked_source(options, ctx));
+  for (const std::string& more : options.sources) {
+    check_alike(source, sources.emplace_back(resolve_model(more, ModelParts::all, ctx)));
   }
-  for (const std::int64_t layer : layers) {
-    recipes.emplace(layer, upcycle_layer(source, layer, chosen, ctx.seed));
+  const std::vector<LayerPlan> rows = checked_plan(source, options, ctx);
+  tokenizer = tokenizer_of(source);
+  std::vector<at::Tensor> windows;
+  for (const LayerPlan& row : rows) {
+    if (windows.empty() && needs_calibration(row.options)) {
+      windows = windows_of(calibration_ids(source, tokenizer, options), source.spec.context);
+    }
+    const RecipeMaker maker(*this, row, options, ctx);
+    if (needs_calibration(row.options)) {
+      trace_layers(source, row.layers, windows, ctx, [&](const FfnTrace& trace) {
+        recipes.emplace(trace.layer, maker.make(trace.layer, &trace));
+      });
+    } else {
+      for (const std::int64_t layer : row.layers)
+        recipes.emplace(layer, maker.make(layer, nullptr));
+    }
+    for (const std::int64_t layer : row.layers) methods[layer] = row.options.method;
   }
+  for (const auto& [layer, recipe] : recipes) layers.push_back(layer);
 }
 
 }  // namespace moebius

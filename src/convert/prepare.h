@@ -1,6 +1,7 @@
 // What a conversion is, before any of it is done.
 #pragma once
 
+#include <map>
 #include <optional>
 
 #include "convert/output_plan.h"
@@ -8,13 +9,14 @@
 
 namespace moebius {
 
-/// Options and source, checked, and a recipe for each layer that is to be converted. Throws Error
+/// Options and sources, checked, and a recipe for each layer that is to be converted. Throws Error
 /// or UsageError naming the option, file or layer.
 struct PreparedConversion {
-  Source source;
+  Sources sources;
+  std::optional<Tokenizer> tokenizer;  ///< of the first source, where it has one
   std::vector<std::int64_t> layers;    ///< ascending
-  std::optional<Tokenizer> tokenizer;  ///< the source's, where it has one
   Recipes recipes;
+  std::map<std::int64_t, std::string> methods;  ///< of each of `layers`
 
   PreparedConversion(const ConvertOptions& options, const Context& ctx);
 };

@@ -29,21 +29,28 @@ std::vector<bool> dropped_positions(const FfnRecipe& recipe, std::uint64_t seed)
   return dropped;
 }
 
+double mean_at(const FfnRecipe& recipe, const std::vector<WeightSlice>& origins, std::size_t i) {
+  double mean = recipe.origins[0].weight * origins[0][i];
+  for (std::size_t o = 1; o < origins.size(); ++o) mean += recipe.origins[o].weight * origins[o][i];
+  return mean;
+}
+
 /// Makes a tensor element by element; (p, q) is the p-th neuron and the q-th of the other
 /// dimension, which a bias lacks.
 class Maker {
  public:
-  Maker(const FfnRecipe& recipe, std::string_view part, const BoundTensor& dense,
+  Maker(const FfnRecipe& recipe, std::string_view part, const std::vector<WeightSlice>& origins,
         std::uint64_t seed, int threads)
       : recipe_(recipe),
-        entry_(*dense.found),
+        origins_(origins),
+        shape_(origins[0].shape),
         down_(is_down(part)),
-        matrix_(entry_.shape.size() == 2),
-        neurons_first_(!matrix_ || down_ == dense.wanted.transposed),
-        fresh_(seed, stream_of(fmt::format("fresh {} {}", entry_.name, recipe.stream))),
-        noise_(seed, stream_of(fmt::format("{} {}", entry_.name, recipe.stream))) {
+        matrix_(shape_.size() == 2),
+        neurons_first_(!matrix_ || down_ == origins[0].transposed),
+        fresh_(seed, stream_of(fmt::format("fresh {} {}", name(), recipe.stream))),
+        noise_(seed, stream_of(fmt::format("{} {}", name(), recipe.stream))) {
     if (!matrix_) return;
-    if (recipe.noise > 0 || recipe.drop > 0) statistics_ = statistics_of(entry_, threads);
+    if (recipe.noise > 0 || recipe.drop > 0) statistics_ = statistics_of(origins[0], threads);
     if (recipe.drop > 0) dropped_ = dropped_positions(recipe, seed);
   }
 
@@ -53,9 +60,9 @@ class Maker {
     const std::int32_t neuron = recipe_.neurons[p];
     if (neuron < 0) return 0;
     const auto n = static_cast<std::size_t>(neuron);
-    const auto dense_neurons = static_cast<std::size_t>(entry_.shape[neurons_first_ ? 0 : 1]);
-    const std::size_t at = neurons_first_ ? n * other() + q : q * dense_neurons + n;
-    double value = load_weight(entry_.data, entry_.dtype, at);
+    const auto neurons = static_cast<std::size_t>(shape_[neurons_first_ ? 0 : 1]);
+    const std::size_t at = neurons_first_ ? n * other() + q : q * neurons + n;
+    double value = mean_at(recipe_, origins_, at);
     if (!dropped_.empty() && dropped_[p]) {
       value = statistics_.mean + statistics_.deviation * fresh_.normal(i);
     } else if (matrix_ && recipe_.noise > 0) {
@@ -66,11 +73,13 @@ class Maker {
 
  private:
   std::size_t other() const {
-    return matrix_ ? static_cast<std::size_t>(entry_.shape[neurons_first_ ? 1 : 0]) : 1;
+    return matrix_ ? static_cast<std::size_t>(shape_[neurons_first_ ? 1 : 0]) : 1;
   }
+  const std::string& name() const { return origins_[0].entry->name; }
 
   const FfnRecipe& recipe_;
-  const TensorEntry& entry_;
+  const std::vector<WeightSlice>& origins_;
+  const Shape& shape_;
   bool down_, matrix_, neurons_first_;
   Random fresh_, noise_;
   Statistics statistics_;
@@ -79,7 +88,17 @@ class Maker {
 
 }  // namespace
 
+FfnRecipe copy_of_ffn(const FfnOrigin& origin, std::int64_t width) {
+  FfnRecipe ffn;
+  ffn.origins = {origin};
+  ffn.neurons.resize(static_cast<std::size_t>(width));
+  std::iota(ffn.neurons.begin(), ffn.neurons.end(), 0);
+  ffn.scale.assign(static_cast<std::size_t>(width), 1.0F);
+  return ffn;
+}
+
 bool is_copy(const FfnRecipe& recipe, std::string_view part, std::int64_t width) {
+  if (recipe.origins.size() > 1) return false;
   if (part == "down.bias") return recipe.bias_scale == 1;
   if (static_cast<std::int64_t>(recipe.neurons.size()) != width) return false;
   const bool matrix = part.ends_with(".weight");
@@ -92,27 +111,24 @@ bool is_copy(const FfnRecipe& recipe, std::string_view part, std::int64_t width)
 }
 
 std::size_t ffn_tensor_elements(const FfnRecipe& recipe, std::string_view part,
-                                const BoundTensor& dense) {
-  const auto elements = static_cast<std::size_t>(dense.found->elements());
-  if (part == "down.bias") return elements;
-  const auto neurons = static_cast<std::size_t>(
-      dense.found->shape[is_down(part) != dense.wanted.transposed ? 1 : 0]);
-  const bool matrix = dense.found->shape.size() == 2;
-  return recipe.neurons.size() * (matrix ? elements / neurons : 1);
+                                const WeightSlice& origin) {
+  if (part == "down.bias") return origin.elements();
+  const auto neurons =
+      static_cast<std::size_t>(origin.shape[is_down(part) != origin.transposed ? 1 : 0]);
+  const bool matrix = origin.shape.size() == 2;
+  return recipe.neurons.size() * (matrix ? origin.elements() / neurons : 1);
 }
 
 std::vector<std::byte> make_ffn_tensor(const FfnRecipe& recipe, std::string_view part,
-                                       const BoundTensor& dense, DType dtype, std::uint64_t seed,
-                                       int threads) {
+                                       const std::vector<WeightSlice>& origins, DType dtype,
+                                       std::uint64_t seed, int threads) {
   if (part == "down.bias") {
-    const TensorEntry& entry = *dense.found;
-    const auto count = static_cast<std::size_t>(entry.elements());
-    return store_weights(count, dtype, threads, [&](std::size_t i) {
-      return recipe.bias_scale * load_weight(entry.data, entry.dtype, i);
+    return store_weights(origins[0].elements(), dtype, threads, [&](std::size_t i) {
+      return static_cast<float>(recipe.bias_scale * mean_at(recipe, origins, i));
     });
   }
-  const Maker maker(recipe, part, dense, seed, threads);
-  return store_weights(ffn_tensor_elements(recipe, part, dense), dtype, threads,
+  const Maker maker(recipe, part, origins, seed, threads);
+  return store_weights(ffn_tensor_elements(recipe, part, origins[0]), dtype, threads,
                        [&](std::size_t i) { return maker.element(i); });
 }
 

@@ -13,21 +13,30 @@
 
 namespace moebius {
 
-struct ConvertOptions {
-  fs::path model, out;
+/// How a layer is converted; a plan file may say it layer by layer.
+struct LayerOptions {
   std::string method = "upcycle";
   std::int64_t experts = 4, top_k = 2;
-  std::int64_t every = 4;
-  std::string layers;                     ///< "0,4,8-11" or "all"; empty: every `every`-th
   std::int64_t granularity = 1;           ///< parts of a copy, each an expert
   std::int64_t shared = 0;                ///< expert widths that every token passes
   double noise = 0.0;                     ///< times the standard deviation of each matrix
   double drop = 0.0;                      ///< share of each expert's neurons that is drawn anew
   std::string partition = "activations";  ///< how a split divides the neurons
   std::string router;                     ///< how it starts; empty: random, for a split linear
-  std::vector<std::string> calibration;   ///< text for a split
+
+  void declare(OptionSet& options);
+};
+
+struct ConvertOptions : LayerOptions {
+  fs::path model, out;
+  std::int64_t every = 4;
+  std::string layers;                    ///< "0,4,8-11" or "all"; empty: every `every`-th
+  fs::path plan;                         ///< file that says it instead, layer by layer
+  std::vector<std::string> calibration;  ///< text that layers are made from
   std::int64_t calibration_tokens = 8192;
-  std::string dtype;  ///< of the output; empty: as the source
+  std::vector<std::string> sources;  ///< more models whose FFNs become experts
+  std::string rest = "base";         ///< all else: the model's, or the average of all
+  std::string dtype;                 ///< of the output; empty: as the source
   std::string test_prompt = "The quick brown fox";
   double max_kl = -1.0;  ///< nats; negative: no bound
   std::string max_shard_size = "5GB";
@@ -40,6 +49,7 @@ struct ConvertOptions {
 /// A converted layer, as conversion.json has it.
 struct LayerRecord {
   std::int64_t layer = 0, experts = 0, top_k = 0;
+  std::string method;
   bool kept = false;
   double ffn_error = 0;  ///< ||MoE output - dense output|| / ||dense output|| over the prompt
   double kl = 0;         ///< KL(dense || layers accepted so far and this one), nats, mean
@@ -47,9 +57,12 @@ struct LayerRecord {
   std::string reason;    ///< why it was reverted; empty when kept
 };
 
+using Digests = std::map<std::string, std::string>;  ///< XXH3-128 by file name
+
 struct ConversionReport {
   std::string source;
-  std::map<std::string, std::string> digests;  ///< XXH3-128 by file name
+  Digests digests;
+  std::vector<Digests> more_digests;  ///< of `sources`
   std::vector<LayerRecord> layers;
   double dense_exact = 0;  ///< max |logit difference| / max |logit| against the dense model, f32
   std::int64_t parameters = 0, active_parameters = 0;

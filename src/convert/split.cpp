@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "convert/partition.h"
-#include "convert/upcycle.h"
 
 namespace moebius {
 namespace {
@@ -23,13 +22,13 @@ at::Tensor pick(const at::Tensor& x, std::int64_t dim, const std::vector<std::in
 /// One layer on its way from a dense FFN to experts.
 class Splitter {
  public:
-  Splitter(const Source& source, const FfnTrace& trace, const ConvertOptions& options,
+  Splitter(const FfnTrace& trace, const LayerOptions& options, const std::vector<float>& rows,
            std::uint64_t seed)
-      : source_(source),
-        layer_(trace.layer),
+      : layer_(trace.layer),
         x_TD_(trace.x_TD),
-        dense_(trace.dense),
+        dense_(*trace.dense),
         options_(options),
+        rows_(rows),
         seed_(seed),
         down_DF_(dense_.down.to(at::kFloat)),
         h_TF_(trace.h_TF),
@@ -89,12 +88,11 @@ class Splitter {
     }
     if (options_.partition == "weights") {
       const at::Tensor rows = dense_.gate.defined() ? dense_.gate : dense_.up;
-      return cluster_neurons(pick(rows.to(at::kFloat), 0, rest_), options_.experts, seed_, stream);
+      return cluster(pick(rows.to(at::kFloat), 0, rest_), options_.experts, seed_, stream);
     }
     // Neurons that reach far for the same tokens, measured from what each does on average.
     const at::Tensor centred = reach_TF_ - reach_TF_.mean(0, /*keepdim=*/true);
-    return cluster_neurons(pick(centred, 1, rest_).t().contiguous(), options_.experts, seed_,
-                           stream);
+    return cluster(pick(centred, 1, rest_).t().contiguous(), options_.experts, seed_, stream);
   }
 
   static FfnRecipe ffn_of(const std::vector<std::int64_t>& members, std::int64_t width) {
@@ -118,7 +116,7 @@ class Splitter {
   void make_router(LayerRecipe& recipe) const {
     if (options_.router == "linear") return fit_linear(recipe);
     if (options_.router == "neurons") return choose_representatives(recipe);
-    recipe.router["weight"] = fresh_router(source_, layer_, options_, seed_);
+    recipe.router["weight"] = rows_;
   }
 
   /// Ridge regression of the experts' norms on the inputs, in f64.
@@ -169,11 +167,11 @@ class Splitter {
     if (gated) recipe.router["up.bias"] = rows(dense_.up_bias, true);
   }
 
-  const Source& source_;
   std::int64_t layer_;
   const at::Tensor& x_TD_;
   const Ffn& dense_;
-  const ConvertOptions& options_;
+  const LayerOptions& options_;
+  const std::vector<float>& rows_;
   std::uint64_t seed_;
   at::Tensor down_DF_, h_TF_, reach_TF_;
   std::int64_t neurons_;
@@ -183,9 +181,9 @@ class Splitter {
 
 }  // namespace
 
-LayerRecipe split_layer(const Source& source, const FfnTrace& trace, const ConvertOptions& options,
-                        std::uint64_t seed) {
-  return Splitter(source, trace, options, seed).run();
+LayerRecipe split_layer(const FfnTrace& trace, const LayerOptions& options,
+                        const std::vector<float>& rows, std::uint64_t seed) {
+  return Splitter(trace, options, rows, seed).run();
 }
 
 }  // namespace moebius

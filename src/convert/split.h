@@ -8,9 +8,10 @@
 namespace moebius {
 
 /// E experts and N shared expert widths out of one FFN, from what it does on calibration text (not
-/// looked at by a random partition with a random router). Widths differ by at most one neuron; the
+/// looked at by a random partition). `rows` is the router, [E, D]; empty where it is linear or by
+/// neurons, which are made here. Widths differ by at most one neuron; the
 /// shorter ones end in a neuron of zeros. A bias of down is added once.
-LayerRecipe split_layer(const Source& source, const FfnTrace& trace, const ConvertOptions& options,
-                        std::uint64_t seed);
+LayerRecipe split_layer(const FfnTrace& trace, const LayerOptions& options,
+                        const std::vector<float>& rows, std::uint64_t seed);
 
 }  // namespace moebius

@@ -1,11 +1,8 @@
 #include "convert/upcycle.h"
 
 #include <bit>
-#include <cmath>
 
 #include "base/error.h"
-#include "base/random.h"
-#include "convert/statistics.h"
 
 namespace moebius {
 namespace {
@@ -18,29 +15,29 @@ std::vector<std::int64_t> multiplicities(std::int64_t neurons, std::int64_t slot
 }
 
 /// Factors are powers of two, so a 16-bit weight holds them exactly, or the weights are f32.
-void check_exact(const Source& source, std::int64_t layer, const ConvertOptions& options) {
-  const TensorEntry& down = *source.holding(fmt::format("layers.{}.ffn.down.weight", layer)).found;
-  if (output_dtype(options, down.dtype) == DType::f32) return;
+void check_exact(const LayerOptions& options, DType written) {
+  if (written == DType::f32) return;
   const std::int64_t shared = (options.shared + options.granularity - 1) / options.granularity;
   for (const auto& [option, factor] : {std::pair{"--granularity", options.granularity},
                                        {"--shared", std::max<std::int64_t>(1, shared)}}) {
     if (std::has_single_bit(static_cast<std::uint64_t>(factor))) continue;
     throw Error(fmt::format("{}: a {} weight cannot hold a factor of {} exactly", option,
-                            short_name(output_dtype(options, down.dtype)), factor),
+                            short_name(written), factor),
                 "take a power of two, or --dtype f32");
   }
 }
 
 }  // namespace
 
-LayerRecipe upcycle_layer(const Source& source, std::int64_t layer, const ConvertOptions& options,
-                          std::uint64_t seed) {
+LayerRecipe upcycle_layer(const Sources& sources, std::int64_t layer, const LayerOptions& options,
+                          const std::vector<float>& rows, DType written) {
+  const Source& source = sources.front();
   const std::int64_t width = source.spec.layers[static_cast<std::size_t>(layer)].width;
   const std::int64_t copies = options.experts, parts = options.granularity;
   if (width % parts != 0) {
     fail("--granularity {} does not divide the width {} of layer {}", parts, width, layer);
   }
-  check_exact(source, layer, options);
+  check_exact(options, written);
   const std::int64_t part = width / parts;
   const auto times = multiplicities(width, options.shared * part);
 
@@ -52,12 +49,12 @@ LayerRecipe upcycle_layer(const Source& source, std::int64_t layer, const Conver
   recipe.moe.shared_width = options.shared * part;
   recipe.moe.shared_gate = options.shared > 0 && shares_by_gate(source.spec);
 
-  const std::vector<float> rows = fresh_router(source, layer, options, seed);
   std::vector<float>& router = recipe.router["weight"];
   for (std::int64_t e = 0; e < recipe.moe.experts; ++e) {
     const auto row = rows.begin() + e / parts * source.spec.d_model;
     router.insert(router.end(), row, row + source.spec.d_model);
     FfnRecipe expert;
+    expert.origins = {{.source = static_cast<std::size_t>(e / parts) % sources.size()}};
     for (std::int64_t p = e % parts * part; p < (e % parts + 1) * part; ++p) {
       const bool halved = times[static_cast<std::size_t>(p)] > 0;
       expert.neurons.push_back(static_cast<std::int32_t>(p));
@@ -81,31 +78,6 @@ LayerRecipe upcycle_layer(const Source& source, std::int64_t layer, const Conver
   shared.bias_scale = half;
   shared.stream = "shared";
   return recipe;
-}
-
-std::vector<float> fresh_router(const Source& source, std::int64_t layer,
-                                const ConvertOptions& options, std::uint64_t seed) {
-  const std::int64_t d = source.spec.d_model;
-  if (options.router == "zero")
-    return std::vector<float>(static_cast<std::size_t>(options.experts * d));
-  // The norm whose output the router sees.
-  const char* name = source.spec.post_norm ? "attn_norm" : "ffn_norm";
-  const std::string norm = fmt::format("layers.{}.{}", layer, name);
-  const BoundTensor* bias = source.find(norm + ".bias");
-  const double rms = norm_output_rms(*source.holding(norm + ".weight").found,
-                                     bias != nullptr ? bias->found : nullptr);
-  return random_router(options.experts, d, rms, seed, layer);
-}
-
-std::vector<float> random_router(std::int64_t experts, std::int64_t d_model, double rms,
-                                 std::uint64_t seed, std::int64_t layer) {
-  const Random random(seed, stream_of(fmt::format("router {}", layer)));
-  const double deviation = 1.0 / (std::sqrt(static_cast<double>(d_model)) * rms);
-  std::vector<float> router(static_cast<std::size_t>(experts * d_model));
-  for (std::size_t i = 0; i < router.size(); ++i) {
-    router[i] = static_cast<float>(deviation * random.normal(i));
-  }
-  return router;
 }
 
 }  // namespace moebius

@@ -10,19 +10,10 @@ namespace moebius {
 /// E, K and G count copies: G = 2 makes 2 E experts of half the width, of which a token takes 2 K,
 /// both halves of a copy together. Parts of a copy have equal router rows, so each has 1/G of the
 /// copy's weight, which the factor G on down makes up for. N shared expert widths: what they
-/// hold comes half from them, half from the routed experts. Throws Error if G does not divide the
-/// width, or if a stored 16-bit weight could not hold the factor exactly.
-LayerRecipe upcycle_layer(const Source& source, std::int64_t layer, const ConvertOptions& options,
-                          std::uint64_t seed);
-
-/// The router of `--router random` or `zero`, a row for each of `options.experts`.
-std::vector<float> fresh_router(const Source& source, std::int64_t layer,
-                                const ConvertOptions& options, std::uint64_t seed);
-
-/// Router weights [E, D], row-major, normal with standard deviation 1 / (sqrt(D) rms): a token of
-/// root mean square `rms` then has logits of standard deviation 1, and the softmax is far from
-/// saturated. `rms` is what the norm before the router makes of a normalised token.
-std::vector<float> random_router(std::int64_t experts, std::int64_t d_model, double rms,
-                                 std::uint64_t seed, std::int64_t layer);
+/// hold comes half from them, half from the routed experts. Copies are taken from the sources in
+/// turn (Sukhbaatar et al., 2024). `rows` is the router, [E, D]. Throws Error if G does not divide
+/// the width, or if a 16-bit weight, `written` being its dtype, could not hold the factor exactly.
+LayerRecipe upcycle_layer(const Sources& sources, std::int64_t layer, const LayerOptions& options,
+                          const std::vector<float>& rows, DType written);
 
 }  // namespace moebius

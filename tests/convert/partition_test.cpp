@@ -68,7 +68,7 @@ TEST(ClusterNeurons, BringsTogetherWhatPointsTheSameWay) {
     rows.push_back(directions[i % 3] * (1 + static_cast<double>(i)) +
                    support::normal_tensor({40}, 100 + static_cast<std::uint64_t>(i), 0.2));
   }
-  const Assignment found = cluster_neurons(at::stack(rows), 3, 5, "s");
+  const Assignment found = cluster(at::stack(rows), 3, 5, "s");
   for (std::size_t i = 3; i < 30; ++i) EXPECT_EQ(found[i], found[i % 3]);
   EXPECT_EQ(sizes_of(found, 3), (std::vector<std::int64_t>{10, 10, 10}));
 }
@@ -76,8 +76,8 @@ TEST(ClusterNeurons, BringsTogetherWhatPointsTheSameWay) {
 TEST(ClusterNeurons, SilentNeuronsAndOnePartAreNoTrouble) {
   at::Tensor rows = support::normal_tensor({11, 7}, 2);
   rows.narrow(0, 0, 5).zero_();
-  EXPECT_EQ(sizes_of(cluster_neurons(rows, 4, 1, "s"), 4), (std::vector<std::int64_t>{3, 3, 3, 2}));
-  EXPECT_EQ(cluster_neurons(rows, 1, 1, "s"), Assignment(11, 0));
+  EXPECT_EQ(sizes_of(cluster(rows, 4, 1, "s"), 4), (std::vector<std::int64_t>{3, 3, 3, 2}));
+  EXPECT_EQ(cluster(rows, 1, 1, "s"), Assignment(11, 0));
 }
 
 }  // namespace

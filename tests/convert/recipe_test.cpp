@@ -16,7 +16,7 @@ constexpr std::int64_t width = 700, d = 300;
 struct Stored {
   std::vector<std::byte> bytes;
   TensorEntry entry;
-  BoundTensor bound;
+  WeightSlice slice{};
   bool neurons_first;
 
   Stored(std::string_view part, bool transposed, DType dtype = DType::f32)
@@ -26,8 +26,7 @@ struct Stored {
     entry.shape = neurons_first ? Shape{width, d} : Shape{d, width};
     entry.data = bytes.data();
     entry.bytes = bytes.size();
-    bound.wanted.transposed = transposed;
-    bound.found = &entry;
+    slice = {&entry, 0, entry.shape, transposed};
     for (std::size_t i = 0; i < width * d; ++i) {
       store_weight(bytes.data(), dtype, i, static_cast<float>(0.2 + Random(1, 1).normal(i)));
     }
@@ -76,8 +75,8 @@ TEST(MakeFfnTensor, TakesNeuronsInOrderAndScalesDownAlone) {
     for (const bool transposed : {false, true}) {
       for (const DType dtype : {DType::f32, DType::bf16}) {
         const Stored dense(part, transposed, dtype);
-        ASSERT_EQ(ffn_tensor_elements(recipe, part, dense.bound), 5u * d);
-        const auto made = make_ffn_tensor(recipe, part, dense.bound, DType::f32, 1, 2);
+        ASSERT_EQ(ffn_tensor_elements(recipe, part, dense.slice), 5u * d);
+        const auto made = make_ffn_tensor(recipe, part, {dense.slice}, DType::f32, 1, 2);
         for (std::int64_t p = 0; p < 5; ++p) {
           for (std::int64_t q = 0; q < d; ++q) {
             const std::int64_t i = dense.neurons_first ? p * d + q : q * 5 + p;
@@ -99,7 +98,7 @@ TEST(MakeFfnTensor, NoiseHasTheDeviationAskedForAndIsItsOwnByExpertAndSeed) {
   FfnRecipe recipe = whole();
   recipe.noise = 0.1;
   const auto make = [&](std::uint64_t seed, int threads) {
-    return make_ffn_tensor(recipe, "up.weight", dense.bound, DType::f32, seed, threads);
+    return make_ffn_tensor(recipe, "up.weight", {dense.slice}, DType::f32, seed, threads);
   };
   const auto one = make(1, 1);
   for (const int threads : {2, 3, 7}) EXPECT_EQ(make(1, threads), one);
@@ -124,7 +123,7 @@ TEST(MakeFfnTensor, DropDrawsTheSameNeuronsAnewInEveryMatrix) {
   std::vector<std::vector<bool>> changed;
   for (const char* part : {"gate.weight", "down.weight"}) {
     const Stored dense(part, false);
-    const auto made = make_ffn_tensor(recipe, part, dense.bound, DType::f32, 5, 2);
+    const auto made = make_ffn_tensor(recipe, part, {dense.slice}, DType::f32, 5, 2);
     std::vector<bool>& neurons = changed.emplace_back();
     double sum = 0, squares = 0, count = 0;
     for (std::int64_t n = 0; n < width; ++n) {

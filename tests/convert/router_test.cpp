@@ -1,4 +1,4 @@
-#include "convert/upcycle.h"
+#include "convert/router.h"
 
 #include <gtest/gtest.h>
 
@@ -26,6 +26,7 @@ struct Data {
     entry.data = bytes.data();
     entry.bytes = bytes.size();
   }
+  WeightSlice slice() const { return {&entry, 0, entry.shape, false}; }
 };
 
 constexpr std::size_t many = 300'001;  // several blocks, and a rest
@@ -60,10 +61,10 @@ TEST(RandomRouter, LogitsOfTokensOfThatRmsHaveDeviationOne) {
 
 TEST(NormOutputRms, IsTheRootOfMeanSquaresOfWeightAndBias) {
   const Data weight(DType::f32, 5000, 2.0, 0.0), bias(DType::f32, 5000, 1.5, 0.0);
-  EXPECT_NEAR(norm_output_rms(weight.entry, nullptr), 2.0, 1e-12);
-  EXPECT_NEAR(norm_output_rms(weight.entry, &bias.entry), 2.5, 1e-12);
+  EXPECT_NEAR(norm_output_rms(weight.slice(), {}), 2.0, 1e-12);
+  EXPECT_NEAR(norm_output_rms(weight.slice(), bias.slice()), 2.5, 1e-12);
   const Data zero(DType::bf16, 10, 0.0, 0.0);
-  EXPECT_EQ(norm_output_rms(zero.entry, nullptr), 1.0);  // never a division by zero
+  EXPECT_EQ(norm_output_rms(zero.slice(), {}), 1.0);  // never a division by zero
 }
 
 TEST(StatisticsOf, AreRightInEveryDtypeFarFromZeroToo) {
@@ -76,19 +77,19 @@ TEST(StatisticsOf, AreRightInEveryDtypeFarFromZeroToo) {
     for (std::size_t i = 0; i < many; ++i) {
       squares += std::pow(load_weight(data.entry.data, dtype, i) - mean, 2);
     }
-    const Statistics found = statistics_of(data.entry, 2);
+    const Statistics found = statistics_of(data.slice(), 2);
     EXPECT_NEAR(found.mean, mean, 1e-9);
     EXPECT_NEAR(found.deviation, std::sqrt(squares / many), 1e-9);
   }
-  EXPECT_EQ(statistics_of(Data(DType::f32, 5, 3.0, 0.0).entry, 1).deviation, 0.0);
+  EXPECT_EQ(statistics_of(Data(DType::f32, 5, 3.0, 0.0).slice(), 1).deviation, 0.0);
 }
 
 TEST(StatisticsOf, AreTheSameAtAnyNumberOfThreads) {
   const Data data(DType::f32, many, 0.3, 1.0);
-  const Statistics one = statistics_of(data.entry, 1);
+  const Statistics one = statistics_of(data.slice(), 1);
   for (const int threads : {2, 3, 5, 16}) {
-    EXPECT_EQ(statistics_of(data.entry, threads).mean, one.mean);
-    EXPECT_EQ(statistics_of(data.entry, threads).deviation, one.deviation);
+    EXPECT_EQ(statistics_of(data.slice(), threads).mean, one.mean);
+    EXPECT_EQ(statistics_of(data.slice(), threads).deviation, one.deviation);
   }
 }
 
