@@ -192,9 +192,9 @@ void write_expert_count(const ModelSpec& spec, const MoeSpec& moe, Json& config)
                             spec.family, moe.experts, layer.moe->experts),
                 "convert all its layers alike");
   }
-  const auto* row = std::find_if(std::begin(native_classes), std::end(native_classes),
-                                 [&](const NativeClass& each) { return spec.family == each.to; });
-  config[row == std::end(native_classes) ? qwen_keys.count : row->keys.count] = moe.experts;
+  for (const ExpertKeys& keys : {mixtral_keys, qwen_keys}) {
+    if (config.contains(keys.count)) config[keys.count] = moe.experts;
+  }
 }
 
 }  // namespace

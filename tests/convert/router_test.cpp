@@ -1,11 +1,13 @@
 #include "convert/router.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "base/random.h"
 #include "convert/statistics.h"
+#include "model/random_model.h"
 
 namespace moebius {
 namespace {
@@ -57,6 +59,44 @@ TEST(RandomRouter, LogitsOfTokensOfThatRmsHaveDeviationOne) {
     }
     EXPECT_NEAR(std::sqrt(squares / (experts * tokens)), 1.0, 0.05);
   }
+}
+
+/// 40 inputs in each of 5 clusters, all far from the origin in one direction.
+at::Tensor clustered_inputs(at::Tensor& cluster_T) {
+  constexpr std::int64_t clusters = 5, each = 40, d = 24;
+  const at::Tensor centres = 2 * support::normal_tensor({clusters, d}, 1);
+  cluster_T = at::arange(clusters, at::kLong).repeat({each});
+  return centres.index_select(0, cluster_T) +
+         0.5 * support::normal_tensor({clusters * each, d}, 2) +
+         20 * support::normal_tensor({1, d}, 3);
+}
+
+TEST(RowsTowards, LeaveOutWhatAllTokensShareAndScoreWithDeviationOne) {
+  at::Tensor cluster_T;
+  const at::Tensor x = clustered_inputs(cluster_T);
+  const at::Tensor directions = support::normal_tensor({3, 24}, 4) + 100;
+  const at::Tensor rows = rows_towards(directions, x);
+  EXPECT_EQ(rows.scalar_type(), at::kFloat);
+  EXPECT_LT(at::mv(rows, x.mean(0)).abs().max().item<double>(), 1e-3);
+  const at::Tensor scores = at::matmul(x, rows.t());
+  const at::Tensor deviation = (scores - scores.mean(1, true)).square().mean().sqrt();
+  EXPECT_NEAR(deviation.item<double>(), 1.0, 1e-3);
+  // The same for directions that have something more in common.
+  EXPECT_TRUE(at::allclose(rows, rows_towards(directions - 7, x), 1e-3, 1e-4));
+}
+
+TEST(CentroidRouter, SendsEachClusterToAnExpertOfItsOwn) {
+  at::Tensor cluster_T;
+  const at::Tensor x = clustered_inputs(cluster_T);
+  std::vector<float> rows = centroid_router(x, 5, 1, 0);
+  const at::Tensor router = at::from_blob(rows.data(), {5, 24}, at::kFloat);
+  const at::Tensor expert_T = at::matmul(x, router.t()).argmax(1);
+  for (std::int64_t c = 0; c < 5; ++c) {
+    const at::Tensor chosen = expert_T.masked_select(cluster_T == c);
+    EXPECT_TRUE((chosen == chosen[0]).all().item<bool>()) << "cluster " << c;
+  }
+  EXPECT_EQ(std::get<0>(at::_unique(expert_T)).numel(), 5);
+  EXPECT_EQ(rows, centroid_router(x, 5, 1, 0));
 }
 
 TEST(NormOutputRms, IsTheRootOfMeanSquaresOfWeightAndBias) {
