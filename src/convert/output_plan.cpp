@@ -129,6 +129,7 @@ class Planner {
 
 Source::Source(const fs::path& directory)
     : directory(directory),
+      files(directory),
       spec(read_model_spec(directory)),
       index(CheckpointIndex::open(directory)),
       bound(bind_checkpoint(spec, index)) {}

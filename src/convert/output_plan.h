@@ -37,6 +37,7 @@ struct OutputPlan {
 /// The opened source of a conversion.
 struct Source {
   fs::path directory;
+  DirectoryState files;  ///< before any was read
   ModelSpec spec;
   CheckpointIndex index;
   std::vector<BoundTensor> bound;
