@@ -19,7 +19,7 @@ fuzz() {
   local limits=(-max_total_time="${FUZZ_SECONDS:-30}")
   [ -z "${FUZZ_RUNS:-}" ] || limits+=(-runs="$FUZZ_RUNS")
   if ASAN_OPTIONS=quarantine_size_mb=16 build/fuzz/tests/fuzz/fuzz_"$target" "${limits[@]}" \
-    -timeout=$timeout -rss_limit_mb=$memory_mb -max_len=$longest -print_final_stats=1 \
+    -timeout=$timeout -rss_limit_mb=$memory_mb -max_len=$longest -print_final_stats=1 -print_funcs=0 \
     -dict=build/fuzz/"$target".dict -artifact_prefix="$finds/$target-" "$corpus" tests/fuzz/seeds/"$target" >"$log" 2>&1; then
     echo "fuzz: $target: $(sed -n 's/^Done //p' "$log")"
   else
