@@ -3,7 +3,7 @@ PRESET ?= release
 BUILD := build/$(PRESET)
 BIN := build/release/moebius
 
-.PHONY: all build configure build-tests setup setup-tests demo test test-cpp test-python asan format \
+.PHONY: all build configure build-tests setup setup-tests demo test test-cpp test-python asan fuzz format \
 	format-check bench clean
 
 all: build
@@ -41,6 +41,13 @@ asan: setup
 	@cmake --preset asan >/dev/null
 	@cmake --build build/asan
 	@cd build/asan && ctest --output-on-failure
+
+# Every fuzz target for FUZZ_SECONDS (30), or until FUZZ_RUNS inputs; TARGETS="config pickle" for some.
+fuzz:
+	@scripts/setup.sh --fuzz
+	@cmake --preset fuzz >/dev/null
+	@cmake --build build/fuzz
+	@scripts/fuzz.sh $(TARGETS)
 
 bench: setup-tests build
 	@.venv/bin/python bench/convert_speed.py

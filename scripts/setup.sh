@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what moebius is built from: Debian/Ubuntu packages, and LibTorch from its Python wheel
 # into .venv. Idempotent: says what it does, does only what is missing, needs no network after that.
-# usage: scripts/setup.sh [--tests]     --tests adds the peers that the tests compare with
+# usage: scripts/setup.sh [--tests|--fuzz]     --tests adds the peers that the tests compare with,
+#                                              --fuzz the compiler that fuzz targets need
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,12 +13,17 @@ packages=(g++ cmake ninja-build ccache mold make git pkg-config python3 python3-
   libcurl4-openssl-dev libssl-dev ca-certificates libsentencepiece-dev
   libfmt-dev libgtest-dev clang-format)
 
-missing=()
-for package in "${packages[@]}"; do
-  status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
-  [ "$status" = installed ] || missing+=("$package")
-done
-if [ ${#missing[@]} -gt 0 ]; then
+# Installs those of the packages that are missing.
+install_packages() {
+  local package status missing=() install sudo
+  for package in "$@"; do
+    status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing+=("$package")
+  done
+  if [ ${#missing[@]} -eq 0 ]; then
+    say "packages are there"
+    return
+  fi
   install=(apt-get install -y --no-install-recommends "${missing[@]}")
   if [ "$(id -u)" = 0 ]; then
     sudo=()
@@ -31,9 +37,15 @@ if [ ${#missing[@]} -gt 0 ]; then
   say "installing packages: ${missing[*]}"
   "${sudo[@]}" apt-get update -qq
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive "${install[@]}" >/dev/null
-else
-  say "packages are there"
+}
+
+if [ "${1:-}" = --fuzz ]; then
+  install_packages "${packages[@]}" clang
+  clang_version=$(clang++ -dumpversion)
+  install_packages "libclang-rt-${clang_version%%.*}-dev"
+  exit
 fi
+install_packages "${packages[@]}"
 
 if [ ! -x .venv/bin/python ]; then
   say "making .venv"

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/mapping_guard.h"
 
 namespace moebius {
 
@@ -23,6 +24,7 @@ void Log::line(std::string_view prefix, std::string_view text) {
 
 void Context::check_interrupt() const {
   if (const int signal = interrupted()) throw Interrupted(signal);
+  check_mapped_files();
 }
 
 }  // namespace moebius

@@ -52,7 +52,8 @@ struct Context {
   const std::atomic<int>* stop_signal = nullptr;
 
   int interrupted() const { return stop_signal ? stop_signal->load() : 0; }
-  /// Throws Interrupted once a stop was asked for; call it between steps of long work.
+  /// Throws Interrupted once a stop was asked for, Error once a mapped file became unreadable; call
+  /// it between steps of long work.
   void check_interrupt() const;
 };
 

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/mapping_guard.h"
 
 namespace moebius {
 namespace {
@@ -36,6 +37,12 @@ class Descriptor {
  private:
   int fd_;
 };
+
+/// Whether a write failed because its source is a mapped file that was cut short; it may go on
+/// then, with zeros.
+bool is_unreadable(const void* source) {
+  return errno == EFAULT && give_up_mapping_from(source);
+}
 
 void sync_directory(const fs::path& path) {
   const Descriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -82,17 +89,28 @@ std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
   if (::fstat(fd.get(), &status) != 0) fail_system("cannot read", path);
   if (!S_ISREG(status.st_mode)) fail("{}: not a regular file", path.string());
   const auto size = static_cast<std::size_t>(status.st_size);
-  const std::byte* data = nullptr;
-  if (size > 0) {
-    void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
-    if (mapped == MAP_FAILED) fail_system("cannot map", path);
-    data = static_cast<const std::byte*>(mapped);
-  }
-  return std::shared_ptr<const MappedFile>(new MappedFile(path, data, size));
+  if (size == 0) return of_memory(path, {});
+  void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  if (mapped == MAP_FAILED) fail_system("cannot map", path);
+  const std::span bytes(static_cast<const std::byte*>(mapped), size);
+  return std::shared_ptr<const MappedFile>(new MappedFile(path, bytes, /*mapped=*/true));
+}
+
+std::shared_ptr<const MappedFile> MappedFile::of_memory(fs::path name,
+                                                        std::span<const std::byte> bytes) {
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(std::move(name), bytes, /*mapped=*/false));
+}
+
+MappedFile::MappedFile(fs::path path, std::span<const std::byte> bytes, bool mapped)
+    : path_(std::move(path)), bytes_(bytes), mapped_(mapped) {
+  if (mapped_) guard_mapping(bytes_, path_.string());
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (!mapped_) return;
+  forget_mapping(bytes_);
+  ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
 std::string read_file(const fs::path& path, std::size_t limit) {
@@ -113,6 +131,29 @@ std::string read_file(const fs::path& path, std::size_t limit) {
   }
 }
 
+std::optional<DirectoryState::State> DirectoryState::look_at(const fs::path& file) {
+  struct stat found {};
+  if (::stat(file.c_str(), &found) != 0 || !S_ISREG(found.st_mode)) return std::nullopt;
+  return State{found.st_dev, found.st_ino, found.st_size, found.st_mtim.tv_sec,
+               found.st_mtim.tv_nsec};
+}
+
+DirectoryState::DirectoryState(const fs::path& directory) {
+  std::error_code ignored;  // whoever reads the files will say what is wrong
+  for (const auto& entry : fs::directory_iterator(directory, ignored)) {
+    if (entry.path().filename().string().starts_with('.')) continue;
+    if (const auto state = look_at(entry.path())) files_.emplace(entry.path(), *state);
+  }
+}
+
+void DirectoryState::check_unchanged() const {
+  for (const auto& [file, state] : files_) {
+    if (look_at(file) == state) continue;
+    throw Error(fmt::format("{}: changed while it was read", file.string()),
+                "leave the file alone and start again");
+  }
+}
+
 OutputFile::OutputFile(fs::path path, Mode mode) : path_(std::move(path)) {
   const int how = mode == Mode::append ? O_APPEND : O_TRUNC;
   fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | how | O_CLOEXEC, 0644);
@@ -129,7 +170,7 @@ OutputFile::~OutputFile() {
 void OutputFile::append(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && (errno == EINTR || is_unreadable(bytes.data()))) continue;
     if (written < 0) fail_system("cannot write", path_);
     bytes.remove_prefix(static_cast<std::size_t>(written));
   }
@@ -138,7 +179,7 @@ void OutputFile::append(std::string_view bytes) {
 void OutputFile::write_at(std::size_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && (errno == EINTR || is_unreadable(bytes.data()))) continue;
     if (written < 0) fail_system("cannot write", path_);
     bytes = bytes.subspan(static_cast<std::size_t>(written));
     offset += static_cast<std::size_t>(written);

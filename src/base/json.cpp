@@ -2,19 +2,91 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "base/utf8.h"
 
 namespace moebius {
+namespace {
+
+/// Builds a value from the events of the parser. The library's own way looks through all keys of an
+/// object for each new one, and takes the last of two that are the same; here an object's keys are
+/// held in a set while it is read.
+class JsonBuilder final : public nlohmann::json_sax<Json> {
+ public:
+  explicit JsonBuilder(std::string_view where) : where_(where) {}
+  Json take() { return std::move(root_); }
+
+  bool null() override { return add(nullptr); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(number_integer_t value) override { return add(value); }
+  bool number_unsigned(number_unsigned_t value) override { return add(value); }
+  bool number_float(number_float_t value, const string_t&) override { return add(value); }
+  bool string(string_t& value) override { return add(std::move(value)); }
+  bool binary(binary_t& value) override { return add(std::move(value)); }
+
+  bool start_object(std::size_t) override { return open(Json::object()); }
+  bool key(string_t& name) override {
+    if (!open_.back().keys.insert(name).second) fail("{}: \"{}\" is there twice", where_, name);
+    key_ = std::move(name);
+    return true;
+  }
+  bool end_object() override { return close(); }
+  bool start_array(std::size_t) override { return open(Json::array()); }
+  bool end_array() override { return close(); }
+  bool parse_error(std::size_t, const std::string&,
+                   const nlohmann::detail::exception& error) override {
+    fail("{}: malformed JSON: {}", where_, json_error_text(error));
+  }
+
+ private:
+  struct Open {
+    Json value;
+    std::string key;  ///< under which it will stand in the one around it
+    std::unordered_set<std::string> keys;
+  };
+
+  bool open(Json value) {
+    if (open_.size() == max_depth) {
+      fail("{}: malformed JSON: values are nested deeper than {} levels", where_, max_depth);
+    }
+    open_.push_back({std::move(value), std::move(key_), {}});
+    return true;
+  }
+  bool close() {
+    Open done = std::move(open_.back());
+    open_.pop_back();
+    key_ = std::move(done.key);
+    return add(std::move(done.value));
+  }
+  bool add(Json value) {
+    if (open_.empty()) {
+      root_ = std::move(value);
+    } else if (Json& parent = open_.back().value; parent.is_array()) {
+      parent.push_back(std::move(value));
+    } else {
+      auto& members = parent.get_ref<Json::object_t&>();
+      static_cast<Json::object_t::Container&>(members).emplace_back(std::move(key_),
+                                                                    std::move(value));
+    }
+    return true;
+  }
+
+  static constexpr std::size_t max_depth = 500;  // others walk the values recursively
+  std::string_view where_;
+  Json root_;
+  std::vector<Open> open_;
+  std::string key_;
+};
+
+}  // namespace
 
 Json parse_json(std::string_view text, std::string_view where) {
   check_utf8(text, where);
-  try {
-    return Json::parse(text);
-  } catch (const Json::exception& error) {
-    fail("{}: malformed JSON: {}", where, json_error_text(error));
-  }
+  JsonBuilder builder(where);
+  Json::sax_parse(text, &builder);
+  return builder.take();
 }
 
 std::string json_error_text(const std::exception& error) {

@@ -17,7 +17,7 @@ using Json = nlohmann::ordered_json;
 
 /// Parses a file as one JSON object; throws Error naming file, line and column.
 Json parse_json_file(const fs::path& path);
-/// Same for text that was read already; `where` names it in errors.
+/// Same for text; `where` names it in errors. Doubled keys and deep nesting are errors too.
 Json parse_json(std::string_view text, std::string_view where);
 
 /// What a parser's error says, without the library's own number of it.

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/utf8.h"
 
 namespace moebius {
 namespace {
@@ -22,10 +23,10 @@ Header parse_header(std::string_view text, const std::string& where) {
   const auto check_key = [&](int depth, Header::parse_event_t event, Header& parsed) {
     // Copying what is deeper than an entry could only exhaust the stack.
     if (depth > 8) fail("{}: the safetensors header is nested too deeply", where);
-    if (depth == 1 && event == Header::parse_event_t::key &&
-        !names.insert(parsed.get<std::string>()).second) {
-      fail("{}: tensor {} is listed twice", where, parsed.get<std::string>());
-    }
+    if (depth != 1 || event != Header::parse_event_t::key) return true;
+    const auto name = parsed.get<std::string>();
+    check_tensor_name(name, where);
+    if (!names.insert(name).second) fail("{}: tensor {} is listed twice", where, name);
     return true;
   };
   try {
@@ -92,10 +93,20 @@ TensorEntry read_entry(const std::string& name, const Json& json, const std::str
 
 }  // namespace
 
+void check_tensor_name(std::string_view name, std::string_view where) {
+  constexpr std::size_t longest = 1000;
+  if (name.size() <= longest) return;
+  fail("{}: a tensor's name has {} bytes, more than {}: {}...", where, name.size(), longest,
+       replace_invalid_utf8(name.substr(0, 100)));
+}
+
 std::vector<TensorEntry> read_safetensors(const fs::path& path) {
-  const auto file = MappedFile::open(path);
+  return read_safetensors(MappedFile::open(path));
+}
+
+std::vector<TensorEntry> read_safetensors(const std::shared_ptr<const MappedFile>& file) {
   const auto bytes = file->bytes();
-  const std::string where = path.string();
+  const std::string where = file->path().string();
   std::uint64_t length = 0;
   if (bytes.size() < sizeof length) {
     fail("{}: {} bytes are too few for a safetensors file", where, bytes.size());

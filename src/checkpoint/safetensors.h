@@ -27,6 +27,11 @@ struct TensorEntry {
 /// Reads and checks a header: lengths, offsets inside the file and not overlapping, shapes that
 /// agree with sizes, names given once. In the order of the data. Throws Error naming file, tensor.
 std::vector<TensorEntry> read_safetensors(const fs::path& path);
+std::vector<TensorEntry> read_safetensors(const std::shared_ptr<const MappedFile>& file);
+
+/// Throws Error, naming `where`, for a name longer than any tensor's: such a one could fill the
+/// memory by being copied, and a terminal by being named.
+void check_tensor_name(std::string_view name, std::string_view where);
 
 /// A tensor that is to be written; `offset` is its place in the data part.
 struct TensorPlan {

@@ -133,6 +133,7 @@ class StateDict {
     for (std::size_t i = 0; i + 1 < dict.items.size(); i += 2) {
       const PickleNode& key = pickle_[dict.items[i]];
       if (key.kind != Kind::text) fail("{}: a key of the state dict is no text", where_);
+      check_tensor_name(key.text, where_);
       check_utf8(key.text, where_);
       const PickleNode& value = pickle_[dict.items[i + 1]];
       if (is_scalar(value)) continue;
@@ -174,7 +175,7 @@ class StateDict {
   StridedTensor read_tensor(const PickleNode& value, const std::string& name) const {
     const std::string where = fmt::format("{}: tensor {}", where_, name);
     const PickleNode* node = &value;
-    while (callee(*node) == parameter || callee(*node) == parameter_state) {
+    if (callee(*node) == parameter || callee(*node) == parameter_state) {
       const auto& of = arguments(*node);
       if (of.empty()) fail("{}: is malformed", where);
       node = &pickle_[of[0]];
@@ -263,7 +264,11 @@ class StateDict {
 }  // namespace
 
 std::vector<TensorEntry> read_torch_file(const fs::path& path) {
-  return StateDict(MappedFile::open(path)).read();
+  return read_torch_file(MappedFile::open(path));
+}
+
+std::vector<TensorEntry> read_torch_file(std::shared_ptr<const MappedFile> file) {
+  return StateDict(std::move(file)).read();
 }
 
 }  // namespace moebius

@@ -11,5 +11,6 @@ namespace moebius {
 /// into the usual order. Values that are single numbers or text are passed over. In the order of
 /// the data. Throws Error naming file and tensor for anything else, and for what does not fit.
 std::vector<TensorEntry> read_torch_file(const fs::path& path);
+std::vector<TensorEntry> read_torch_file(std::shared_ptr<const MappedFile> file);
 
 }  // namespace moebius

@@ -2,8 +2,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <new>
 
+#include "base/mapping_guard.h"
 #include "cli/command.h"
 
 namespace moebius::cli {
@@ -61,7 +63,14 @@ void run(std::vector<std::string> arguments) {
                      near.empty() ? "see moebius --help" : fmt::format("did you mean {}?", near));
   }
   arguments.erase(arguments.begin(), arguments.begin() + static_cast<std::ptrdiff_t>(used));
-  command->run(*command, arguments);
+  guard_mapped_files();
+  try {
+    command->run(*command, arguments);
+  } catch (...) {
+    check_mapped_files();  // what was read of a lost file is the consequence, not the cause
+    throw;
+  }
+  check_mapped_files();
 }
 
 void report(const std::string& what, const std::string& hint) {
@@ -84,6 +93,9 @@ int exit_code_of(const std::vector<std::string>& arguments) {
   } catch (const Interrupted& stop) {
     report("stopped", "");
     return 128 + stop.signal();
+  } catch (const std::filesystem::filesystem_error& error) {  // a loop of symbolic links, for one
+    report(fmt::format("{}: {}", error.path1().string(), error.code().message()), "");
+    return 1;
   } catch (const std::bad_alloc&) {
     report("out of memory", "");
     return 1;

@@ -1,5 +1,6 @@
 #include "config/family_parts.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -95,10 +96,11 @@ MoeSpec read_moe(const JsonView& c, const MoeKeys& keys) {
 void place_moe(const JsonView& c, ModelSpec& spec, const MoeSpec& moe, double balance) {
   spec.balance_coefficient = c.number_or("router_aux_loss_coef", balance);
   const std::int64_t step = c.integer_or("decoder_sparse_step", 1, 1, max_size);
-  const auto dense = c.integers("mlp_only_layers");
+  auto dense = c.integers("mlp_only_layers");
+  std::sort(dense.begin(), dense.end());
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
     const auto layer = static_cast<std::int64_t>(l);
-    const bool listed = std::find(dense.begin(), dense.end(), layer) != dense.end();
+    const bool listed = std::binary_search(dense.begin(), dense.end(), layer);
     if (!listed && (layer + 1) % step == 0) spec.layers[l].moe = moe;
   }
 }

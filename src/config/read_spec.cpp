@@ -35,6 +35,31 @@ void read_overlay(const JsonView& overlay, ModelSpec& spec) {
   spec.balance_coefficient = overlay.number_or("balance_coefficient", 0.01);
 }
 
+/// Each size alone may be right and all of them together absurd; counting and listing the weights
+/// must neither overflow nor fill the memory.
+void check_extent(const ModelSpec& spec, const std::string& where) {
+  constexpr std::int64_t max_elements = std::int64_t{1} << 40, max_tensors = 1 << 20;
+  std::int64_t tensors = 0;
+  const auto shapes = weight_shapes(spec);
+  for_each_weight(
+      [&](const std::string& slot, const Shape& shape) {
+        __int128 elements = 1;
+        for (const std::int64_t size : shape)
+          elements = std::min<__int128>(elements * size, max_elements + 1);
+        if (elements > max_elements) {
+          fail("{}: asks for a weight {} of {} elements, more than 2^40", where, slot,
+               to_string(shape));
+        }
+        const bool by_expert = slot.find(".experts.") != std::string::npos;
+        tensors += shape.empty() ? 0 : by_expert ? shape[0] : 1;
+      },
+      shapes);
+  if (tensors > max_tensors) {
+    fail("{}: its layers and experts ask for {} tensors, more than {}", where, tensors,
+         max_tensors);
+  }
+}
+
 }  // namespace
 
 const Family& family_of(std::string_view model_type, std::string_view where) {
@@ -67,6 +92,7 @@ ModelSpec parse_model_spec(const Json& config, const std::string& where) {
   spec.initializer_range = view.number_or("initializer_range", 0.02);
   if (const auto bos = view.integers("bos_token_id"); !bos.empty()) spec.bos = bos[0];
   spec.eos = view.integers("eos_token_id");
+  check_extent(spec, where);
   return spec;
 }
 

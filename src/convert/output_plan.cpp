@@ -188,6 +188,7 @@ WeightSlice slice_of(const BoundTensor& tensor, const std::string& slot, std::in
 
 Source::Source(const fs::path& directory)
     : directory(directory),
+      files(directory),
       spec(read_model_spec(directory)),
       index(CheckpointIndex::open(directory)),
       bound(bind_checkpoint(spec, index)) {}

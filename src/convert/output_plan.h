@@ -38,6 +38,7 @@ struct OutputPlan {
 /// An opened source of a conversion.
 struct Source {
   fs::path directory;
+  DirectoryState files;  ///< before any was read
   ModelSpec spec;
   CheckpointIndex index;
   std::vector<BoundTensor> bound;

@@ -131,8 +131,12 @@ struct Client::Transfer {
     return good ? size : 0;
   }
   static std::size_t on_body(char* data, std::size_t, std::size_t size, void* user) {
-    auto& [self, curl] = *static_cast<Callback*>(user);
-    return self.keep_what_is_thrown([&] { return self.add_body(curl, {data, size}); }) ? size : 0;
+    const Callback& callback = *static_cast<Callback*>(user);
+    Transfer& self = callback.transfer;
+    const bool good = self.keep_what_is_thrown([&] {
+      return self.add_body(callback.curl, {data, size});
+    });
+    return good ? size : 0;
   }
   static int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
     return static_cast<Callback*>(user)->transfer.ctx.interrupted() != 0 ? 1 : 0;

@@ -15,8 +15,8 @@ StringSet::StringSet(std::vector<std::pair<std::string, std::int32_t>> entries)
     : entries_(std::move(entries)) {
   const auto text = [](const auto& entry) -> const std::string& { return entry.first; };
   std::ranges::stable_sort(entries_, {}, text);
-  const auto [begin, end] = std::ranges::unique(entries_, {}, text);
-  entries_.erase(begin, end);
+  const auto same = [&](const auto& a, const auto& b) { return text(a) == text(b); };
+  entries_.erase(std::unique(entries_.begin(), entries_.end(), same), entries_.end());
   if (!entries_.empty() && entries_[0].first.empty()) entries_.erase(entries_.begin());
   for (const auto& entry : entries_) ++starts_[static_cast<unsigned char>(entry.first[0]) + 1u];
   std::partial_sum(starts_.begin(), starts_.end(), starts_.begin());
@@ -39,12 +39,13 @@ StringSet::Match StringSet::longest_at(std::string_view text, std::size_t at) co
     const auto byte_at = [&](const auto& entry) {
       return static_cast<unsigned char>(entry.first[size]);
     };
-    const auto range =
-        std::ranges::equal_range(entries_.begin() + static_cast<std::ptrdiff_t>(low),
-                                 entries_.begin() + static_cast<std::ptrdiff_t>(high),
-                                 static_cast<unsigned char>(rest[size]), {}, byte_at);
-    low = static_cast<std::size_t>(range.begin() - entries_.begin());
-    high = static_cast<std::size_t>(range.end() - entries_.begin());
+    const auto begin = entries_.begin() + static_cast<std::ptrdiff_t>(low);
+    const auto end = entries_.begin() + static_cast<std::ptrdiff_t>(high);
+    const auto byte = static_cast<unsigned char>(rest[size]);
+    low = static_cast<std::size_t>(std::ranges::lower_bound(begin, end, byte, {}, byte_at) -
+                                   entries_.begin());
+    high = static_cast<std::size_t>(std::ranges::upper_bound(begin, end, byte, {}, byte_at) -
+                                    entries_.begin());
   }
   return best;
 }

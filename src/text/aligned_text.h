@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
+
 namespace moebius {
 
 /// Bytes [begin, end) of the original text. All bytes of a character have the same.
@@ -39,6 +41,7 @@ class AlignedText {
   explicit AlignedText(AlignedView view, std::uint32_t base = 0)
       : base_(base), tracked_(view.origins != nullptr), at_start_(view.at_start) {
     append(view);
+    limit_ = most_grown(view.size());
   }
   /// `prefix`, which gets the origin of the first character, and `word`, which isn't empty.
   AlignedText(std::string_view prefix, AlignedView word)
@@ -50,10 +53,15 @@ class AlignedText {
   static AlignedText like(AlignedView view, std::uint32_t base = 0) {
     AlignedText out({{}, view.origins, view.at_start}, base);
     out.text_.reserve(view.size());
+    out.limit_ = most_grown(view.size());
     return out;
   }
   /// An empty text that is to replace `other`.
-  static AlignedText replacing(const AlignedText& other) { return like(other.view(), other.base_); }
+  static AlignedText replacing(const AlignedText& other) {
+    AlignedText out = like(other.view(), other.base_);
+    out.limit_ = other.limit_;
+    return out;
+  }
 
   const std::string& text() const { return text_; }
   AlignedView view() const {
@@ -68,17 +76,27 @@ class AlignedText {
   }
   Origin origin_at(std::size_t at) const { return tracked_ ? origins_[at] : Origin{}; }
 
+  /// Throw Error if the text outgrows the one it began as by more than any honest part makes it,
+  /// which one that replaces a by aa twenty times would do.
   void append(AlignedView part) {
+    grow(part.size());
     text_.append(part.text);
     if (tracked_) origins_.insert(origins_.end(), part.origins, part.origins + part.size());
   }
   void append(std::string_view bytes, Origin origin) {
+    grow(bytes.size());
     text_.append(bytes);
     if (tracked_) origins_.insert(origins_.end(), bytes.size(), origin);
   }
 
  private:
+  static constexpr std::size_t most_grown(std::size_t size) { return 4096 + 64 * size; }
+  void grow(std::size_t bytes) const {
+    if (text_.size() + bytes > limit_) fail("the tokenizer blows a text up to {} bytes", limit_);
+  }
+
   std::string text_;
+  std::size_t limit_ = SIZE_MAX;
   std::vector<Origin> origins_;
   std::uint32_t base_ = 0;
   bool tracked_ = false, at_start_ = false;

@@ -169,7 +169,11 @@ class Strip final : public PieceSink {
   void push(std::string_view fragment, bool begins, bool ends) override {
     if (begins) left_ = start_, first_ = true;
     held_ += fragment;
-    while (left_ > 0 && held_.starts_with(content_)) held_.erase(0, content_.size()), --left_;
+    std::size_t off = 0;
+    for (; left_ > 0 && std::string_view(held_).substr(off).starts_with(content_); --left_) {
+      off += content_.size();
+    }
+    held_.erase(0, off);
     if (left_ > 0) {
       const bool undecided = held_.empty() || content_.starts_with(held_);
       if (undecided && !ends) return;

@@ -129,6 +129,7 @@ class Template final : public PostProcessor {
   }
 
   void apply(Tokens& tokens, bool add_special) const override {
+    check_growth(tokens.ids.size());
     Tokens out;
     out.with_offsets = tokens.with_offsets;
     for (const Element& element : elements_) {
@@ -154,6 +155,16 @@ class Template final : public PostProcessor {
     bool is_text;
     std::vector<std::int32_t> ids;
   };
+
+  /// A template may hold the text many times, and a sequence many templates.
+  void check_growth(std::size_t text) const {
+    constexpr std::size_t most_added = 1 << 16, most_repeated = 1 << 22;
+    std::size_t size = 0;
+    for (const Element& element : elements_) size += element.is_text ? text : element.ids.size();
+    if (size > text + most_added && size > most_repeated) {
+      fail("the tokenizer's post_processor makes {} tokens of {}", size, text);
+    }
+  }
 
   static std::vector<std::int32_t> ids_of(const JsonView& part, const std::string& name) {
     const JsonView token = part.object("special_tokens").object(name);

@@ -118,12 +118,16 @@ std::shared_ptr<const void> compile(const std::string& expression, const std::st
 }
 
 /// A text on which an expression backtracks without end must not hold the program up, nor may one
-/// on which it recurses deeply take all memory.
-std::shared_ptr<const void> make_limits() {
-  constexpr std::uint32_t kSteps = 10'000'000, kHeapKiB = 256 << 10;
+/// on which it recurses deeply take all memory. Nearly every match ends within the first limit; how
+/// many may go on to the second is limited too, for there may be one at every place of the text.
+constexpr std::uint32_t kFewSteps = 100'000, kSteps = 10'000'000;
+constexpr std::size_t kLongMatches = 16;
+
+std::shared_ptr<const void> make_limits(std::uint32_t steps) {
+  constexpr std::uint32_t kHeapKiB = 256 << 10;
   pcre2_match_context* context = pcre2_match_context_create(nullptr);
   if (context == nullptr) throw std::bad_alloc();
-  pcre2_set_match_limit(context, kSteps);
+  pcre2_set_match_limit(context, steps);
   pcre2_set_heap_limit(context, kHeapKiB);
   return {context, [](const void* p) {
             pcre2_match_context_free(static_cast<pcre2_match_context*>(const_cast<void*>(p)));
@@ -142,6 +146,7 @@ Pattern Pattern::load(const JsonView& part, std::string_view key) {
 Pattern Pattern::literal(std::string text) {
   if (text.empty()) return regex("", "an empty pattern");
   Pattern out;
+  out.name_ = fmt::format("the pattern {}", shown(text));
   out.text_ = std::move(text);
   return out;
 }
@@ -150,7 +155,8 @@ Pattern Pattern::regex(std::string_view expression, const std::string& where) {
   Pattern out;
   out.name_ = fmt::format("{}: the regular expression {}", where, shown(expression));
   out.code_ = compile(from_oniguruma(expression, where), where);
-  out.context_ = make_limits();
+  out.few_steps_ = make_limits(kFewSteps);
+  out.steps_ = make_limits(kSteps);
   return out;
 }
 
@@ -167,15 +173,21 @@ void Pattern::each_match(std::string_view text,
   const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(
       pcre2_match_data_create_from_pattern(code, nullptr), &pcre2_match_data_free);
   if (!data) throw std::bad_alloc();
-  auto* context = static_cast<pcre2_match_context*>(const_cast<void*>(context_.get()));
-  std::size_t last_end = npos;
-  for (std::size_t at = 0; at <= text.size();) {
-    const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-    int found =
+  const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+  const auto match_from = [&](std::size_t at, const std::shared_ptr<const void>& limits) {
+    auto* context = static_cast<pcre2_match_context*>(const_cast<void*>(limits.get()));
+    const int found =
         pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, data.get(), context);
-    if (found == PCRE2_ERROR_JIT_STACKLIMIT) {  // the interpreter takes its memory from the heap
-      found = pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                          data.get(), context);
+    if (found != PCRE2_ERROR_JIT_STACKLIMIT) return found;
+    // The interpreter takes its memory from the heap.
+    return pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
+                       data.get(), context);
+  };
+  std::size_t last_end = npos, long_matches = 0;
+  for (std::size_t at = 0; at <= text.size();) {
+    int found = match_from(at, few_steps_);
+    if (found == PCRE2_ERROR_MATCHLIMIT && long_matches++ < kLongMatches) {
+      found = match_from(at, steps_);
     }
     if (found == PCRE2_ERROR_NOMATCH) return;
     if (found < 0) fail("{} cannot be matched with the text: {}", name_, describe(found));
@@ -191,10 +203,12 @@ void Pattern::each_match(std::string_view text,
 }
 
 std::string Pattern::replace(std::string_view text, std::string_view content) const {
+  const std::size_t limit = std::max<std::size_t>(text.size(), 1 << 20);
   std::string out;
   std::size_t from = 0;
   each_match(text, [&](std::size_t begin, std::size_t end) {
     out.append(text.substr(from, begin - from)).append(content);
+    if (out.size() > limit) fail("{} is replaced by more than {} bytes", name_, limit);
     from = end;
   });
   return out.append(text.substr(from));

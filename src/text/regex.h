@@ -33,9 +33,10 @@ class Pattern {
  private:
   Pattern() = default;
   std::string text_;
-  std::string name_;                     // file and expression, for errors
-  std::shared_ptr<const void> code_;     // a pcre2_code; absent in a literal
-  std::shared_ptr<const void> context_;  // a pcre2_match_context: the limits of a match
+  std::string name_;                  // file and expression, for errors
+  std::shared_ptr<const void> code_;  // a pcre2_code; absent in a literal
+  // pcre2_match_contexts: the limits of most matches, and of a few
+  std::shared_ptr<const void> few_steps_, steps_;
 };
 
 }  // namespace moebius

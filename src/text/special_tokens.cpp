@@ -16,7 +16,7 @@ constexpr std::array kNames = {"bos_token", "eos_token", "unk_token", "sep_token
 
 Json parse_if_there(const fs::path& file) {
   if (!fs::exists(file)) return Json::object();
-  Json out(parse_large_json(file));
+  Json out(read_large_json(file));
   JsonView(out, file.string());
   return out;
 }

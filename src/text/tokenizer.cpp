@@ -86,6 +86,10 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
   return Tokenizer(std::make_shared<const Impl>(read_document(directory)));
 }
 
+Tokenizer Tokenizer::parse(std::string_view json, const std::string& where) {
+  return Tokenizer(std::make_shared<const Impl>(parse_tokenizer_json(json, where)));
+}
+
 bool Tokenizer::exists(const fs::path& directory) {
   return fs::exists(directory / "tokenizer.json") || !sentencepiece_file(directory).empty() ||
          has_vocab_and_merges(directory);

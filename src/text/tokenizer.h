@@ -33,6 +33,8 @@ class Tokenizer {
   /// naming the file and the key if there is none, or one is malformed, larger than 256 MiB, or has
   /// a part that is not supported.
   static Tokenizer load(const fs::path& directory);
+  /// The text of a tokenizer.json; `where` names it in errors.
+  static Tokenizer parse(std::string_view json, const std::string& where);
   /// Whether there is one to load.
   static bool exists(const fs::path& directory);
 

@@ -24,6 +24,7 @@ struct TokenizerDocument {
 
 /// Throws Error naming what is wrong with the file.
 TokenizerDocument read_tokenizer_json(const fs::path& file);
+TokenizerDocument parse_tokenizer_json(std::string_view text, const std::string& where);
 /// GPT-2's layout: `directory` holds vocab.json and merges.txt, and perhaps files that say which
 /// class of transformers they are for and which tokens are special.
 TokenizerDocument read_vocab_and_merges(const fs::path& directory);
@@ -37,7 +38,8 @@ Json template_around(const std::string& front, std::int32_t front_id, const std:
 
 /// Parses text of at most 256 MiB whose values are nested no deeper than any tokenizer's, and whose
 /// objects may have very many keys, for which parse_json is too slow.
-nlohmann::json parse_large_json(const fs::path& file);
+nlohmann::json read_large_json(const fs::path& file);
+nlohmann::json parse_large_json(std::string_view text, const std::string& where);
 /// The whole of a file that must be UTF-8 and no larger than that.
 std::string read_large_text(const fs::path& file);
 

@@ -59,20 +59,28 @@ std::string read_large_text(const fs::path& file) {
   return text;
 }
 
-nlohmann::json parse_large_json(const fs::path& file) {
-  const std::string text = read_large_text(file);
-  check_depth(text, file.string());
+nlohmann::json read_large_json(const fs::path& file) {
+  return parse_large_json(read_file(file, kFileLimit), file.string());
+}
+
+nlohmann::json parse_large_json(std::string_view text, const std::string& where) {
+  check_utf8(text, where);
+  check_depth(text, where);
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
-    fail("{}: malformed JSON: {}", file.string(), json_error_text(error));
+    fail("{}: malformed JSON: {}", where, json_error_text(error));
   }
 }
 
 TokenizerDocument read_tokenizer_json(const fs::path& file) {
-  nlohmann::json document = parse_large_json(file);
+  return parse_tokenizer_json(read_file(file, kFileLimit), file.string());
+}
+
+TokenizerDocument parse_tokenizer_json(std::string_view text, const std::string& where) {
+  nlohmann::json document = parse_large_json(text, where);
   TokenizerDocument out;
-  out.where = file.string();
+  out.where = where;
   if (!document.is_object()) {
     fail("{}: a JSON object was expected, found {}", out.where, document.type_name());
   }

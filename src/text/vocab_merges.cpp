@@ -23,7 +23,7 @@ Kind kind_of(const fs::path& directory) {
   const auto read = [&](const char* file, const char* key) {
     const fs::path path = directory / file;
     if (!fs::exists(path)) return std::string();
-    const Json json(parse_large_json(path));
+    const Json json(read_large_json(path));
     return JsonView(json, path.string()).string_or(key, "");
   };
   std::string name = read("tokenizer_config.json", "tokenizer_class");
@@ -126,7 +126,7 @@ TokenizerDocument read_vocab_and_merges(const fs::path& directory) {
   TokenizerDocument out;
   out.where = directory.string();
   const Json options = Json::object();
-  out.model = std::make_unique<BpeModel>(JsonView(options, vocab.string()), parse_large_json(vocab),
+  out.model = std::make_unique<BpeModel>(JsonView(options, vocab.string()), read_large_json(vocab),
                                          read_merges(merges));
   out.added_tokens = special.added_tokens();
   const AddedTokens added(out.added_tokens, out.where, out.model->vocabulary());

@@ -31,6 +31,26 @@ TEST(ParseJson, ANumberBeyondDoubleIsAnErrorThatNamesTheFile) {
   EXPECT_TRUE(mentions(error_of([] { parse_json("{\"a\": 1e999}", "x.json"); }), {"x.json"}));
 }
 
+TEST(ParseJson, KeepsOrderAndEveryKindOfValue) {
+  const std::string text =
+      R"({"z":[1,-2,2.5,true,null,"x",[],{}],"a":{"z":{"y":1},"x":[[2]]},"m":18446744073709551615})";
+  EXPECT_EQ(parse_json(text, "x.json").dump(), text);
+  for (const char* value : {"1", "\"a\"", "null", "[]", "[1]", "{}"}) {
+    EXPECT_EQ(parse_json(value, "x.json").dump(), value);
+  }
+}
+
+TEST(ParseJson, AKeyGivenTwiceIsAnError) {
+  EXPECT_TRUE(mentions(error_of([] { parse_json(R"({"a": 1, "b": {"c": 1, "c": 2}})", "x.json"); }),
+                       {"x.json", "\"c\"", "twice"}));
+  parse_json(R"({"a": {"b": 1}, "b": [{"a": 1}, {"a": 1}]})", "x.json");
+}
+
+TEST(ParseJson, DeepNestingIsAnError) {
+  EXPECT_TRUE(mentions(error_of([] { parse_json(std::string(1'000'000, '['), "x.json"); }),
+                       {"x.json", "nested deeper"}));
+}
+
 class JsonViewTest : public ::testing::Test {
  protected:
   const Json json_ = parse_json(R"({

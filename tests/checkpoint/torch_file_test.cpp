@@ -173,6 +173,21 @@ TEST_F(TorchFile, OtherShapesOfStateDictsAreNamed) {
                        {"tensor w", "storage"}));
 }
 
+TEST_F(TorchFile, AParameterIsOfATensorAlone) {
+  const std::string open = "ctorch._utils\n_rebuild_parameter\n(", close = "\x89)tR";
+  const std::string inner = tensor({0, {2, 3}, {3, 1}});
+  EXPECT_EQ(error("}" + text("w") + open + inner + close + "s"), "no error");
+  EXPECT_TRUE(mentions(error("}" + text("w") + open + open + inner + close + close + "s"),
+                       {"tensor w", "no tensor"}));
+}
+
+TEST_F(TorchFile, ANameOfMegabytesIsCutInTheError) {
+  const std::string message =
+      error("}" + text(std::string(4 << 20, 'n')) + tensor({0, {6}, {1}}) + "s");
+  EXPECT_TRUE(mentions(message, {"4194304 bytes"}));
+  EXPECT_LT(message.size(), 1000u);
+}
+
 TEST_F(TorchFile, OtherKindsOfFilesAreNamed) {
   const auto bytes_error = [&](const std::string& bytes) {
     const fs::path path = dir_.write("m.bin", bytes);

@@ -300,6 +300,19 @@ TEST(ReadModelSpec, NamesTheDirectoryOrFileThatIsWrong) {
                        {"generation_config.json", "eos_token_id"}));
 }
 
+TEST(ParseModelSpec, SizesThatAreAbsurdTogetherAreRefused) {
+  Json config = llama_like("mixtral");
+  config["num_local_experts"] = config["num_hidden_layers"] = 1 << 16;
+  EXPECT_TRUE(
+      mentions(error_of([&] { parse_model_spec(config, "c.json"); }), {"c.json", "tensors"}));
+  config = llama_like("llama");
+  for (const char* key : {"hidden_size", "num_attention_heads", "num_key_value_heads"}) {
+    config[key] = std::int64_t{1} << 31;
+  }
+  config["head_dim"] = 1 << 30;
+  EXPECT_TRUE(mentions(error_of([&] { parse_model_spec(config, "c.json"); }), {"c.json", "2^40"}));
+}
+
 TEST(Substitute, ReplacesItsKeyAlone) {
   EXPECT_EQ(substitute("a.{l}.b.{e}", "l", 3), "a.3.b.{e}");
   EXPECT_EQ(substitute("a.b", "l", 3), "a.b");

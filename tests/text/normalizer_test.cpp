@@ -80,5 +80,14 @@ TEST(Normalizer, Classes) {
   EXPECT_FALSE(is_word_char(0xBD));
 }
 
+TEST(Normalizer, ATextMayNotGrowWithoutBound) {
+  std::string parts;
+  for (int i = 0; i < 40; ++i) {
+    parts += std::string(i == 0 ? "" : ",") +
+             R"({"type": "Replace", "content": "aa", "pattern": {"String": "a"}})";
+  }
+  EXPECT_THROW(normalized(R"({"type": "Sequence", "normalizers": [)" + parts + "]}", "a"), Error);
+}
+
 }  // namespace
 }  // namespace moebius

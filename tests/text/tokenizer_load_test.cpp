@@ -144,5 +144,50 @@ TEST(TokenizerLoad, Details) {
   EXPECT_TRUE(mentions(load_error(json), {"post_processor", "77"}));
 }
 
+/// The message of the Error that encoding and decoding `text` throws; empty if it works.
+std::string use_error(const nlohmann::json& json, const std::string& text) {
+  const Tokenizer tokenizer = make_tokenizer(json);
+  try {
+    tokenizer.decode(tokenizer.encode(text), false);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+TEST(HostileTokenizer, PartsThatMultiplyATextAreStopped) {
+  const auto times = [](int count, const nlohmann::json& part) {
+    return nlohmann::json(std::vector<nlohmann::json>(static_cast<std::size_t>(count), part));
+  };
+  const nlohmann::json text{{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  const nlohmann::json twice{{"type", "TemplateProcessing"},
+                             {"single", {text, text}},
+                             {"special_tokens", nlohmann::json::object()}};
+  const nlohmann::json longer{
+      {"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+
+  nlohmann::json json = small_tokenizer();
+  json["post_processor"] = {{"type", "Sequence"}, {"processors", times(3, twice)}};
+  EXPECT_EQ(use_error(json, "a"), "");
+  json["post_processor"]["processors"] = times(60, twice);
+  EXPECT_NE(use_error(json, "a").find("post_processor"), std::string::npos);
+
+  json = small_tokenizer();
+  json["decoder"] = {{"type", "Sequence"}, {"decoders", times(3, longer)}};
+  EXPECT_EQ(use_error(json, "a"), "");
+  json["decoder"]["decoders"] = times(60, longer);
+  EXPECT_NE(use_error(json, "a").find("replaced"), std::string::npos);
+}
+
+TEST(HostileTokenizer, AnExpressionMayBeSlowInFewPlacesOnly) {
+  nlohmann::json json = small_tokenizer();
+  json["pre_tokenizer"] = {{"type", "Split"},
+                           {"pattern", {{"Regex", "(?=(a+a+)+$)"}}},
+                           {"behavior", "Isolated"},
+                           {"invert", false}};
+  EXPECT_EQ(use_error(json, "aa b"), "");
+  EXPECT_NE(use_error(json, std::string(200, 'a') + " ").find("limit"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace moebius

@@ -113,6 +113,7 @@ std::string_view strip_word(std::string_view text, Side side) {
 std::size_t find(std::string_view text, std::string_view needle, std::size_t from) {
   if (from > text.size()) return npos;
   if (needle.empty()) return from;
+  if (needle.size() > text.size() - from) return npos;  // an empty text may have no address
   const void* found =
       ::memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
   if (found == nullptr) return npos;

@@ -24,6 +24,11 @@ TEST(JinjaTemplate, Renders) {
   EXPECT_EQ(render("", variables), "");
 }
 
+TEST(JinjaTemplate, NothingIsSearchedAsATextThatIsEmpty) {
+  EXPECT_EQ(render("{{ x|replace('7', '8') }}|{{ x|string|replace('', '-') }}", Json::object()),
+            "|-");
+}
+
 TEST(JinjaTemplate, OneIsRenderedManyTimes) {
   const Template one = Template::parse("{% set x = x + 1 %}{{ x }}", "t");
   EXPECT_EQ(one.render({{"x", 1}}), "2");
