@@ -177,15 +177,17 @@ const Row& row_of(const GgufHeader& header) {
   const std::string architecture = header.string("general.architecture");
   const bool moe = header.integer_or(architecture + ".expert_count", 0, 0, 1 << 16) > 0;
   std::string known;
+  bool named = false;  // with experts where there are none, or the other way round
   for (const Row& row : rows) {
     if (row.architecture == architecture && row.experts.has_value() == moe) return row;
+    named = named || row.architecture == architecture;
     if (known.find(row.architecture) == std::string::npos) {
       known += known.empty() ? "" : ", ";
       known += row.architecture;
     }
   }
-  throw Error(fmt::format("{}: unknown architecture {}{}", header.where, architecture,
-                          moe ? " with experts" : ""),
+  const char* experts = !named ? "" : moe ? " with experts" : " without experts";
+  throw Error(fmt::format("{}: unknown architecture {}{}", header.where, architecture, experts),
               "known: " + known);
 }
 

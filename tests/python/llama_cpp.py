@@ -121,7 +121,7 @@ class Model:
 def ask(model, **request):
     """What llama.cpp answers about a GGUF file."""
     if not os.path.exists(LIBRARY):
-        pytest.skip(f"{LIBRARY} is not there: scripts/setup.sh --tests")
+        pytest.fail(f"{LIBRARY} is not there: run scripts/setup.sh --tests")
     done = subprocess.run([sys.executable, __file__, LIBRARY, model], input=json.dumps(request),
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
