@@ -75,4 +75,6 @@ if [ "${1:-}" = --tests ]; then
   install_requirements scripts/requirements-tests.txt
   # The generation before, in a folder of its own: converted models must open there too.
   install_requirements scripts/requirements-tests-4.txt --no-deps --target .venv/transformers-4
+  # llama.cpp, which opens what `export` writes, and its Python package for GGUF files.
+  install_requirements scripts/requirements-tests-llama.txt --no-deps --target .venv/llama-cpp
 fi

@@ -5,9 +5,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
+
+#include "base/staged_file.h"
 
 namespace moebius {
 
@@ -50,6 +53,8 @@ struct Context {
   std::string device = "cpu";  ///< "cpu", "cuda" or "cuda:N"
   /// Number of the signal that asked the program to stop, 0 while none did.
   const std::atomic<int>* stop_signal = nullptr;
+  /// For what has to be unpacked while the job runs.
+  std::shared_ptr<ScratchFolder> scratch = std::make_shared<ScratchFolder>();
 
   int interrupted() const { return stop_signal ? stop_signal->load() : 0; }
   /// Throws Interrupted once a stop was asked for, Error once a mapped file became unreadable; call

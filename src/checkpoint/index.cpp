@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "checkpoint/gguf_file.h"
 #include "checkpoint/torch_file.h"
 
 namespace moebius {
@@ -12,6 +13,7 @@ std::span<const WeightFormat> weight_formats() {
   static constexpr WeightFormat formats[] = {
       {"model.safetensors", "model.safetensors.index.json", read_safetensors},
       {"pytorch_model.bin", "pytorch_model.bin.index.json", read_torch_file},
+      {"model.gguf", "", read_gguf},
   };
   return formats;
 }
@@ -40,7 +42,7 @@ CheckpointIndex CheckpointIndex::open(const fs::path& directory) {
       index.add_file(directory / format.file, format);
       return index;
     }
-    if (fs::exists(directory / format.index)) {
+    if (!format.index.empty() && fs::exists(directory / format.index)) {
       index.add_shards(directory / format.index, format);
       return index;
     }

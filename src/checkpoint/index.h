@@ -12,7 +12,8 @@
 
 namespace moebius {
 
-/// How weights may lie in a directory: as one file, or as the shards that an index lists.
+/// How weights may lie in a directory: as one file, or as the shards that an index lists; no name
+/// of an index where the format has none.
 struct WeightFormat {
   std::string_view file, index;
   std::vector<TensorEntry> (*read)(const fs::path& file);

@@ -37,6 +37,7 @@ void run_convert(const Command&, const std::vector<std::string>&);
 void run_data_synth(const Command&, const std::vector<std::string>&);
 void run_demo(const Command&, const std::vector<std::string>&);
 void run_eval(const Command&, const std::vector<std::string>&);
+void run_export(const Command&, const std::vector<std::string>&);
 void run_generate(const Command&, const std::vector<std::string>&);
 void run_info(const Command&, const std::vector<std::string>&);
 void run_tokenize(const Command&, const std::vector<std::string>&);

@@ -91,7 +91,8 @@ void print_table(const Json& info) {
 void run_info(const Command& self, const std::vector<std::string>& arguments) {
   fs::path model;
   OptionSet options;
-  options.positional("MODEL", model, "directory in Hugging Face layout, or org/name on the hub");
+  options.positional("MODEL", model,
+                     "directory in Hugging Face layout, GGUF file, or org/name on the hub");
   CommonOptions common;
   common.declare(options);
   const Context ctx = begin(self, arguments, options, common);

@@ -15,6 +15,7 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> table{
       {"info", "what a model is and what it costs", run_info},
       {"convert", "dense model in, mixture of experts out", run_convert},
+      {"export", "write a model as a GGUF file for llama.cpp", run_export},
       {"generate", "continue a text", run_generate},
       {"tokenize", "text to ids and back", run_tokenize},
       {"tokenizer train", "train a byte-level BPE tokenizer on a corpus", run_tokenizer_train},

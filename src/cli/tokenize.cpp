@@ -77,7 +77,7 @@ void run_tokenize(const Command& self, const std::vector<std::string>& arguments
   OptionSet options;
   options.positional("MODEL", model,
                      "directory with tokenizer.json, tokenizer.model, or vocab.json and "
-                     "merges.txt; or org/name on the hub");
+                     "merges.txt; GGUF file; or org/name on the hub");
   options.add("lines", lines, "each line of the input is a text of its own");
   options.add("no-special", no_special, "add no BOS or EOS");
   options.add("offsets", offsets,

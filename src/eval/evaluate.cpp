@@ -97,7 +97,8 @@ std::vector<LayerRouting> routing_of(const Model& model, const Sums& sums) {
 }  // namespace
 
 void EvalOptions::declare(OptionSet& options) {
-  options.positional("MODEL", model, "directory in Hugging Face layout, or org/name on the hub");
+  options.positional("MODEL", model,
+                     "directory in Hugging Face layout, GGUF file, or org/name on the hub");
   Option& files = options.add("data", data, "text files, or .jsonl with one document a line");
   files.many = files.required = true;
   options.add("key", key, "key of the text in .jsonl rows");

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "checkpoint/companions.h"
 #include "checkpoint/index.h"
+#include "gguf/unpack.h"
 #include "hub/download.h"
 #include "text/tokenizer.h"
 
@@ -16,7 +17,7 @@ std::vector<std::string> weight_files(const std::function<bool(const std::string
   for (const WeightFormat& format : weight_formats()) {
     const std::string single(format.file), index(format.index);
     if (has(single)) return {single};
-    if (!has(index)) continue;
+    if (index.empty() || !has(index)) continue;
     std::set<std::string> shards;
     for (const auto& [tensor, shard] : read_weight_map(get(index))) shards.insert(shard);
     std::vector<std::string> files{index};
@@ -67,6 +68,7 @@ fs::path download(const hub::Settings& settings, const hub::Name& name, ModelPar
 
 fs::path resolve_model(const fs::path& model, ModelParts parts, const Context& ctx) {
   std::error_code unknown;
+  if (is_gguf(model)) return unpack_gguf(model, ctx);
   const auto name = hub::parse_name(model.string());
   if (!name || fs::exists(model, unknown)) return model;
   const hub::Settings settings = hub::Settings::from_environment();

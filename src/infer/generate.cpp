@@ -75,7 +75,8 @@ std::vector<std::string> read_prompts(const fs::path& file) {
 }  // namespace
 
 void GenerateOptions::declare(OptionSet& options) {
-  options.positional("MODEL", model, "directory in Hugging Face layout, or org/name on the hub");
+  options.positional("MODEL", model,
+                     "directory in Hugging Face layout, GGUF file, or org/name on the hub");
   options.add("prompt", prompt, "text to continue; \"\" starts from BOS");
   options.add("prompts", prompts, "file with one prompt a line");
   options.add("chat", chat, "the prompt is what a user says; without prompt, a conversation");

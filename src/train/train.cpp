@@ -112,8 +112,9 @@ void LoopOptions::declare(OptionSet& options) {
 }
 
 void TrainOptions::declare(OptionSet& options) {
-  options.add("init", init,
-              "model to train on: directory in Hugging Face layout, or org/name on the hub");
+  options.add(
+      "init", init,
+      "model to train on: directory in Hugging Face layout, GGUF file, or org/name on the hub");
   options.add("model-config", model_config, "config.json of a model to train from scratch");
   options.add("tokenizer", tokenizer, "directory with tokenizer.json (default: that of --init)");
   Option& files = options.add("data", data, "text, .jsonl or .tok files");

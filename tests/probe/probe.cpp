@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "checkpoint/writer.h"
+#include "hub/resolve.h"
 #include "model/load.h"
 #include "moe/balance.h"
 
@@ -116,7 +117,9 @@ void run(const std::vector<std::string>& arguments) {
     throw UsageError(
         "probe logits|gradients|routing MODEL IDS.json OUT, or balance MODEL IDS.json");
   }
-  const Model model = load_model(arguments[1], DType::f32, at::kCPU);
+  const Context ctx;
+  const fs::path directory = resolve_model(arguments[1], ModelParts::all, ctx);
+  const Model model = load_model(directory, DType::f32, at::kCPU);
   const at::Tensor ids = read_ids(arguments[2]);
   if (what == "logits") return write_logits(model, ids, arguments[3]);
   if (what == "gradients") return write_gradients(model, ids, arguments[3]);

@@ -1,8 +1,8 @@
 // Lets the tests in Python look at tokenizers and chat templates without a process for each text.
 // Test-only. A line of JSON on stdin, a line of JSON on stdout; {"error": ...} of what fails.
-//   {"tokenizer": FOLDER, "text": TEXT, "special": bool}   {"ids": [...], "offsets": [[b, e], ...],
+//   {"tokenizer": MODEL, "text": TEXT, "special": bool}   {"ids": [...], "offsets": [[b, e], ...],
 //                                                           "plain": ids of encode without offsets}
-//   {"tokenizer": FOLDER, "ids": [...]}                    {"text": decoded}
+//   {"tokenizer": MODEL, "ids": [...]}                    {"text": decoded}
 //   {"template": SOURCE, "variables": {...}}               {"text": rendered}
 //   {"model": FOLDER, "messages": [...], "tools": [...], "documents": [...],
 //    "add_generation_prompt": bool, "variables": {...}}     the same; all but the first two
@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "hub/resolve.h"
 #include "text/chat_template.h"
 #include "text/jinja/template.h"
 #include "text/tokenizer.h"
@@ -24,11 +25,12 @@ const Json* find(const Json& request, const char* key) {
   return at == request.end() || at->is_null() ? nullptr : &*at;
 }
 
-const Tokenizer& tokenizer_of(const std::string& folder) {
+const Tokenizer& tokenizer_of(const std::string& model) {
   static std::map<std::string, Tokenizer> loaded;
-  const auto at = loaded.find(folder);
-  return at != loaded.end() ? at->second
-                            : loaded.emplace(folder, Tokenizer::load(folder)).first->second;
+  if (const auto at = loaded.find(model); at != loaded.end()) return at->second;
+  const Context ctx;
+  const fs::path folder = resolve_model(model, ModelParts::tokenizer, ctx);
+  return loaded.emplace(model, Tokenizer::load(folder)).first->second;
 }
 
 Json tokenize(const Json& request) {
