@@ -212,7 +212,7 @@ void LayerOptions::declare(OptionSet& options) {
 
 void ConvertOptions::declare(OptionSet& options) {
   options.positional("MODEL", model,
-                     "dense model: directory in Hugging Face layout, or org/name on the hub");
+                     "model: directory in Hugging Face layout, GGUF file, or org/name on the hub");
   options.add("out", out, "directory to write").required = true;
   LayerOptions::declare(options);
   options.add("every", every, "convert layers 0, n, 2n, ...");

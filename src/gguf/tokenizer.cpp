@@ -81,7 +81,7 @@ Source read_source(const fs::path& model) {
   Source out;
   nlohmann::json merges;
   if (const fs::path file = model / "tokenizer.json"; fs::exists(file)) {
-    nlohmann::json document = parse_large_json(file);
+    nlohmann::json document = read_large_json(file);
     out.where = file.string();
     merges = std::move(document["model"]["merges"]);
     document["model"].erase("merges");
