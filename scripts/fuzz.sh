@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the fuzz targets of build/fuzz, two side by side. What crashes, leaks, hangs or eats memory
 # is saved in build/fuzz/finds and named; the corpus that grows lies in build/fuzz/corpus.
-# usage: scripts/fuzz.sh [TARGET...]      FUZZ_SECONDS=30 for each, FUZZ_RUNS=N to end after N inputs
+# usage: scripts/fuzz.sh [TARGET...]      FUZZ_SECONDS=30 for each, FUZZ_RUNS=N to end after N
+# inputs, FUZZ_SEED=1 (0: another one each time)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +17,7 @@ fuzz() {
   mkdir -p "$corpus"
   # The seeds' words are what inputs are put together from.
   grep -rohaE '[A-Za-z_]{3,40}' tests/fuzz/seeds/"$target" | LC_ALL=C sort -u | sed 's/.*/"&"/' >build/fuzz/"$target".dict
-  local limits=(-max_total_time="${FUZZ_SECONDS:-30}")
+  local limits=(-max_total_time="${FUZZ_SECONDS:-30}" -seed="${FUZZ_SEED:-1}")
   [ -z "${FUZZ_RUNS:-}" ] || limits+=(-runs="$FUZZ_RUNS")
   if ASAN_OPTIONS=quarantine_size_mb=16 build/fuzz/tests/fuzz/fuzz_"$target" "${limits[@]}" \
     -timeout=$timeout -rss_limit_mb=$memory_mb -max_len=$longest -print_final_stats=1 -print_funcs=0 \

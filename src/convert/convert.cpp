@@ -272,7 +272,7 @@ ConversionReport convert(const ConvertOptions& options, const Context& ctx) {
   OutputFile(staged.path() / "conversion.json")
       .append(report_json(report, options, ctx.seed).dump(2) + "\n");
   ctx.check_interrupt();
-  source.files.check_unchanged();
+  for (const Source& each : prepared.sources) each.files.check_unchanged();
   staged.commit();
   return report;
 }

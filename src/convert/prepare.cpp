@@ -28,6 +28,22 @@ bool needs_calibration(const LayerOptions& options) {
          options.router == "centroid";
 }
 
+/// Throws UsageError unless calibration text is given where it is needed, and only there.
+void check_calibration(const ConvertOptions& options, const std::vector<LayerPlan>& rows) {
+  const auto row = std::find_if(rows.begin(), rows.end(), [](const LayerPlan& each) {
+    return needs_calibration(each.options);
+  });
+  if (row == rows.end() && !options.calibration.empty()) {
+    throw UsageError(
+        "--calibration: is for --method split, merge and prune, and --router centroid");
+  }
+  if (row == rows.end() || !options.calibration.empty()) return;
+  const std::string what = row->options.router == "centroid"
+                               ? "--router centroid"
+                               : fmt::format("--method {}", row->options.method);
+  throw UsageError(fmt::format("{}: needs --calibration FILE, text such as the model reads", what));
+}
+
 /// The router that a layer starts with where none is named.
 std::string default_router(const LayerOptions& options) {
   return options.method == "split" ? "linear" : "random";
@@ -157,9 +173,6 @@ std::optional<Tokenizer> tokenizer_of(const Source& source) {
 std::vector<std::int32_t> calibration_ids(const Source& source,
                                           const std::optional<Tokenizer>& tokenizer,
                                           const ConvertOptions& options) {
-  if (options.calibration.empty()) {
-    throw UsageError("--calibration: text such as the model reads is needed for what was asked");
-  }
   if (!tokenizer) {
     throw Error(fmt::format("{}: no tokenizer for --calibration", source.directory.string()),
                 "put the model's tokenizer.json beside its weights");
@@ -195,6 +208,9 @@ std::vector<LayerPlan> checked_plan(const Source& source, const ConvertOptions& 
       if (!row.where.empty()) check_layer_options(row.options, ctx);
       if (!takes_moe(row.options)) check_dense(source);
       check_layers(source, row);
+      if (!row.prompts.empty() && row.options.router != "prompts") {
+        throw UsageError("prompts: are for the router of that name (router: prompts)");
+      }
     } catch (const UsageError& error) {
       if (row.where.empty()) throw;
       throw UsageError(fmt::format("{}: {}", row.where, error.what()), error.hint());
@@ -206,6 +222,7 @@ std::vector<LayerPlan> checked_plan(const Source& source, const ConvertOptions& 
       row.options.router = default_router(row.options);
     }
   }
+  check_calibration(options, rows);
   return rows;
 }
 

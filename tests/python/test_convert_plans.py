@@ -70,6 +70,7 @@ def test_plan(hf, moebius, probe, convert, sources, calibration, tmp_path):
         ("- {layers: 0, prompts: [{negative: a}]}", ["plan.yaml:1", "no positive prompt"]),
         ("- {layers: 0, prompts: [{positiv: a}]}", ["plan.yaml:1", "positiv"]),
         ("- {layers: 0, prompts: {positive: a}}", ["plan.yaml:1", "one entry an expert"]),
+        ("- {layers: 0, prompts: [{positive: a}]}", ["plan.yaml:1", "router: prompts"]),
         ("- {layers: 0, layers: 1}", ["plan.yaml:1", "layers again"]),
         ("- 5", ["plan.yaml:1"]),
         ("layers: 0", ["plan.yaml", "a list of rows"]),
@@ -114,12 +115,11 @@ def test_centroids_share_real_text_evenly(moebius, convert, stories, data, tmp_p
     text = (data / "text/tinystories_sample_2M.txt").read_text()
     (tmp_path / "calibration.txt").write_text(text[:60_000])
 
-    def most(router):
-        out, _ = convert(stories, "--layers", "all", "--experts", 4, "--top-k", 1, "--router", router,
-                         "--calibration", tmp_path / "calibration.txt")
+    def most(router, *more):
+        out, _ = convert(stories, "--layers", "all", "--experts", 4, "--top-k", 1, "--router", router, *more)
         return max(max(row) for row in shares(moebius, out, text[-40_000:], tmp_path).values())
 
-    assert most("centroid") < 0.35 < most("random")
+    assert most("centroid", "--calibration", tmp_path / "calibration.txt") < 0.35 < most("random")
 
 
 def test_prompts(moebius, probe, convert, stories, data, tmp_path):
@@ -335,7 +335,9 @@ def test_what_mixtures_refuse(moebius, convert, sources, mixtures, calibration, 
         (grouped, ["--method", "prune", "--experts", 4], ["groups"]),
     ]
     for source, options, named in cases:
-        done = moebius("convert", source, "-o", tmp_path / "out", *options, "--calibration", calibration)
+        if options[1] in ("prune", "merge"):
+            options += ["--calibration", calibration]
+        done = moebius("convert", source, "-o", tmp_path / "out", *options)
         message = done.stderr.decode()
         assert done.returncode in (1, 2) and not (tmp_path / "out").exists()
         assert all(each in message for each in named), message
