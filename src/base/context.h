@@ -10,7 +10,7 @@
 #include <string_view>
 #include <utility>
 
-#include "base/staged_file.h"
+#include "base/staged.h"
 
 namespace moebius {
 

@@ -1,7 +1,6 @@
 #include "base/files.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,72 +11,15 @@
 
 #include "base/error.h"
 #include "base/mapping_guard.h"
+#include "base/posix.h"
 
 namespace moebius {
 namespace {
-
-[[noreturn]] void fail_system(std::string_view action, const fs::path& path) {
-  const int code = errno;
-  std::string hint;
-  if (code == ENOSPC || code == EDQUOT) hint = "free some space or choose another output";
-  if (code == EACCES || code == EROFS || code == EPERM) hint = "check the permissions";
-  throw Error(fmt::format("{}: {}: {}", path.string(), action, std::strerror(code)), hint);
-}
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 /// Whether a write failed because its source is a mapped file that was cut short; it may go on
 /// then, with zeros.
 bool is_unreadable(const void* source) {
   return errno == EFAULT && give_up_mapping_from(source);
-}
-
-void sync_directory(const fs::path& path) {
-  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd.get() < 0 || ::fsync(fd.get()) != 0) fail_system("cannot sync", path);
-}
-
-fs::path parent_of(const fs::path& path) {
-  const fs::path parent = path.parent_path();
-  return parent.empty() ? fs::path(".") : parent;
-}
-
-fs::path without_trailing_slash(fs::path path) {
-  return path.has_filename() ? path : path.parent_path();
-}
-
-/// Removes directories that a killed process left beside `final_path`: their lock is free.
-void remove_stale_stages(const fs::path& final_path) {
-  const std::string prefix = fmt::format(".{}.partial-", final_path.filename().string());
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(parent_of(final_path), ignored)) {
-    if (!entry.path().filename().string().starts_with(prefix)) continue;
-    const Descriptor fd(::open(entry.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (fd.get() >= 0 && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
-      fs::remove_all(entry.path(), ignored);
-    }
-  }
-}
-
-bool is_own_output(const fs::path& path) {
-  if (!fs::is_directory(path)) return false;
-  if (fs::is_empty(path)) return true;
-  for (const char* name : {"config.json", "config.yaml", "tokenizer.json", "general.train.jsonl"}) {
-    if (fs::exists(path / name)) return true;
-  }
-  return false;
 }
 
 }  // namespace
@@ -198,82 +140,6 @@ void check_free_space(const fs::path& directory, std::size_t bytes) {
       fmt::format("{}: {:.3f} GB are needed, {:.3f} GB are free", directory.string(),
                   static_cast<double>(bytes) / 1e9, static_cast<double>(space.available) / 1e9),
       "free some space or choose another output");
-}
-
-void write_file_atomically(const fs::path& path, std::string_view bytes) {
-  const fs::path aside = parent_of(path) / fmt::format(".{}.partial-{}", path.filename().string(),
-                                                       static_cast<long>(::getpid()));
-  try {
-    OutputFile file(aside);
-    file.append(bytes);
-    file.sync();
-    if (::rename(aside.c_str(), path.c_str()) != 0) fail_system("cannot rename to", path);
-  } catch (...) {
-    ::unlink(aside.c_str());
-    throw;
-  }
-  sync_directory(parent_of(path));
-}
-
-void check_output_directory(const fs::path& path, bool overwrite) {
-  if (!fs::exists(fs::symlink_status(path))) return;
-  if (!overwrite) {
-    throw Error(fmt::format("{}: already exists", path.string()),
-                "choose another output or add --overwrite");
-  }
-  if (!is_own_output(path)) {
-    throw Error(
-        fmt::format("{}: exists and is not an output of moebius; not replaced", path.string()),
-        "remove it yourself or choose another output");
-  }
-}
-
-StagedDirectory::StagedDirectory(fs::path final_path, bool overwrite)
-    : final_(without_trailing_slash(std::move(final_path))), overwrite_(overwrite) {
-  check_output_directory(final_, overwrite);
-  std::error_code error;
-  fs::create_directories(parent_of(final_), error);
-  if (error) fail("{}: cannot create: {}", parent_of(final_).string(), error.message());
-  remove_stale_stages(final_);
-  staged_ = parent_of(final_) / fmt::format(".{}.partial-{}", final_.filename().string(),
-                                            static_cast<long>(::getpid()));
-  if (::mkdir(staged_.c_str(), 0755) != 0) fail_system("cannot create", staged_);
-  lock_ = ::open(staged_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (lock_ < 0 || ::flock(lock_, LOCK_EX | LOCK_NB) != 0) fail_system("cannot lock", staged_);
-}
-
-StagedDirectory::~StagedDirectory() {
-  std::error_code ignored;
-  if (!committed_) fs::remove_all(staged_, ignored);
-  if (lock_ >= 0) ::close(lock_);
-}
-
-void StagedDirectory::sync() const {
-  for (const auto& entry : fs::recursive_directory_iterator(staged_)) {
-    if (entry.is_directory()) {
-      sync_directory(entry.path());
-    } else {
-      const Descriptor fd(::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC));
-      if (fd.get() < 0 || ::fsync(fd.get()) != 0) fail_system("cannot sync", entry.path());
-    }
-  }
-  sync_directory(staged_);
-}
-
-void StagedDirectory::commit() {
-  sync();
-  check_output_directory(final_, overwrite_);
-  const auto rename_with = [&](unsigned flags) {
-    return ::renameat2(AT_FDCWD, staged_.c_str(), AT_FDCWD, final_.c_str(), flags) == 0;
-  };
-  if (!rename_with(RENAME_NOREPLACE)) {
-    if (errno != EEXIST || !overwrite_) fail_system("cannot rename to", final_);
-    if (!rename_with(RENAME_EXCHANGE)) fail_system("cannot replace", final_);
-    std::error_code ignored;
-    fs::remove_all(staged_, ignored);  // holds what stood there before
-  }
-  committed_ = true;
-  sync_directory(parent_of(final_));
 }
 
 }  // namespace moebius

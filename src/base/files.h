@@ -1,5 +1,5 @@
-// Files: mapped for reading, written aside and renamed. Nothing half-written ever stands under
-// its final name.
+// Files: mapped for reading, looked at, written. What an output is made of is staged:
+// base/staged.h.
 #pragma once
 
 #include <sys/types.h>
@@ -87,40 +87,5 @@ class OutputFile {
 /// Throws Error if the file system of `directory` has less than `bytes` free, so that a full disk
 /// is found before the work is done.
 void check_free_space(const fs::path& directory, std::size_t bytes);
-
-/// Writes beside `path`, syncs, renames over it.
-void write_file_atomically(const fs::path& path, std::string_view bytes);
-
-/// A directory that is built beside its final name and renamed there by `commit`. Destroyed
-/// without commit it removes what it had begun. What a killed process left behind is removed by
-/// the next one that stages the same name.
-class StagedDirectory {
- public:
-  /// Throws Error if `final_path` exists and `overwrite` is false, or if it exists and holds none
-  /// of the files that moebius writes into an output (so that a slip never deletes a home folder).
-  StagedDirectory(fs::path final_path, bool overwrite);
-  ~StagedDirectory();
-  StagedDirectory(const StagedDirectory&) = delete;
-  StagedDirectory& operator=(const StagedDirectory&) = delete;
-
-  /// Where to write until `commit`.
-  const fs::path& path() const { return staged_; }
-  const fs::path& final_path() const { return final_; }
-  /// Syncs every file. `commit` does so too; called from another thread before, while the files
-  /// are read, it leaves little to wait for.
-  void sync() const;
-  /// Syncs every file, renames, syncs the parent. Throws Error if the final name was taken since.
-  void commit();
-
- private:
-  fs::path final_, staged_;
-  bool overwrite_;
-  int lock_ = -1;
-  bool committed_ = false;
-};
-
-/// Throws Error unless `path` is free, or `overwrite` is set and what stands there is an output of
-/// moebius. The early form of the check that StagedDirectory makes.
-void check_output_directory(const fs::path& path, bool overwrite);
 
 }  // namespace moebius

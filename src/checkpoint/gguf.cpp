@@ -361,6 +361,17 @@ std::string_view name_of(GgufType type) {
   }
 }
 
+DType dtype_of(GgufType type) {
+  switch (type) {
+    case GgufType::f16:
+      return DType::f16;
+    case GgufType::bf16:
+      return DType::bf16;
+    default:
+      return DType::f32;
+  }
+}
+
 std::size_t gguf_row_bytes(GgufType type, std::int64_t columns) {
   const auto count = static_cast<std::size_t>(columns);
   if (type == GgufType::q8_0) return count / q8_block * q8_block_bytes;

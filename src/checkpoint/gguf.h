@@ -27,6 +27,8 @@ enum class GgufType : std::uint32_t { f32 = 0, f16 = 1, q8_0 = 8, bf16 = 30 };
 inline constexpr std::size_t q8_block = 32, q8_block_bytes = 34;
 
 std::string_view name_of(GgufType type);  ///< "q8_0"
+/// The type that such elements have once they are read; f32 for q8_0, which is widened.
+DType dtype_of(GgufType type);
 /// Bytes of a row of `columns` elements, a multiple of 32 for q8_0.
 std::size_t gguf_row_bytes(GgufType type, std::int64_t columns);
 

@@ -16,17 +16,6 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-DType dtype_of(GgufType type) {
-  switch (type) {
-    case GgufType::f16:
-      return DType::f16;
-    case GgufType::bf16:
-      return DType::bf16;
-    default:
-      return DType::f32;
-  }
-}
-
 /// All of a slot, in the rows' order of a checkpoint: in the file, or in memory of its own.
 struct SlotData {
   const GgufTensor* tensor = nullptr;
@@ -170,7 +159,11 @@ class GgufFile {
 
 std::vector<TensorEntry> read_gguf(const fs::path& path) {
   // An unpacked file is a link to the one that the user named.
-  return GgufFile(MappedFile::open(fs::canonical(path))).entries();
+  return read_gguf(MappedFile::open(fs::canonical(path)));
+}
+
+std::vector<TensorEntry> read_gguf(const std::shared_ptr<const MappedFile>& file) {
+  return GgufFile(file).entries();
 }
 
 }  // namespace moebius

@@ -11,5 +11,6 @@ namespace moebius {
 /// neighbouring pairs; gate and up of granitemoe, which lie in one tensor there. Throws Error
 /// naming the file and the key or tensor for anything malformed, missing, misshapen or foreign.
 std::vector<TensorEntry> read_gguf(const fs::path& path);
+std::vector<TensorEntry> read_gguf(const std::shared_ptr<const MappedFile>& file);
 
 }  // namespace moebius

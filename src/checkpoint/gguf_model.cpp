@@ -95,7 +95,6 @@ void add_rope(const ModelSpec& spec, const std::string& prefix, GgufMetadata& ou
   };
   if (rope.scaling == RopeScaling::linear) {
     scaled("linear");
-    out[prefix + "context_length"] = rope.original_context;  // what is stretched, as elsewhere
   } else if (rope.scaling == RopeScaling::llama3) {
     // The factors are a tensor. From these keys moebius reads back what they were made of.
     out["moebius.rope.factor"] = rope.factor;
@@ -191,16 +190,14 @@ const Row& row_of(const GgufHeader& header) {
               "known: " + known);
 }
 
-/// The type that most weights have; blocks are widened.
-std::string_view dtype_of(const GgufHeader& header) {
+/// The type that most weights have, as a configuration names it.
+std::string_view dtype_name(const GgufHeader& header) {
   std::map<GgufType, std::size_t> bytes;
   for (const GgufTensor& tensor : header.tensors) bytes[tensor.type] += tensor.bytes;
   const auto most = std::max_element(
       bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   if (most == bytes.end()) fail("{}: holds no tensors", header.where);
-  return most->first == GgufType::f16    ? "float16"
-         : most->first == GgufType::bf16 ? "bfloat16"
-                                         : "float32";
+  return config_name(dtype_of(most->first));
 }
 
 void add_moe_config(const GgufHeader& header, const Row& row, const std::string& prefix,
@@ -326,7 +323,7 @@ GgufMetadata gguf_hyperparameters(const ModelSpec& spec) {
   out["general.architecture"] = std::string(row.architecture);
   out["general.type"] = std::string("model");
   out[prefix + "vocab_size"] = spec.vocab;
-  out[prefix + "context_length"] = spec.context;
+  out[prefix + "context_length"] = stated_context(spec);
   out[prefix + "embedding_length"] = spec.d_model;
   out[prefix + "block_count"] = static_cast<std::int64_t>(spec.layers.size());
   out[prefix + "feed_forward_length"] = spec.layers[0].width;
@@ -358,7 +355,7 @@ Json config_of_gguf(const GgufHeader& header, std::span<const std::byte> bytes) 
   Json config;
   config["architectures"] = {family_of(row.model_type, header.where).architecture};
   config["model_type"] = row.model_type;
-  config["dtype"] = dtype_of(header);
+  config["dtype"] = dtype_name(header);
   const GgufTensor* embedding = header.find("token_embd.weight");
   if (embedding == nullptr) fail("{}: tensor token_embd.weight is missing", header.where);
   config["vocab_size"] = embedding->shape.front();

@@ -142,6 +142,15 @@ std::vector<TensorEntry> read_safetensors(const std::shared_ptr<const MappedFile
   return entries;
 }
 
+void check_finite(const TensorEntry& entry, std::size_t begin, std::size_t count) {
+  const std::size_t bad =
+      find_non_finite(entry.data + begin * size_of(entry.dtype), entry.dtype, count);
+  if (bad == count) return;
+  throw Error(fmt::format("{}: tensor {} holds a non-finite weight at element {}",
+                          entry.file->path().string(), entry.name, begin + bad),
+              "the checkpoint is damaged or diverged in training");
+}
+
 std::string safetensors_header(const std::vector<TensorPlan>& tensors) {
   // Put together by hand: the order of the data stays, and each name is quoted by the library.
   std::string text = R"({"__metadata__":{"format":"pt"})";

@@ -33,6 +33,10 @@ std::vector<TensorEntry> read_safetensors(const std::shared_ptr<const MappedFile
 /// memory by being copied, and a terminal by being named.
 void check_tensor_name(std::string_view name, std::string_view where);
 
+/// Throws Error naming file, tensor and element if one of `count` elements from `begin` on is NaN
+/// or infinite.
+void check_finite(const TensorEntry& entry, std::size_t begin, std::size_t count);
+
 /// A tensor that is to be written; `offset` is its place in the data part.
 struct TensorPlan {
   std::string name;

@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "base/staged.h"
 #include "cli/command.h"
 #include "gguf/export.h"
 #include "hub/resolve.h"

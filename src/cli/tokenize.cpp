@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/staged.h"
 #include "base/utf8.h"
 #include "cli/command.h"
 #include "data/documents.h"

@@ -44,6 +44,12 @@ RouterWeights router_weights_from(std::string_view name, std::string_view where)
   return named<RouterWeights>(weight_names, "router_weights", name, where);
 }
 
+std::int64_t stated_context(const ModelSpec& spec) {
+  const RopeScaling scaling = spec.rope.scaling;
+  const bool stretched = scaling == RopeScaling::linear || scaling == RopeScaling::dynamic;
+  return stretched ? spec.rope.original_context : spec.context;
+}
+
 void check_moe(const MoeSpec& moe, std::string_view where) {
   if (moe.top_k > moe.experts) {
     fail("{}: top-{} of {} experts: K must not exceed E", where, moe.top_k, moe.experts);

@@ -32,7 +32,7 @@ struct RopeSpec {
   double theta = 10000.0;
   RopeScaling scaling = RopeScaling::none;
   double factor = 1.0;
-  std::int64_t original_context = 0;                     ///< dynamic, llama3, yarn
+  std::int64_t original_context = 0;                     ///< what is stretched
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  ///< llama3
   double beta_fast = 32.0, beta_slow = 1.0;              ///< yarn
   bool truncate = true;                                  ///< yarn
@@ -119,6 +119,10 @@ std::string_view name_of(RouterWeights weights);
 RopeScaling rope_scaling_from(std::string_view name, std::string_view where);
 RouterScores router_scores_from(std::string_view name, std::string_view where);
 RouterWeights router_weights_from(std::string_view name, std::string_view where);
+
+/// The context as a configuration states it: before a scaling of rotary positions stretches it,
+/// where that is how the kind of scaling is written.
+std::int64_t stated_context(const ModelSpec& spec);
 
 /// Throws Error naming `where` if the parts contradict each other: K > E, groups that do not
 /// divide E, K that would cut a group.

@@ -53,17 +53,15 @@ class Tracer {
     const LayerWeights& w = weights_.layers[layer];
     for_each_sequence([&](std::size_t i) {
       Sequence& s = sequences_[i];
-      at::Tensor y;
-      if (const Moe* moe = w.moe()) {
-        MoeOutput out =
-            moe_layer(s.in.flatten(0, 1), *moe, *spec_.layers[layer].moe, spec_.activation);
-        y = out.y_TD.view(s.in.sizes());
-        s.routing = std::move(out.routing);
+      FfnOutput out;
+      if (w.moe() != nullptr) {
+        out = ffn_branch(spec_, spec_.layers[layer], w, s.x_BSD);
       } else {
         const Ffn& dense = std::get<Ffn>(w.ffn);
-        y = ops::linear(s.hidden, dense.down, dense.down_bias);
+        out.y_BSD = ops::linear(s.hidden, dense.down, dense.down_bias);
       }
-      s.x_BSD = add_ffn(spec_, w, s.x_BSD, y);
+      s.x_BSD = add_ffn(spec_, w, s.x_BSD, out.y_BSD);
+      s.routing = std::move(out.routing);
     });
   }
 

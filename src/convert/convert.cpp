@@ -5,6 +5,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/staged.h"
 #include "checkpoint/companions.h"
 #include "convert/copy.h"
 #include "convert/layer_test.h"

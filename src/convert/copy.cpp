@@ -120,15 +120,6 @@ class Copier {
     }
   }
 
-  void check_finite(const TensorEntry& entry, std::size_t begin, std::size_t count) const {
-    const std::size_t bad =
-        find_non_finite(entry.data + begin * size_of(entry.dtype), entry.dtype, count);
-    if (bad == count) return;
-    throw Error(fmt::format("{}: tensor {} holds a non-finite weight at element {}",
-                            entry.file->path().string(), entry.name, begin + bad),
-                "the checkpoint is damaged or diverged in training");
-  }
-
   const Sources& sources_;
   ShardedWriter& writer_;
   const Context& ctx_;

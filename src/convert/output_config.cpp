@@ -134,10 +134,7 @@ Json native_config(const NativeClass& row, const Json& source, const ModelSpec& 
   config["num_experts_per_tok"] = moe.top_k;
   config["num_key_value_heads"] = spec.kv_heads;
   config["head_dim"] = spec.head_dim;
-  const bool stretched =
-      spec.rope.scaling == RopeScaling::linear || spec.rope.scaling == RopeScaling::dynamic;
-  config["max_position_embeddings"] = source.value(
-      "max_position_embeddings", stretched ? spec.rope.original_context : spec.context);
+  config["max_position_embeddings"] = source.value("max_position_embeddings", stated_context(spec));
   config["rms_norm_eps"] = spec.norm_eps;
   write_rope(spec.rope, config);
   write_windows(row, spec, config);

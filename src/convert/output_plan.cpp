@@ -191,23 +191,25 @@ Source::Source(const fs::path& directory)
       files(directory),
       spec(read_model_spec(directory)),
       index(CheckpointIndex::open(directory)),
-      bound(bind_checkpoint(spec, index)) {}
+      bound(bind_checkpoint(spec, index)) {
+  for (const BoundTensor& tensor : bound) {
+    for (const std::string& slot : tensor.wanted.slots) {
+      by_slot_[{slot, tensor.wanted.expert}] = &tensor;
+    }
+  }
+}
 
 WeightSlice Source::slice(const std::string& slot, std::int64_t expert) const {
-  for (const BoundTensor& tensor : bound) {
-    const auto& slots = tensor.wanted.slots;
-    if (tensor.wanted.expert >= 0 && tensor.wanted.expert != expert) continue;
-    if (std::find(slots.begin(), slots.end(), slot) == slots.end()) continue;
-    return slice_of(tensor, slot, expert);
+  for (const std::int64_t key : {expert, std::int64_t{-1}}) {
+    const auto at = by_slot_.find({slot, key});
+    if (at != by_slot_.end()) return slice_of(*at->second, slot, expert);
   }
   fail("{}: no tensor holds {}", directory.string(), slot);
 }
 
 bool Source::holds(const std::string& slot) const {
-  return std::any_of(bound.begin(), bound.end(), [&](const BoundTensor& tensor) {
-    const auto& slots = tensor.wanted.slots;
-    return std::find(slots.begin(), slots.end(), slot) != slots.end();
-  });
+  const auto at = by_slot_.lower_bound({slot, -1});
+  return at != by_slot_.end() && at->first.first == slot;
 }
 
 DType output_dtype(const ConvertOptions& options, DType stored) {

@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,10 @@ struct Source {
   /// if no tensor holds it.
   WeightSlice slice(const std::string& slot, std::int64_t expert = -1) const;
   bool holds(const std::string& slot) const;
+
+ private:
+  /// By slot and expert, -1 where one tensor holds them all.
+  std::map<std::pair<std::string, std::int64_t>, const BoundTensor*> by_slot_;
 };
 
 /// The model that is converted, and models of the same shape whose FFNs become experts too.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/staged.h"
 #include "convert/experts.h"
 #include "convert/plan_file.h"
 #include "convert/prompts.h"
@@ -139,13 +140,13 @@ void check_alike(const Source& base, const Source& other) {
     fail("{}: is a {}, and {} a {}", other.directory.string(), other.spec.family,
          base.directory.string(), base.spec.family);
   }
-  for (const BoundTensor& tensor : base.bound) {
-    const auto same = [&](const BoundTensor& t) {
-      return t.wanted.name == tensor.wanted.name && t.found->shape == tensor.found->shape;
-    };
-    if (std::any_of(other.bound.begin(), other.bound.end(), same)) continue;
-    fail("{}: {} is not as in {}", other.directory.string(), tensor.wanted.name,
-         base.directory.string());
+  for (std::size_t t = 0; t < base.bound.size(); ++t) {  // both in the order of the layout
+    const FileTensor& wanted = base.bound[t].wanted;
+    if (t < other.bound.size() && other.bound[t].wanted.name == wanted.name &&
+        other.bound[t].wanted.shape == wanted.shape) {
+      continue;
+    }
+    fail("{}: {} is not as in {}", other.directory.string(), wanted.name, base.directory.string());
   }
   if (base.bound.size() != other.bound.size()) {
     fail("{}: has tensors that {} lacks", other.directory.string(), base.directory.string());

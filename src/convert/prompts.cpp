@@ -101,8 +101,7 @@ std::map<std::int64_t, std::vector<float>> prompt_routers(const Source& source,
     }
     const at::Tensor rows = rows_towards(at::stack(directions), at::cat(counted));
     warn_of_twins(rows, trace.layer, ctx);
-    routers[trace.layer] = {rows.const_data_ptr<float>(),
-                            rows.const_data_ptr<float>() + rows.numel()};
+    routers[trace.layer] = values_of(rows);
   });
   return routers;
 }

@@ -10,6 +10,11 @@
 
 namespace moebius {
 
+std::vector<float> values_of(const at::Tensor& tensor) {
+  const at::Tensor flat = tensor.to(at::kFloat).contiguous();
+  return {flat.const_data_ptr<float>(), flat.const_data_ptr<float>() + flat.numel()};
+}
+
 std::vector<float> fresh_router(const Source& source, std::int64_t layer, std::int64_t experts,
                                 std::uint64_t seed) {
   // The norm whose output the router sees.
@@ -52,8 +57,7 @@ std::vector<float> centroid_router(const at::Tensor& x_TD, std::int64_t experts,
   const at::Tensor sums = at::zeros({experts, x_TD.size(1)}, x_TD.options());
   sums.index_add_(0, which, centred);
   const at::Tensor counts = at::bincount(which, {}, experts).clamp_min(1).unsqueeze(1);
-  const at::Tensor rows = rows_towards(sums / counts, x_TD);
-  return {rows.const_data_ptr<float>(), rows.const_data_ptr<float>() + rows.numel()};
+  return values_of(rows_towards(sums / counts, x_TD));
 }
 
 }  // namespace moebius

@@ -7,6 +7,9 @@
 
 namespace moebius {
 
+/// The elements of a tensor, row-major.
+std::vector<float> values_of(const at::Tensor& tensor);
+
 /// Rows [E, D], row-major, of `--router random`: made for what the norm before the router gives.
 std::vector<float> fresh_router(const Source& source, std::int64_t layer, std::int64_t experts,
                                 std::uint64_t seed);

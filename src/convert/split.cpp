@@ -6,14 +6,10 @@
 
 #include "base/error.h"
 #include "convert/partition.h"
+#include "convert/router.h"
 
 namespace moebius {
 namespace {
-
-std::vector<float> values_of(const at::Tensor& tensor) {
-  const at::Tensor flat = tensor.to(at::kFloat).contiguous();
-  return {flat.const_data_ptr<float>(), flat.const_data_ptr<float>() + flat.numel()};
-}
 
 at::Tensor pick(const at::Tensor& x, std::int64_t dim, const std::vector<std::int64_t>& which) {
   return x.index_select(dim, at::tensor(which, at::kLong));

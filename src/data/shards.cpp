@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/staged.h"
 
 namespace moebius {
 namespace {

@@ -6,8 +6,8 @@
 #include <unordered_set>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "base/random.h"
+#include "base/staged.h"
 #include "data/synth_domains.h"
 
 namespace moebius {

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/staged.h"
 #include "convert/run.h"
 #include "data/documents.h"
 #include "data/synth.h"

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/progress.h"
-#include "base/staged_file.h"
+#include "base/staged.h"
 #include "checkpoint/gguf_model.h"
 #include "checkpoint/index.h"
 #include "gguf/tokenizer.h"
@@ -204,21 +204,15 @@ class Exporter {
 
   void convert_row(const std::byte* stored, const TensorEntry& entry, GgufType type,
                    std::vector<float>& values, std::byte* to) const {
-    const std::size_t bad = find_non_finite(stored, entry.dtype, values.size());
-    if (bad != values.size()) {
-      throw Error(fmt::format("{}: tensor {} holds a non-finite weight",
-                              entry.file->path().string(), entry.name),
-                  "the checkpoint is damaged or diverged in training");
-    }
+    const auto before = static_cast<std::size_t>(stored - entry.data) / size_of(entry.dtype);
+    check_finite(entry, before, values.size());
     if (name_of(type) == short_name(entry.dtype)) {
       std::memcpy(to, stored, values.size() * size_of(entry.dtype));
       return;
     }
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = load_weight(stored, entry.dtype, i);
     if (type == GgufType::q8_0) return quantize_q8(values.data(), values.size(), to);
-    const DType dtype = type == GgufType::f16    ? DType::f16
-                        : type == GgufType::bf16 ? DType::bf16
-                                                 : DType::f32;
+    const DType dtype = dtype_of(type);
     for (std::size_t i = 0; i < values.size(); ++i) store_weight(to, dtype, i, values[i]);
     if (find_non_finite(to, dtype, values.size()) != values.size()) {
       throw Error(fmt::format("{}: tensor {} holds a weight beyond {}", entry.file->path().string(),

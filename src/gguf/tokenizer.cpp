@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "gguf/words.h"
+#include "text/bpe_model.h"
+#include "text/chat_template.h"
 #include "text/metaspace.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_document.h"
@@ -62,20 +64,9 @@ struct Source {
   std::string where;
   Json parts;
   Json options = Json::object();
-  std::vector<std::pair<std::string, std::string>> merges;
+  std::vector<Merge> merges;
   nlohmann::json added_tokens;
 };
-
-std::pair<std::string, std::string> merge_of(const nlohmann::json& merge,
-                                             const std::string& where) {
-  if (merge.is_array() && merge.size() == 2) {
-    return {merge[0].get<std::string>(), merge[1].get<std::string>()};
-  }
-  const auto text = merge.get<std::string>();
-  const auto gap = text.find(' ');
-  if (gap == std::string::npos) fail("{}: the merge \"{}\" is no pair", where, text);
-  return {text.substr(0, gap), text.substr(gap + 1)};
-}
 
 Source read_source(const fs::path& model) {
   Source out;
@@ -96,20 +87,14 @@ Source read_source(const fs::path& model) {
     out.where = document.where;
     out.parts = std::move(document.parts);
     out.added_tokens = std::move(document.added_tokens);
-    const std::string text = read_large_text(model / "merges.txt");
-    for (std::size_t at = 0; at < text.size();) {
-      const std::size_t end = std::min(text.find('\n', at), text.size());
-      const std::string line = text.substr(at, end - at);
-      if (!line.empty() && !line.starts_with("#version")) merges.push_back(line);
-      at = end + 1;
-    }
+    merges = read_merges(model / "merges.txt");
   } else {
     throw Error(
         fmt::format("{}: its tokenizer is no tokenizer.json, nor vocab.json with merges.txt",
                     model.string()),
         "transformers' save_pretrained writes a tokenizer.json");
   }
-  for (const nlohmann::json& merge : merges) out.merges.push_back(merge_of(merge, out.where));
+  out.merges = merge_pairs(merges, out.where);
   return out;
 }
 
@@ -374,25 +359,13 @@ class TokenizerWriter {
 };
 
 void add_chat_templates(const fs::path& model, GgufMetadata& out) {
-  constexpr std::size_t limit = std::size_t{64} << 20;
-  const auto set = [&](const std::string& name, std::string text) {
-    const std::string base = "tokenizer.chat_template";
-    out[name == "default" ? base : fmt::format("{}.{}", base, name)] = std::move(text);
-  };
-  if (const fs::path file = model / "chat_template.jinja"; fs::exists(file)) {
-    return set("default", read_file(file, limit));
+  const std::string key = "tokenizer.chat_template";
+  std::vector<std::string> others;
+  for (const auto& [name, source] : find_chat_templates(model)) {
+    out[name == "default" ? key : fmt::format("{}.{}", key, name)] = source.text;
+    if (name != "default") others.push_back(name);
   }
-  for (const char* file : {"tokenizer_config.json", "chat_template.json"}) {
-    if (!fs::exists(model / file)) continue;
-    const Json json = parse_json_file(model / file);
-    const Json found = member(json, "chat_template");
-    if (found.is_string()) return set("default", found.get<std::string>());
-    if (!found.is_array()) continue;
-    for (const JsonView& each : JsonView(json, (model / file).string()).objects("chat_template")) {
-      set(each.string("name"), each.string("template"));
-    }
-    return;
-  }
+  if (!others.empty()) out["tokenizer.chat_templates"] = std::move(others);
 }
 
 // ---- From GGUF -------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/staged.h"
 
 namespace moebius::hub {
 namespace {

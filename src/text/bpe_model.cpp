@@ -13,8 +13,7 @@ namespace {
 constexpr std::int64_t kIdLimit = std::int64_t{1} << 24;
 
 /// The two tokens of one entry, written as "a b" or as ["a", "b"].
-std::pair<std::string, std::string> parts_of(const nlohmann::json& entry,
-                                             const std::string& where) {
+Merge parts_of(const nlohmann::json& entry, std::size_t rank, const std::string& where) {
   if (entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string()) {
     return {entry[0].get<std::string>(), entry[1].get<std::string>()};
   }
@@ -25,10 +24,19 @@ std::pair<std::string, std::string> parts_of(const nlohmann::json& entry,
       return {text.substr(0, space), text.substr(space + 1)};
     }
   }
-  fail("{} is not a pair of tokens: {}", where, entry.dump());
+  fail("{}: merges: entry {} is not a pair of tokens: {}", where, rank + 1, entry.dump());
 }
 
 }  // namespace
+
+std::vector<Merge> merge_pairs(const nlohmann::json& merges, const std::string& where) {
+  std::vector<Merge> out;
+  for (const nlohmann::json& entry : merges) {
+    if (entry.is_string() && entry.get_ref<const std::string&>().starts_with("#version")) continue;
+    out.push_back(parts_of(entry, out.size(), where));
+  }
+  return out;
+}
 
 std::pair<char32_t, char32_t> edges(std::string_view text) {
   std::size_t at = 0;
@@ -93,11 +101,9 @@ void BpeModel::load_merges(const nlohmann::json& merges, const std::string& wher
   if (!merges.is_array()) fail("{}: \"merges\" is missing or not a list", where);
   merges_ = FlatMap(merges.size());
   std::int32_t rank = 0;
-  for (const nlohmann::json& entry : merges) {
-    if (entry.is_string() && entry.get_ref<const std::string&>().starts_with("#version")) continue;
-    const std::string at = fmt::format("{}: merges: entry {}", where, rank + 1);
-    const auto [left, right] = parts_of(entry, at);
-    add_merge(left, right, rank++, at);
+  for (const auto& [left, right] : merge_pairs(merges, where)) {
+    add_merge(left, right, rank, fmt::format("{}: merges: entry {}", where, rank + 1));
+    ++rank;
   }
 }
 

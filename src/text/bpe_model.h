@@ -14,6 +14,12 @@
 
 namespace moebius {
 
+/// The two tokens that are joined.
+using Merge = std::pair<std::string, std::string>;
+/// A list of merges as the files have it, each "a b" or ["a", "b"], in order; lines that begin with
+/// "#version" are passed over. Throws Error naming `where` and the entry that is no pair.
+std::vector<Merge> merge_pairs(const nlohmann::json& merges, const std::string& where);
+
 class BpeModel final : public Model {
  public:
   /// `options` is the file's "model" without the two large members, which come apart.

@@ -1,7 +1,6 @@
 #include "text/chat_template.h"
 
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -12,64 +11,43 @@ namespace {
 
 constexpr std::size_t kMaxFile = std::size_t{64} << 20;
 
-using Templates = std::map<std::string, jinja::Template>;
-
 /// A file of the model as JSON; null if it isn't there.
 Json json_of(const fs::path& file) {
   if (!fs::exists(file)) return nullptr;
   return parse_json(read_file(file, kMaxFile), file.string());
 }
 
-void add_file(Templates& templates, const std::string& name, const fs::path& file) {
-  templates.emplace(name, jinja::Template::parse(read_file(file, kMaxFile), file.string()));
-}
-
-Templates from_jinja_files(const fs::path& model) {
-  Templates templates;
-  if (const fs::path file = model / "chat_template.jinja"; fs::exists(file)) {
-    add_file(templates, "default", file);
-  }
+TemplateSources from_jinja_files(const fs::path& model) {
+  TemplateSources found;
+  const auto add = [&](const std::string& name, const fs::path& file) {
+    found.emplace(name, TemplateSource{read_file(file, kMaxFile), file.string()});
+  };
+  if (const fs::path file = model / "chat_template.jinja"; fs::exists(file)) add("default", file);
   const fs::path more = model / "additional_chat_templates";
   if (fs::is_directory(more)) {
     for (const auto& entry : fs::directory_iterator(more)) {
       const fs::path& file = entry.path();
-      if (file.extension() == ".jinja") add_file(templates, file.stem().string(), file);
+      if (file.extension() == ".jinja") add(file.stem().string(), file);
     }
   }
-  return templates;
+  return found;
 }
 
 /// The key "chat_template" of a JSON file: a template, or a list of templates with names.
-Templates from_json(const Json& json, const std::string& where) {
-  Templates templates;
-  if (!json.is_object()) return templates;
-  const JsonView view(json, where);
-  if (!view.has("chat_template")) return templates;
-  const std::string name = where + ": chat_template";
+TemplateSources from_json(const fs::path& file) {
+  TemplateSources found;
+  const Json json = json_of(file);
+  if (!json.is_object()) return found;
+  const JsonView view(json, file.string());
+  if (!view.has("chat_template")) return found;
+  const std::string where = fmt::format("{}: chat_template", file.string());
   if (!json.at("chat_template").is_array()) {
-    templates.emplace("default", jinja::Template::parse(view.string("chat_template"), name));
-    return templates;
+    found["default"] = {view.string("chat_template"), where};
+    return found;
   }
   for (const JsonView& each : view.objects("chat_template")) {
-    const std::string key = each.string("name");
-    templates.insert_or_assign(
-        key, jinja::Template::parse(each.string("template"), fmt::format("{} \"{}\"", name, key)));
-  }
-  return templates;
-}
-
-Templates find_templates(const fs::path& model, const Json& tokenizer_config) {
-  Templates found = from_jinja_files(model);
-  if (found.empty()) {
-    found = from_json(tokenizer_config, (model / "tokenizer_config.json").string());
-  }
-  const fs::path legacy = model / "chat_template.json";
-  if (found.empty()) found = from_json(json_of(legacy), legacy.string());
-  if (found.empty()) {
-    throw Error(fmt::format("{}: the model has no chat template: no chat_template.jinja, no "
-                            "\"chat_template\" in tokenizer_config.json or chat_template.json",
-                            model.string()),
-                "use an instruction-tuned model, or put its template into chat_template.jinja");
+    const std::string name = each.string("name");
+    found[name] = {each.string("template"), fmt::format("{} \"{}\"", where, name)};
   }
   return found;
 }
@@ -125,9 +103,17 @@ Json normalised(const Json& message) {
 
 }  // namespace
 
+TemplateSources find_chat_templates(const fs::path& model) {
+  TemplateSources found = from_jinja_files(model);
+  for (const char* file : {"tokenizer_config.json", "chat_template.json"}) {
+    if (found.empty()) found = from_json(model / file);
+  }
+  return found;
+}
+
 struct ChatTemplate::Impl {
   std::string model;
-  Templates templates;
+  std::map<std::string, jinja::Template> templates;
   Json special_tokens;
 
   const jinja::Template& choose(bool with_tools) const {
@@ -147,7 +133,15 @@ ChatTemplate ChatTemplate::load(const fs::path& model) {
   const Json config = json_of(model / "tokenizer_config.json");
   auto impl = std::make_shared<Impl>();
   impl->model = model.string();
-  impl->templates = find_templates(model, config);
+  for (const auto& [name, source] : find_chat_templates(model)) {
+    impl->templates.emplace(name, jinja::Template::parse(source.text, source.where));
+  }
+  if (impl->templates.empty()) {
+    throw Error(fmt::format("{}: the model has no chat template: no chat_template.jinja, no "
+                            "\"chat_template\" in tokenizer_config.json or chat_template.json",
+                            model.string()),
+                "use an instruction-tuned model, or put its template into chat_template.jinja");
+  }
   impl->special_tokens = special_tokens(model, config);
   return ChatTemplate(std::move(impl));
 }

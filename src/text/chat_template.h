@@ -2,6 +2,7 @@
 // transformers' `apply_chat_template` does.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +11,17 @@
 #include "base/json.h"
 
 namespace moebius {
+
+struct TemplateSource {
+  std::string text;   ///< Jinja
+  std::string where;  ///< names file and place in errors
+};
+using TemplateSources = std::map<std::string, TemplateSource>;  ///< by name
+
+/// The chat templates of a model's files, "default" and others; none if it has none. They stand in
+/// chat_template.jinja and additional_chat_templates/*.jinja, or else in tokenizer_config.json, or
+/// else in chat_template.json.
+TemplateSources find_chat_templates(const fs::path& model);
 
 /// What a template may use beside the messages. Null means absent.
 struct ChatOptions {
@@ -22,9 +34,8 @@ struct ChatOptions {
 /// Cheap to copy; any number of threads may use one at once.
 class ChatTemplate {
  public:
-  /// Looks into `model` for chat_template.jinja and additional_chat_templates/*.jinja, then for
-  /// "chat_template" in tokenizer_config.json, then in chat_template.json. Throws Error saying so
-  /// if there is none, or naming file and line of what is malformed or not supported.
+  /// Of those that `find_chat_templates` finds. Throws Error saying so if there is none, or naming
+  /// file and line of what is malformed or not supported.
   static ChatTemplate load(const fs::path& model);
 
   /// `messages` is a list of objects such as {"role": "user", "content": "Hi"}. Throws Error where

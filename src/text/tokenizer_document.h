@@ -13,6 +13,11 @@
 
 namespace moebius {
 
+/// How Qwen2's tokenizer cuts words.
+inline constexpr std::string_view qwen2_words =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
+    R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
 struct TokenizerDocument {
   std::string where;            // names the file in errors
   Json parts = Json::object();  // "normalizer", "pre_tokenizer", "post_processor"
@@ -28,6 +33,8 @@ TokenizerDocument parse_tokenizer_json(std::string_view text, const std::string&
 /// GPT-2's layout: `directory` holds vocab.json and merges.txt, and perhaps files that say which
 /// class of transformers they are for and which tokens are special.
 TokenizerDocument read_vocab_and_merges(const fs::path& directory);
+/// The lines of a merges.txt as a list.
+nlohmann::json read_merges(const fs::path& file);
 /// `file` is a SentencePiece model. The tokenizer_config.json beside it may say whether BOS and EOS
 /// are added; without it BOS is, as in Llama.
 TokenizerDocument read_sentencepiece(const fs::path& file);

@@ -12,10 +12,6 @@
 namespace moebius {
 namespace {
 
-constexpr const char* kQwen2Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
-    R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
 enum class Kind { gpt2, roberta, qwen2 };
 
 /// By the class that tokenizer_config.json names, or else by the model's type in config.json.
@@ -56,7 +52,17 @@ std::map<std::string, std::string> default_tokens(Kind kind) {
   return out;
 }
 
-/// The lines of merges.txt as a list.
+Json pre_tokenizer_of(Kind kind, bool add_prefix_space) {
+  Json bytes{{"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}};
+  if (kind != Kind::qwen2) return bytes;
+  bytes["use_regex"] = false;
+  const Json split{
+      {"type", "Split"}, {"pattern", {{"Regex", qwen2_words}}}, {"behavior", "Isolated"}};
+  return {{"type", "Sequence"}, {"pretokenizers", {split, bytes}}};
+}
+
+}  // namespace
+
 nlohmann::json read_merges(const fs::path& file) {
   const std::string text = read_large_text(file);
   nlohmann::json out = nlohmann::json::array();
@@ -69,17 +75,6 @@ nlohmann::json read_merges(const fs::path& file) {
   }
   return out;
 }
-
-Json pre_tokenizer_of(Kind kind, bool add_prefix_space) {
-  Json bytes{{"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}};
-  if (kind != Kind::qwen2) return bytes;
-  bytes["use_regex"] = false;
-  const Json split{
-      {"type", "Split"}, {"pattern", {{"Regex", kQwen2Words}}}, {"behavior", "Isolated"}};
-  return {{"type", "Sequence"}, {"pretokenizers", {split, bytes}}};
-}
-
-}  // namespace
 
 Json template_around(const std::string& front, std::int32_t front_id, const std::string& back,
                      std::int32_t back_id) {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/staged.h"
 #include "checkpoint/companions.h"
 #include "checkpoint/modeling.h"
 #include "checkpoint/writer.h"

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "base/staged.h"
 #include "checkpoint/writer.h"
 #include "moe/balance.h"
 

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/staged.h"
 #include "checkpoint/writer.h"
 #include "data/corpus.h"
 #include "data/shards.h"

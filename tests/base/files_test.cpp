@@ -1,5 +1,6 @@
 #include "base/files.h"
 
+#include "base/staged.h"
 #include "base/support.h"
 
 namespace moebius {

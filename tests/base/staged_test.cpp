@@ -2,6 +2,7 @@
 #include <sys/file.h>
 #include <sys/wait.h>
 
+#include "base/staged.h"
 #include "base/support.h"
 
 namespace moebius {
