@@ -1,6 +1,7 @@
 #include "gguf/tokenizer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "base/error.h"
@@ -27,6 +28,10 @@ enum TokenType : std::int64_t {
 
 const std::string space = "\u2581";          // how scored tokens write a space
 constexpr std::size_t longest_token = 4096;  // all its halves are looked up
+constexpr const char* spaces_are_kept =
+    "llama.cpp keeps spaces that the tokenizer drops: texts that begin or end with one, or have "
+    "two "
+    "in a row, get other ids there";
 constexpr const char* key_prefix = "tokenizer.ggml.";
 
 std::string key(std::string_view name) {
@@ -59,12 +64,13 @@ std::string type_of(const Json& part) {
 
 // ---- To GGUF ---------------------------------------------------------------------------------
 
-/// The files of a tokenizer that merges: its parts, the model's options among them, and the merges.
+/// The files of a tokenizer: its parts, the model's options among them, and the merges or scores.
 struct Source {
   std::string where;
   Json parts;
   Json options = Json::object();
   std::vector<Merge> merges;
+  std::optional<SentencePieces> pieces;  ///< of a tokenizer that scores instead
   nlohmann::json added_tokens;
 };
 
@@ -82,6 +88,13 @@ Source read_source(const fs::path& model) {
     document.erase("added_tokens");
     document.erase("model");
     out.parts = Json(document);
+  } else if (const fs::path file = sentencepiece_file(model); !file.empty()) {
+    TokenizerDocument document = read_sentencepiece(file);
+    out.where = document.where;
+    out.parts = std::move(document.parts);
+    out.added_tokens = std::move(document.added_tokens);
+    out.pieces = describe_sentencepiece(file);
+    if (!out.pieces->unknown.empty()) out.options["unk_token"] = out.pieces->unknown;
   } else if (fs::exists(model / "merges.txt")) {
     TokenizerDocument document = read_vocab_and_merges(model);
     out.where = document.where;
@@ -90,7 +103,8 @@ Source read_source(const fs::path& model) {
     merges = read_merges(model / "merges.txt");
   } else {
     throw Error(
-        fmt::format("{}: its tokenizer is no tokenizer.json, nor vocab.json with merges.txt",
+        fmt::format("{}: its tokenizer is no tokenizer.json, tokenizer.model, nor vocab.json with "
+                    "merges.txt",
                     model.string()),
         "transformers' save_pretrained writes a tokenizer.json");
   }
@@ -113,8 +127,10 @@ class TokenizerWriter {
       if (value.is_string() && !value.get<std::string>().empty()) refuse(affix);
     }
     list_tokens();
-    if (member(source_.options, "byte_fallback") == true) {
-      write_scores();
+    if (source_.pieces) {
+      write_pieces(*source_.pieces);
+    } else if (member(source_.options, "byte_fallback") == true) {
+      write_scores(write_spaces(), scores());
     } else {
       write_merges();
     }
@@ -202,8 +218,8 @@ class TokenizerWriter {
     out_.metadata[key("merges")] = std::move(merges);
   }
 
-  void write_scores() {
-    const bool prefix = write_spaces();
+  /// `prefix`: a text begins with a space.
+  void write_scores(bool prefix, std::vector<double> scores) {
     for (int value = 0; value < 256; ++value) {
       const auto at = ids_.find(byte_token(value));
       if (at == ids_.end()) refuse(fmt::format("byte_fallback without {}", byte_token(value)));
@@ -212,7 +228,36 @@ class TokenizerWriter {
     out_.metadata[key("model")] = std::string("llama");
     out_.metadata[key("pre")] = std::string("default");
     out_.metadata[key("add_space_prefix")] = prefix;
-    out_.metadata[key("scores")] = scores();
+    out_.metadata[key("scores")] = std::move(scores);
+  }
+
+  /// A SentencePiece model that merges has scores that count down; llama.cpp merges by them as the
+  /// library does.
+  void write_pieces(const SentencePieces& pieces) {
+    std::vector<double> scores = pieces.scores;
+    const double* before = nullptr;
+    for (std::size_t id = 0; id < scores.size(); ++id) {
+      if (!pieces.plain[id]) {
+        if (types_[id] == normal) types_[id] = unused;
+        continue;
+      }
+      if (scores[id] != std::round(scores[id]) || (before != nullptr && scores[id] >= *before)) {
+        refuse(fmt::format("the piece {} with the score {}, which is no rank of a merge",
+                           tokens_[id], scores[id]));
+      }
+      before = &scores[id];
+    }
+    if (!pieces.keeps_characters) {
+      out_.warnings.push_back(
+          "llama.cpp does not normalise: texts with characters that the tokenizer replaces get "
+          "other ids there");
+    }
+    if (!pieces.keeps_spaces) {
+      out_.metadata[key("remove_extra_whitespaces")] = true;
+      out_.warnings.push_back(spaces_are_kept);
+    }
+    scores.resize(tokens_.size());
+    write_scores(pieces.prepends_space, std::move(scores));
   }
 
   /// What is done to spaces; says whether one is put in front of a text.
@@ -248,9 +293,7 @@ class TokenizerWriter {
     if (steps != std::vector<nlohmann::json>{strip, one, prepend, replace})
       refuse("the normalizer");
     out_.metadata[key("remove_extra_whitespaces")] = true;
-    out_.warnings.push_back(
-        "llama.cpp keeps spaces that the tokenizer drops: texts that begin or "
-        "end with one, or have two in a row, get other ids there");
+    out_.warnings.push_back(spaces_are_kept);
     return true;
   }
 

@@ -26,12 +26,13 @@ fs::path unpack_gguf(const fs::path& file, const Context& ctx) {
     throw Error(fmt::format("{}: is one of several parts of a model", file.string()),
                 "llama.cpp's llama-gguf-split --merge makes one file of them");
   }
-  const std::string config = config_of_gguf(header, mapped->bytes()).dump(2);
+  const Json config = config_of_gguf(header, mapped->bytes());
+  parse_model_spec(config, header.where);  // what is wrong is told of the file that users know
   const fs::path folder = ctx.scratch->make(file.filename().string());
   const auto write = [&](const char* name, const std::string& text) {
     OutputFile(folder / name).append(text + "\n");
   };
-  write("config.json", config);
+  write("config.json", config.dump(2));
   if (header.has("tokenizer.ggml.tokens")) {
     write("tokenizer.json", tokenizer_of_gguf(header).dump());
     write("tokenizer_config.json", tokenizer_config_of_gguf(header).dump(2));

@@ -2,6 +2,8 @@
 // the way back, so that decoding and streaming are those of every tokenizer.
 #include <sentencepiece_processor.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "text/decoder_stages.h"
 #include "text/special_tokens.h"
@@ -87,6 +89,40 @@ PieceSpelling spelling_of(const SentencePieceProcessor& processor) {
 }
 
 }  // namespace
+
+fs::path sentencepiece_file(const fs::path& directory) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "tokenizer.model") return entry.path();
+    if (name.starts_with("tokenizer.model.v")) found.push_back(entry.path());
+  }
+  return found.empty() ? fs::path() : *std::max_element(found.begin(), found.end());
+}
+
+SentencePieces describe_sentencepiece(const fs::path& file) {
+  const SentencePieceModel model(file);
+  const SentencePieceProcessor& processor = model.processor();
+  SentencePieces out;
+  for (int id = 0; id < processor.GetPieceSize(); ++id) {
+    out.scores.push_back(processor.GetScore(id));
+    out.plain.push_back(!processor.IsControl(id) && !processor.IsUnknown(id) &&
+                        !processor.IsUnused(id) && !processor.IsByte(id));
+  }
+  if (processor.unk_id() >= 0) out.unknown = processor.IdToPiece(processor.unk_id());
+  const auto pieces_of = [&](const std::string& text) {  // joined
+    std::vector<std::string> pieces;
+    const auto status = processor.Encode(text, &pieces);
+    if (!status.ok()) fail("{}: cannot encode: {}", file.string(), status.ToString());
+    return fmt::format("{}", fmt::join(pieces, ""));
+  };
+  const std::string space(kVisibleSpace);
+  out.prepends_space = pieces_of("a").starts_with(space);
+  out.keeps_spaces = pieces_of("a  b").ends_with(space + space + "b");
+  out.keeps_characters = pieces_of("\uFB01") != pieces_of("fi");  // a ligature
+  return out;
+}
 
 TokenizerDocument read_sentencepiece(const fs::path& file) {
   auto model = std::make_unique<SentencePieceModel>(file);

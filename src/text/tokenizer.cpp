@@ -10,19 +10,6 @@
 namespace moebius {
 namespace {
 
-/// The SentencePiece model of a directory; empty if there is none. Some carry a version behind
-/// their name.
-fs::path sentencepiece_file(const fs::path& directory) {
-  std::vector<fs::path> found;
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name == "tokenizer.model") return entry.path();
-    if (name.starts_with("tokenizer.model.v")) found.push_back(entry.path());
-  }
-  return found.empty() ? fs::path() : *std::max_element(found.begin(), found.end());
-}
-
 bool has_vocab_and_merges(const fs::path& directory) {
   return fs::exists(directory / "vocab.json") && fs::exists(directory / "merges.txt");
 }

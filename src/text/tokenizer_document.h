@@ -39,6 +39,18 @@ nlohmann::json read_merges(const fs::path& file);
 /// are added; without it BOS is, as in Llama.
 TokenizerDocument read_sentencepiece(const fs::path& file);
 
+/// The SentencePiece model of a directory, tokenizer.model or tokenizer.model.vN; empty if it has
+/// none.
+fs::path sentencepiece_file(const fs::path& directory);
+/// What a SentencePiece model says of its pieces, and what it does to texts besides.
+struct SentencePieces {
+  std::vector<double> scores;  ///< by id
+  std::vector<bool> plain;     ///< by id: no control, unknown, unused or byte piece
+  std::string unknown;
+  bool prepends_space = false, keeps_spaces = true, keeps_characters = true;
+};
+SentencePieces describe_sentencepiece(const fs::path& file);
+
 /// A template that puts these tokens around a text; empty names put none.
 Json template_around(const std::string& front, std::int32_t front_id, const std::string& back,
                      std::int32_t back_id);

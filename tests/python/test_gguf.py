@@ -173,14 +173,16 @@ def test_stories_are_told_the_same(moebius, stories, export):
             assert json.loads(same.stdout)["text"] == ours["text"]
 
 
-@pytest.mark.parametrize("folder, size", [("tokenizers/gpt2", 50257), ("tokenizers/llama2", 32000),
-                                          ("tokenizers/qwen", 151700), ("models/stories260K", 512)])
-def test_ids_of_hard_texts(text_probe, hf, data, export, tmp_path, folder, size):
+@pytest.mark.parametrize("folder, files, size", [
+    ("tokenizers/gpt2", "*", 50257), ("tokenizers/llama2", "*", 32000), ("tokenizers/qwen", "*", 151700),
+    ("models/stories260K", "*", 512), ("models/stories260K", "tokenizer.model", 512),
+    ("tokenizers/llama2", "tokenizer.model", 32000), ("tokenizers/mixtral", "tokenizer.model.v1", 32000)])
+def test_ids_of_hard_texts(text_probe, hf, data, export, tmp_path, folder, files, size):
     """With the vocabulary alone; spaces and accents as the tokenizer would make them where it does."""
     model = tiny.make_model(hf, "llama", vocab_size=size, hidden_size=4, num_attention_heads=1,
                             num_key_value_heads=1, intermediate_size=4, num_hidden_layers=1)
     source = tiny.save(model, tmp_path / "model", torch.bfloat16)
-    for file in (data / folder).iterdir():
+    for file in (data / folder).glob(files):
         if file.name.startswith(("tokenizer", "vocab", "merges", "special")):
             shutil.copy(file, source)
     file = export(source)
