@@ -78,7 +78,14 @@ at::Tensor attend_latent(const at::Tensor& q_BHSA, const at::Tensor& k_B1SP,
   const at::Tensor kv = split_heads(ops::linear(c_B1SR.squeeze(1), b), heads, rows);
   const at::Tensor k_BHSA =
       at::cat({kv.narrow(-1, 0, plain), k_B1SP.expand({-1, heads, -1, -1})}, -1);
-  return attend(q_BHSA, k_BHSA, kv.narrow(-1, plain, rows - plain), length, 0, scale);
+  // Fused attention takes heads of one width; without it all S x S shares would lie in memory.
+  const std::int64_t values = rows - plain, width = std::max(values, q_BHSA.size(3));
+  const auto padded = [&](const at::Tensor& x) {
+    return x.size(3) == width ? x : at::constant_pad_nd(x, {0, width - x.size(3)});
+  };
+  return attend(padded(q_BHSA), padded(k_BHSA), padded(kv.narrow(-1, plain, values)), length, 0,
+                scale)
+      .narrow(-1, 0, values);
 }
 
 /// Queries, keys and values before rotation; with latents [B, 1, S, P] and [B, 1, S, R] as cached.
