@@ -124,7 +124,7 @@ std::vector<BoundTensor> bind_checkpoint(const ModelSpec& spec, const Checkpoint
     bound.push_back({std::move(wanted), found});
   }
   for (const TensorEntry& tensor : index.tensors()) {
-    if (used.contains(&tensor)) continue;
+    if (used.contains(&tensor) || tensor.bytes == 0) continue;   // a part of width 0 is no part
     if (spec.tied && tensor.name == "lm_head.weight") continue;  // a stored copy of the embedding
     const bool ignored =
         std::any_of(family.ignored.begin(), family.ignored.end(),

@@ -132,6 +132,9 @@ class MoebiusMoe(nn.Module):
             return torch.softmax(logits, -1).gather(1, ids)
         if self.kind == "sigmoid":
             return torch.sigmoid(logits.gather(1, ids))
+        if self.kind == "sigmoid_renorm":
+            shares = torch.sigmoid(logits.gather(1, ids))
+            return shares / (shares.sum(-1, keepdim=True) + 1e-20)
         if self.kind == "one":
             return torch.ones_like(ids, dtype=logits.dtype)
         if self.kind == "one_plus":

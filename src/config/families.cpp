@@ -129,6 +129,100 @@ void read_olmoe(const JsonView& c, ModelSpec& spec) {
   place_moe(c, spec, read_moe(c, {"num_experts", "intermediate_size", true}), 0.01);
 }
 
+// ---- DeepSeek --------------------------------------------------------------------------------
+
+constexpr NameRule latent_attention[] = {
+    {"layers.{l}.attn.q_latent.a.weight", "model.layers.{l}.self_attn.q_a_proj.weight"},
+    {"layers.{l}.attn.q_latent.a.bias", "model.layers.{l}.self_attn.q_a_proj.bias"},
+    {"layers.{l}.attn.q_latent.norm.weight", "model.layers.{l}.self_attn.q_a_layernorm.weight"},
+    {"layers.{l}.attn.q_latent.b.weight", "model.layers.{l}.self_attn.q_b_proj.weight"},
+    {"layers.{l}.attn.kv_latent.a.weight", "model.layers.{l}.self_attn.kv_a_proj_with_mqa.weight"},
+    {"layers.{l}.attn.kv_latent.a.bias", "model.layers.{l}.self_attn.kv_a_proj_with_mqa.bias"},
+    {"layers.{l}.attn.kv_latent.norm.weight", "model.layers.{l}.self_attn.kv_a_layernorm.weight"},
+    {"layers.{l}.attn.kv_latent.b.weight", "model.layers.{l}.self_attn.kv_b_proj.weight"},
+};
+constexpr NameRule deepseek_moe[] = {
+    {"layers.{l}.moe.router.correction", "model.layers.{l}.mlp.gate.e_score_correction_bias"},
+    {"layers.{l}.moe.shared.gate.weight", "model.layers.{l}.mlp.shared_experts.gate_proj.weight"},
+    {"layers.{l}.moe.shared.up.weight", "model.layers.{l}.mlp.shared_experts.up_proj.weight"},
+    {"layers.{l}.moe.shared.down.weight", "model.layers.{l}.mlp.shared_experts.down_proj.weight"},
+};
+
+void read_latent_attention(const JsonView& c, ModelSpec& spec) {
+  constexpr std::int64_t max_dim = max_size / 4;  // sums of two times heads do not overflow
+  LatentSpec latent;
+  const bool named = c.json().contains("q_lora_rank");  // null: queries are made of x
+  latent.q_rank = c.integer_or("q_lora_rank", named ? 0 : 1536, 1, max_size);
+  latent.kv_rank = c.integer("kv_lora_rank", 1, max_size);
+  latent.rope_dim = c.integer("qk_rope_head_dim", 2, max_dim);
+  if (latent.rope_dim % 2 != 0) c.fail_key("qk_rope_head_dim", "is odd: positions need pairs");
+  latent.value_dim = c.integer("v_head_dim", 1, max_dim);
+  spec.latent = latent;
+  spec.heads = c.integer("num_attention_heads", 1, max_size);
+  spec.kv_heads = c.integer_or("num_key_value_heads", spec.heads, 1, max_size);
+  if (spec.kv_heads != spec.heads) {
+    c.fail_key("num_key_value_heads",
+               fmt::format("is {}, and not {}, the number of heads", spec.kv_heads, spec.heads));
+  }
+  spec.head_dim = c.integer("qk_nope_head_dim", 1, max_dim) + latent.rope_dim;
+  spec.qkv_bias = spec.o_bias = c.boolean_or("attention_bias", false);
+  read_rope(c, spec, 1e4);
+  const double mscale = attention_mscale(spec.rope.factor, spec.rope.mscale_all_dim);
+  spec.attention_scale = mscale * mscale / std::sqrt(static_cast<double>(spec.head_dim));
+}
+
+/// Defaults of a configuration class in transformers.
+struct DeepseekDefaults {
+  std::int64_t dense, shared;  ///< first layers; shared experts
+  double factor;               ///< on the experts' weights
+};
+
+MoeSpec read_deepseek_moe(const JsonView& c) {
+  return read_moe(c, {"n_routed_experts", "moe_intermediate_size", false});
+}
+
+/// Gives `moe` to all but the first layers.
+void place_deepseek_moe(const JsonView& c, ModelSpec& spec, MoeSpec moe,
+                        const DeepseekDefaults& defaults) {
+  moe.shared_width = moe.width * c.integer_or("n_shared_experts", defaults.shared, 0, 1 << 16);
+  moe.weight_factor = c.number_or("routed_scaling_factor", defaults.factor);
+  check_moe(moe, c.where());
+  const std::int64_t dense = c.integer_or("first_k_dense_replace", defaults.dense, 0, 1 << 16);
+  for (std::size_t l = static_cast<std::size_t>(dense); l < spec.layers.size(); ++l) {
+    spec.layers[l].moe = moe;
+  }
+}
+
+/// `norm_topk_prob` has no effect, in transformers neither.
+void read_deepseek_v2(const JsonView& c, ModelSpec& spec) {
+  read_llama_frame(c, spec, {});
+  read_latent_attention(c, spec);
+  spec.rope.interleaved = true;
+  if (c.boolean_or("mlp_bias", false)) c.fail_key("mlp_bias", "other than false is not supported");
+  MoeSpec moe = read_deepseek_moe(c);
+  moe.weights = RouterWeights::softmax;
+  const std::string method = c.string_or("topk_method", "greedy");
+  if (method == "group_limited_greedy") {
+    moe.limit = {c.integer("n_group", 1, 1 << 16), c.integer("topk_group", 1, 1 << 16), 1};
+  } else if (method != "greedy") {
+    c.fail_key("topk_method", fmt::format("is {}; known: greedy, group_limited_greedy", method));
+  }
+  place_deepseek_moe(c, spec, moe, {.dense = 0, .shared = 2, .factor = 1});
+}
+
+void read_deepseek_v3(const JsonView& c, ModelSpec& spec) {
+  read_llama_frame(c, spec, {.context = 4096});
+  read_latent_attention(c, spec);
+  spec.rope.interleaved = c.boolean_or("rope_interleave", true);
+  MoeSpec moe = read_deepseek_moe(c);
+  moe.weights =
+      c.boolean_or("norm_topk_prob", true) ? RouterWeights::sigmoid_renorm : RouterWeights::sigmoid;
+  moe.corrected = true;
+  moe.limit = {c.integer_or("n_group", 8, 1, 1 << 16), c.integer_or("topk_group", 4, 1, 1 << 16),
+               2};
+  place_deepseek_moe(c, spec, moe, {.dense = 3, .shared = 1, .factor = 2.5});
+}
+
 // ---- GPT-2 and OPT ---------------------------------------------------------------------------
 
 constexpr NameRule gpt2_rules[] = {
@@ -239,13 +333,16 @@ void read_opt(const JsonView& c, ModelSpec& spec) {
 /// A row whose frame is Llama's; `stem` is what its classes in transformers begin with.
 Family like_llama(std::string_view model_type, const std::string& stem,
                   void (*read)(const JsonView&, ModelSpec&), std::vector<NameRule> rules,
-                  std::string_view ffn_module = "mlp") {
+                  std::string_view ffn_module = "mlp",
+                  std::vector<std::string_view> ignored = {"*.rotary_emb.inv_freq"}) {
   return {model_type, stem + "ForCausalLM", stem + "Config",
-          read,       std::move(rules),     {"*.rotary_emb.inv_freq"},
+          read,       std::move(rules),     std::move(ignored),
           "model.",   "model.layers",       ffn_module};
 }
 
 const std::vector<Family>& table() {
+  static const std::vector<NameRule> deepseek_rules =
+      join({llama_frame, latent_attention, llama_ffn, mlp_experts, deepseek_moe});
   static const std::vector<Family> rows{
       like_llama("llama", "Llama", read_llama, join({llama_frame, llama_ffn})),
       like_llama("mistral", "Mistral", read_mistral, join({llama_frame, llama_ffn})),
@@ -261,6 +358,10 @@ const std::vector<Family>& table() {
       like_llama("qwen3_moe", "Qwen3Moe", read_qwen3_moe,
                  join({llama_frame, qk_norms, llama_ffn, mlp_experts})),
       like_llama("olmoe", "Olmoe", read_olmoe, join({llama_frame, qk_norms, mlp_experts})),
+      like_llama("deepseek_v2", "DeepseekV2", read_deepseek_v2, deepseek_rules),
+      // Its layer 61 predicts a further token and is passed over, as in transformers.
+      like_llama("deepseek_v3", "DeepseekV3", read_deepseek_v3, deepseek_rules, "mlp",
+                 {"*.rotary_emb.inv_freq", "model.layers.61.*"}),
       {"gpt2",
        "GPT2LMHeadModel",
        "GPT2Config",

@@ -26,9 +26,22 @@ Activation activation_from(const JsonView& config, std::string_view key,
   config.fail_key(key, fmt::format("is {}, an activation that is not known", name));
 }
 
-void read_llama_skeleton(const JsonView& c, ModelSpec& spec, const LlamaDefaults& defaults) {
+void read_llama_frame(const JsonView& c, ModelSpec& spec, const LlamaDefaults& defaults) {
   spec.vocab = c.integer("vocab_size", 1, max_size);
   spec.d_model = c.integer("hidden_size", 1, max_size);
+  spec.context = c.integer_or("max_position_embeddings", defaults.context, 1, max_size);
+  LayerSpec layer;
+  layer.width = c.integer("intermediate_size", 1, max_size);
+  spec.layers.assign(static_cast<std::size_t>(c.integer("num_hidden_layers", 1, 1 << 16)), layer);
+  spec.norm = NormKind::rms;
+  spec.norm_eps = c.number_or("rms_norm_eps", defaults.norm_eps);
+  spec.activation = activation_from(c, "hidden_act", "silu");
+  spec.gated = true;
+  spec.tied = c.boolean_or("tie_word_embeddings", false);
+}
+
+void read_llama_skeleton(const JsonView& c, ModelSpec& spec, const LlamaDefaults& defaults) {
+  read_llama_frame(c, spec, defaults);
   spec.heads = c.integer("num_attention_heads", 1, max_size);
   spec.kv_heads = c.integer_or("num_key_value_heads",
                                defaults.kv_heads ? defaults.kv_heads : spec.heads, 1, max_size);
@@ -43,16 +56,7 @@ void read_llama_skeleton(const JsonView& c, ModelSpec& spec, const LlamaDefaults
   spec.head_dim = c.integer_or(
       "head_dim", defaults.head_dim ? defaults.head_dim : spec.d_model / spec.heads, 1, max_size);
   if (spec.head_dim % 2 != 0) c.fail_key("head_dim", "is odd: rotary positions need pairs");
-  spec.context = c.integer_or("max_position_embeddings", defaults.context, 1, max_size);
-  LayerSpec layer;
-  layer.width = c.integer("intermediate_size", 1, max_size);
-  spec.layers.assign(static_cast<std::size_t>(c.integer("num_hidden_layers", 1, 1 << 16)), layer);
-  spec.norm = NormKind::rms;
-  spec.norm_eps = c.number_or("rms_norm_eps", defaults.norm_eps);
   read_rope(c, spec, defaults.rope_theta);
-  spec.activation = activation_from(c, "hidden_act", "silu");
-  spec.gated = true;
-  spec.tied = c.boolean_or("tie_word_embeddings", false);
   spec.attention_scale = 1.0 / std::sqrt(static_cast<double>(spec.head_dim));
 }
 

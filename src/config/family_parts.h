@@ -60,6 +60,9 @@ Activation activation_from(const JsonView& config, std::string_view key, std::st
 /// `spec.context` to what the scaling is for. Throws Error on a kind that is not known.
 void read_rope(const JsonView& config, ModelSpec& spec, double default_theta);
 
+/// 1 + 0.1 mscale ln(factor), by which DeepSeek's YaRN multiplies for a stretch by `factor`.
+double attention_mscale(double factor, double mscale);
+
 /// Defaults of a configuration class in transformers.
 struct LlamaDefaults {
   double norm_eps = 1e-6, rope_theta = 1e4;
@@ -67,6 +70,9 @@ struct LlamaDefaults {
   std::int64_t context = 2048;
   std::int64_t head_dim = 0;  ///< 0: d_model / heads
 };
+
+/// Llama's skeleton without attention: sizes, layers, RMS norm, gated FFN, head.
+void read_llama_frame(const JsonView& c, ModelSpec& spec, const LlamaDefaults& defaults);
 
 /// What all families with Llama's skeleton have in common.
 void read_llama_skeleton(const JsonView& c, ModelSpec& spec, const LlamaDefaults& defaults);

@@ -11,8 +11,8 @@ namespace {
 /// Names in the order of the enumeration.
 constexpr std::string_view rope_names[] = {"default", "linear", "dynamic", "llama3", "yarn"};
 constexpr std::string_view score_names[] = {"linear", "neurons"};
-constexpr std::string_view weight_names[] = {"softmax_renorm", "softmax", "sigmoid", "one",
-                                             "one_plus"};
+constexpr std::string_view weight_names[] = {"softmax_renorm", "softmax", "sigmoid",
+                                             "sigmoid_renorm", "one",     "one_plus"};
 
 template <class Enum>
 Enum named(std::span<const std::string_view> names, std::string_view what, std::string_view name,
@@ -59,6 +59,15 @@ void check_moe(const MoeSpec& moe, std::string_view where) {
   }
   if (moe.top_k % moe.group_size() != 0) {
     fail("{}: top-{} would cut a group of {} experts", where, moe.top_k, moe.group_size());
+  }
+  const GroupLimit& limit = moe.limit;
+  if (moe.experts % limit.groups != 0 || moe.experts / limit.groups < limit.best) {
+    fail("{}: {} groups of {} experts: they must have the same size, {} or more", where,
+         limit.groups, moe.experts, limit.best);
+  }
+  if (limit.kept > limit.groups || moe.top_k > moe.experts / limit.groups * limit.kept) {
+    fail("{}: {} of {} groups are not enough for top-{} of {} experts", where, limit.kept,
+         limit.groups, moe.top_k, moe.experts);
   }
 }
 

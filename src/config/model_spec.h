@@ -37,6 +37,19 @@ struct RopeSpec {
   double beta_fast = 32.0, beta_slow = 1.0;              ///< yarn
   bool truncate = true;                                  ///< yarn
   double attention_factor = 1.0;                         ///< yarn: factor on cos and sin
+  double mscale_all_dim = 0.0;  ///< DeepSeek: of any kind, see `attention_mscale`
+  bool interleaved = false;     ///< neighbours turn with one another, not the halves of a head
+};
+
+/// Multi-head latent attention (DeepSeek-V2, 2024): keys and values of all heads are made of one
+/// normed latent a token; the last P dimensions of queries and keys are rotated, and those of keys
+/// are the same for all heads.
+struct LatentSpec {
+  std::int64_t q_rank = 0;     ///< Q, width of the queries' latent; 0: they are made of x
+  std::int64_t kv_rank = 0;    ///< R, width of the latent of keys and values
+  std::int64_t rope_dim = 0;   ///< P
+  std::int64_t value_dim = 0;  ///< of a head's value
+  double norm_eps = 1e-6;      ///< of the norms of latents
 };
 
 /// How the router's scores arise from a token x_D: `linear` is router_ED x_D (+ bias_E); `neurons`
@@ -46,9 +59,17 @@ enum class RouterScores { linear, neurons };
 
 /// How the K chosen experts are weighted, s being the scores of all E experts:
 /// `softmax_renorm` softmax over the chosen (Mixtral, Granite), `softmax` over all E and kept,
-/// `sigmoid` of each score, `one` for a plain sum, `one_plus` 1 + u_e softmax(s)_e with a learned
-/// u_E that starts at 0: a plain sum from which training can depart.
-enum class RouterWeights { softmax_renorm, softmax, sigmoid, one, one_plus };
+/// `sigmoid` of each score, `sigmoid_renorm` that over the sum of the chosen, `one` for a plain
+/// sum, `one_plus` 1 + u_e softmax(s)_e with a learned u_E that starts at 0: a plain sum from which
+/// training can depart.
+enum class RouterWeights { softmax_renorm, softmax, sigmoid, sigmoid_renorm, one, one_plus };
+
+/// Of `groups` groups of neighbouring experts only those in the `kept` best may be chosen; a group
+/// is as good as the sum of its `best` best scores.
+struct GroupLimit {
+  std::int64_t groups = 1, kept = 1, best = 1;
+  bool operator==(const GroupLimit&) const = default;
+};
 
 /// One MoE layer.
 struct MoeSpec {
@@ -60,6 +81,9 @@ struct MoeSpec {
   /// Experts [g E/groups, (g+1) E/groups) form group g and are chosen together, by the sum of
   /// their scores; K is a multiple of E/groups. groups = E is the ordinary choice.
   std::int64_t groups = 0;
+  GroupLimit limit;
+  bool corrected = false;         ///< the choice goes by sigmoid(score) + correction_E
+  double weight_factor = 1.0;     ///< on the weights of the chosen
   std::int64_t shared_width = 0;  ///< width of the FFN that every token passes, 0 for none
   bool shared_gate = false;       ///< the shared part counts sigmoid(gate_D . x_D)
   bool router_bias = false;       ///< scores have a bias
@@ -77,13 +101,15 @@ struct LayerSpec {
   std::int64_t window = 0;  ///< tokens that attention looks back, itself included; 0: all
 };
 
-/// A decoder-only transformer. Shapes: D d_model, H heads, G kv_heads, A head_dim, V vocab.
+/// A decoder-only transformer. Shapes: D d_model, H heads, G kv_heads, A head_dim (of queries and
+/// keys), V vocab.
 struct ModelSpec {
   std::string family;    ///< row of the table of families, for example "llama"
   bool overlay = false;  ///< written by moebius: MoE layers laid over a dense family
   std::int64_t vocab = 0, d_model = 0, heads = 0, kv_heads = 0, head_dim = 0;
   std::int64_t embed_dim = 0;  ///< of a token's embedding; projected to d_model where it differs
-  std::int64_t context = 0;    ///< longest sequence, in tokens
+  std::optional<LatentSpec> latent;
+  std::int64_t context = 0;  ///< longest sequence, in tokens
   std::vector<LayerSpec> layers;
 
   NormKind norm = NormKind::rms;
@@ -96,8 +122,9 @@ struct ModelSpec {
   QkNorm qk_norm = QkNorm::none;
   double clip_qkv = 0.0;  ///< bound on queries, keys and values; 0 for none
   Activation activation = Activation::silu;
-  bool gated = true;  ///< down(act(gate x) * up x) rather than down(act(up x))
-  bool qkv_bias = false, o_bias = false, mlp_bias = false;
+  bool gated = true;      ///< down(act(gate x) * up x) rather than down(act(up x))
+  bool qkv_bias = false;  ///< with latents: of the ways into them
+  bool o_bias = false, mlp_bias = false;
   bool tied = false;  ///< the head is the embedding
 
   double embedding_multiplier = 1.0;
@@ -110,6 +137,8 @@ struct ModelSpec {
   double initializer_range = 0.02;  ///< standard deviation of fresh matrices
   std::optional<std::int64_t> bos;
   std::vector<std::int64_t> eos;
+
+  std::int64_t rotary_dim() const { return latent ? latent->rope_dim : head_dim; }
 };
 
 std::string_view name_of(RopeScaling scaling);
@@ -125,7 +154,7 @@ RouterWeights router_weights_from(std::string_view name, std::string_view where)
 std::int64_t stated_context(const ModelSpec& spec);
 
 /// Throws Error naming `where` if the parts contradict each other: K > E, groups that do not
-/// divide E, K that would cut a group.
+/// divide E, K that would cut a group or is more than the groups that are kept hold.
 void check_moe(const MoeSpec& moe, std::string_view where);
 
 }  // namespace moebius

@@ -9,18 +9,18 @@ namespace moebius {
 namespace {
 
 /// Attention factor of YaRN (Peng et al., 2023, section 3.4), as DeepSeek extended it.
-double yarn_attention_factor(const JsonView& rope, double factor) {
-  const auto scale = [&](double mscale) {
-    return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
-  };
-  const double mscale = rope.number_or("mscale", 0), all = rope.number_or("mscale_all_dim", 0);
-  return mscale != 0 && all != 0 ? scale(mscale) / scale(all) : scale(1);
+double yarn_attention_factor(const RopeSpec& rope, double mscale) {
+  const double all = rope.mscale_all_dim;
+  return mscale != 0 && all != 0
+             ? attention_mscale(rope.factor, mscale) / attention_mscale(rope.factor, all)
+             : attention_mscale(rope.factor, 1);
 }
 
 void read_scaling(const JsonView& rope, ModelSpec& spec) {
   RopeSpec& r = spec.rope;
   r.factor = rope.number("factor");
   if (r.factor < 1 || r.factor > 1e6) rope.fail_key("factor", "is not in [1, 1000000]");
+  r.mscale_all_dim = rope.number_or("mscale_all_dim", 0);
   r.original_context =
       rope.integer_or("original_max_position_embeddings", spec.context, 1, max_size);
   const auto stretched = [&](std::int64_t context) {
@@ -29,7 +29,7 @@ void read_scaling(const JsonView& rope, ModelSpec& spec) {
   if (r.scaling == RopeScaling::linear || r.scaling == RopeScaling::dynamic) {
     r.original_context = spec.context;
     spec.context = stretched(spec.context);
-    if (r.scaling == RopeScaling::dynamic && spec.head_dim < 4) {
+    if (r.scaling == RopeScaling::dynamic && spec.rotary_dim() < 4) {
       rope.fail_key("rope_type", "is dynamic, which needs heads of 4 or more");
     }
   } else if (r.scaling == RopeScaling::llama3) {
@@ -46,11 +46,16 @@ void read_scaling(const JsonView& rope, ModelSpec& spec) {
       rope.fail_key("beta_fast", "is below beta_slow, or that is not positive");
     }
     r.truncate = rope.boolean_or("truncate", true);
-    r.attention_factor = rope.number_or("attention_factor", yarn_attention_factor(rope, r.factor));
+    r.attention_factor =
+        rope.number_or("attention_factor", yarn_attention_factor(r, rope.number_or("mscale", 0)));
   }
 }
 
 }  // namespace
+
+double attention_mscale(double factor, double mscale) {
+  return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
+}
 
 void read_rope(const JsonView& config, ModelSpec& spec, double default_theta) {
   spec.position = PositionKind::rope;

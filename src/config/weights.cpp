@@ -31,6 +31,7 @@ RouterOf<Shape> router_shapes(const ModelSpec& spec, const MoeSpec& moe) {
   if (moe.router_bias || (neurons && spec.mlp_bias)) router.bias = {moe.experts};
   if (neurons && spec.gated && spec.mlp_bias) router.up_bias = {moe.experts};
   if (moe.weights == RouterWeights::one_plus) router.scale = {moe.experts};
+  if (moe.corrected) router.correction = {moe.experts};
   return router;
 }
 
@@ -43,6 +44,50 @@ MoeOf<Shape> moe_shapes(const ModelSpec& spec, const MoeSpec& moe) {
   if (!moe.bias_once || !spec.mlp_bias) return shapes;
   shapes.experts.down_bias = shapes.shared.down_bias = {};
   shapes.bias = {spec.d_model};
+  return shapes;
+}
+
+LatentOf<Shape> latent_shapes(std::int64_t in, std::int64_t rank, std::int64_t beside,
+                              std::int64_t out, bool bias) {
+  return {.a = {rank + beside, in},
+          .a_bias = bias ? Shape{rank + beside} : Shape{},
+          .norm = {rank},
+          .b = {out, rank}};
+}
+
+AttentionOf<Shape> latent_attention_shapes(const ModelSpec& spec, const LatentSpec& latent) {
+  AttentionOf<Shape> shapes;
+  const std::int64_t d = spec.d_model, q_rows = spec.heads * spec.head_dim;
+  const std::int64_t kv_rows = spec.heads * (spec.head_dim - latent.rope_dim + latent.value_dim);
+  if (latent.q_rank > 0) {
+    shapes.q_latent = latent_shapes(d, latent.q_rank, 0, q_rows, spec.qkv_bias);
+  } else {
+    shapes.q = {q_rows, d};
+  }
+  shapes.kv_latent = latent_shapes(d, latent.kv_rank, latent.rope_dim, kv_rows, spec.qkv_bias);
+  shapes.o = {d, spec.heads * latent.value_dim};
+  if (spec.o_bias) shapes.o_bias = {d};
+  return shapes;
+}
+
+AttentionOf<Shape> attention_shapes(const ModelSpec& spec) {
+  if (spec.latent) return latent_attention_shapes(spec, *spec.latent);
+  AttentionOf<Shape> shapes;
+  const std::int64_t d = spec.d_model;
+  const std::int64_t q_rows = spec.heads * spec.head_dim, kv_rows = spec.kv_heads * spec.head_dim;
+  shapes.q = {q_rows, d};
+  shapes.k = shapes.v = {kv_rows, d};
+  shapes.o = {d, q_rows};
+  if (spec.qkv_bias) {
+    shapes.q_bias = {q_rows};
+    shapes.k_bias = shapes.v_bias = {kv_rows};
+  }
+  if (spec.o_bias) shapes.o_bias = {d};
+  if (spec.qk_norm == QkNorm::head) shapes.q_norm = shapes.k_norm = {spec.head_dim};
+  if (spec.qk_norm == QkNorm::all) {
+    shapes.q_norm = {q_rows};
+    shapes.k_norm = {kv_rows};
+  }
   return shapes;
 }
 
@@ -65,24 +110,11 @@ WeightsOf<Shape> weight_shapes(const ModelSpec& spec) {
   if (!spec.tied) shapes.head = {spec.vocab, spec.embed_dim};
   if (spec.final_norm) shapes.norm = norm();
 
-  const std::int64_t q_rows = spec.heads * spec.head_dim, kv_rows = spec.kv_heads * spec.head_dim;
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
     LayerOf<Shape>& layer = shapes.layers[l];
     layer.attn_norm = norm();
     layer.ffn_norm = norm();
-    layer.attn.q = {q_rows, d};
-    layer.attn.k = layer.attn.v = {kv_rows, d};
-    layer.attn.o = {d, q_rows};
-    if (spec.qkv_bias) {
-      layer.attn.q_bias = {q_rows};
-      layer.attn.k_bias = layer.attn.v_bias = {kv_rows};
-    }
-    if (spec.o_bias) layer.attn.o_bias = {d};
-    if (spec.qk_norm == QkNorm::head) layer.attn.q_norm = layer.attn.k_norm = {spec.head_dim};
-    if (spec.qk_norm == QkNorm::all) {
-      layer.attn.q_norm = {q_rows};
-      layer.attn.k_norm = {kv_rows};
-    }
+    layer.attn = attention_shapes(spec);
     if (const auto& moe = spec.layers[l].moe) {
       auto& m = std::get<1>(layer.ffn);
       m = moe_shapes(spec, *moe);
@@ -91,6 +123,10 @@ WeightsOf<Shape> weight_shapes(const ModelSpec& spec) {
     }
   }
   return shapes;
+}
+
+bool is_buffer(std::string_view slot) {
+  return slot.ends_with(".router.correction");
 }
 
 std::int64_t element_count(const Shape& shape) {
@@ -108,7 +144,9 @@ ModelCost model_cost(const ModelSpec& spec) {
   ModelCost cost;
   const auto shapes = weight_shapes(spec);
   for_each_weight(
-      [&](const std::string&, const Shape& shape) { cost.parameters += element_count(shape); },
+      [&](const std::string& slot, const Shape& shape) {
+        if (!is_buffer(slot)) cost.parameters += element_count(shape);
+      },
       shapes);
   cost.active_parameters = cost.parameters;
   const auto matrices = [](const auto&... shape) { return (element_count(shape) + ...); };
@@ -116,7 +154,9 @@ ModelCost model_cost(const ModelSpec& spec) {
       2 * (spec.vocab * spec.embed_dim + matrices(shapes.project_in, shapes.project_out));
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
     const LayerOf<Shape>& layer = shapes.layers[l];
-    std::int64_t multiplied = matrices(layer.attn.q, layer.attn.k, layer.attn.v, layer.attn.o);
+    const AttentionOf<Shape>& a = layer.attn;
+    std::int64_t multiplied =
+        matrices(a.q, a.k, a.v, a.o, a.q_latent.a, a.q_latent.b, a.kv_latent.a, a.kv_latent.b);
     if (const MoeOf<Shape>* m = layer.moe()) {
       const MoeSpec& moe = *spec.layers[l].moe;
       const FfnOf<Shape>& e = m->experts;

@@ -19,11 +19,21 @@ struct NormOf {
   T weight{}, bias{};  // [D]
 };
 
+/// A way through a latent of width R: b norm(a x).
+template <class T>
+struct LatentOf {
+  T a{}, a_bias{};  // [R, D], [R]; of keys and values [R + P, D]: the shared rotary key comes last
+  T norm{}, b{};    // [R], [rows, R]
+};
+
+/// With latents `k` and `v` are empty, and `q` is where `q_latent` is not; rows of `kv_latent.b`
+/// are a head's A - P of its key and then its value, head by head.
 template <class T>
 struct AttentionOf {
   T q{}, k{}, v{}, o{};  // [H A, D], [G A, D], [G A, D], [D, H A]
   T q_bias{}, k_bias{}, v_bias{}, o_bias{};
   T q_norm{}, k_norm{};  // [A] of a head, or [H A] and [G A] of all
+  LatentOf<T> q_latent, kv_latent;
 };
 
 /// A feed-forward network; as experts every leaf has a leading E. `gate` is empty unless gated.
@@ -38,6 +48,7 @@ struct RouterOf {
   T weight{}, bias{};  // [E, D], [E]
   T up{}, up_bias{};   // the same, of scores by neurons
   T scale{};           // [E], u of `one_plus`
+  T correction{};      // [E], added to what is chosen by; see `is_buffer`
 };
 
 template <class T>
@@ -98,6 +109,14 @@ void visit_ffn(Fn& fn, const std::string& name, W&... w) {
 }
 
 template <class Fn, class... W>
+void visit_latent(Fn& fn, const std::string& name, W&... w) {
+  fn(name + ".a.weight", w.a...);
+  fn(name + ".a.bias", w.a_bias...);
+  fn(name + ".norm.weight", w.norm...);
+  fn(name + ".b.weight", w.b...);
+}
+
+template <class Fn, class... W>
 void visit_attention(Fn& fn, const std::string& name, W&... w) {
   fn(name + ".q.weight", w.q...);
   fn(name + ".q.bias", w.q_bias...);
@@ -109,6 +128,8 @@ void visit_attention(Fn& fn, const std::string& name, W&... w) {
   fn(name + ".o.bias", w.o_bias...);
   fn(name + ".q_norm.weight", w.q_norm...);
   fn(name + ".k_norm.weight", w.k_norm...);
+  visit_latent(fn, name + ".q_latent", w.q_latent...);
+  visit_latent(fn, name + ".kv_latent", w.kv_latent...);
 }
 
 template <class Fn, class... W>
@@ -118,6 +139,7 @@ void visit_moe(Fn& fn, const std::string& name, W&... w) {
   fn(name + ".router.up.weight", w.router.up...);
   fn(name + ".router.up.bias", w.router.up_bias...);
   fn(name + ".router.scale", w.router.scale...);
+  fn(name + ".router.correction", w.router.correction...);
   visit_ffn(fn, name + ".experts", w.experts...);
   visit_ffn(fn, name + ".shared", w.shared...);
   fn(name + ".shared_gate.weight", w.shared_gate...);
@@ -158,6 +180,11 @@ using Shape = std::vector<std::int64_t>;  ///< empty: the model has no such weig
 
 /// The shapes that `spec` asks for.
 WeightsOf<Shape> weight_shapes(const ModelSpec& spec);
+
+/// Whether a slot is no parameter: training leaves the router's correction alone, and since
+/// rounding it would change which experts are chosen, it keeps the dtype it is stored in, f32 when
+/// made here.
+bool is_buffer(std::string_view slot);
 
 std::int64_t element_count(const Shape& shape);
 std::string to_string(const Shape& shape);  ///< "[64, 32]"

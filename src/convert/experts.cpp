@@ -11,7 +11,8 @@
 namespace moebius {
 namespace {
 
-constexpr const char* router_parts[] = {"weight", "bias", "up.weight", "up.bias", "scale"};
+constexpr const char* router_parts[] = {"weight",  "bias",  "up.weight",
+                                        "up.bias", "scale", "correction"};
 
 const MoeSpec& moe_of(const Source& source, std::int64_t layer) {
   return *source.spec.layers[static_cast<std::size_t>(layer)].moe;

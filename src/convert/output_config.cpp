@@ -15,6 +15,7 @@ Json rope_parameters(const RopeSpec& rope) {
   Json json{{"rope_theta", rope.theta}, {"rope_type", name_of(rope.scaling)}};
   if (rope.scaling == RopeScaling::none) return json;
   json["factor"] = rope.factor;
+  if (rope.mscale_all_dim != 0) json["mscale_all_dim"] = rope.mscale_all_dim;
   if (rope.scaling == RopeScaling::llama3 || rope.scaling == RopeScaling::yarn) {
     json["original_max_position_embeddings"] = rope.original_context;
   }
@@ -65,6 +66,7 @@ bool no_mlp_bias(const ModelSpec& spec) {
 
 constexpr ExpertKeys mixtral_keys{"num_local_experts", "intermediate_size"};
 constexpr ExpertKeys qwen_keys{"num_experts", "moe_intermediate_size"};
+constexpr ExpertKeys deepseek_keys{"n_routed_experts", "moe_intermediate_size"};
 constexpr NativeClass native_classes[] = {
     {"llama", "mixtral", "MixtralForCausalLM", true, true, false, no_biases, mixtral_keys},
     {"mistral", "mixtral", "MixtralForCausalLM", true, true, false, no_biases, mixtral_keys},
@@ -189,7 +191,7 @@ void write_expert_count(const ModelSpec& spec, const MoeSpec& moe, Json& config)
                             spec.family, moe.experts, layer.moe->experts),
                 "convert all its layers alike");
   }
-  for (const ExpertKeys& keys : {mixtral_keys, qwen_keys}) {
+  for (const ExpertKeys& keys : {mixtral_keys, qwen_keys, deepseek_keys}) {
     if (config.contains(keys.count)) config[keys.count] = moe.experts;
   }
 }

@@ -42,7 +42,8 @@ class Planner {
     // What stays; of experts of layers that were an MoE before, the same one.
     const auto& same = stays_.at(wanted.slots);
     const std::size_t t = same.at(wanted.expert < 0 ? 0 : static_cast<std::size_t>(wanted.expert));
-    out.dtype = output_dtype(options_, sources_.front().bound[t].found->dtype);
+    const DType stored = sources_.front().bound[t].found->dtype;
+    out.dtype = is_buffer(wanted.slots[0]) ? stored : output_dtype(options_, stored);
     out.parts.push_back(options_.rest == "average" ? average_part(t, out.dtype)
                                                    : copy_of(whole_slice(t, 0), out.dtype));
     return out;
@@ -64,7 +65,8 @@ class Planner {
     } else if (slot.module == "router" || slot.module == "shared_gate") {
       const std::string norm = fmt::format("layers.{}.ffn_norm.weight", slot.layer);
       const std::string stored = before.moe ? place + "router." + slot.part : norm;
-      out.dtype = output_dtype(options_, sources_.front().slice(stored).entry->dtype);
+      const DType dtype = sources_.front().slice(stored).entry->dtype;
+      out.dtype = is_buffer(out.wanted.slots[0]) ? dtype : output_dtype(options_, dtype);
       out.parts.push_back(given ? values_part(values->second, out.dtype) : zero_part(out));
     } else if (slot.module == "shared") {
       fill_ffn(*recipe.shared, place, before.width, out);

@@ -118,6 +118,12 @@ void check_layers(const Source& source, const LayerPlan& row) {
         fail("--method {}: layer {} of {} chooses groups of experts, which stay whole",
              row.options.method, l, place);
       }
+      if (layer.moe->limit.groups > 1) {
+        fail(
+            "--method {}: layer {} of {} chooses among groups of experts (n_group), whose sizes "
+            "stay",
+            row.options.method, l, place);
+      }
     } else if (layer.moe) {
       fail("layer {} is a mixture of experts already", l);
     }

@@ -15,13 +15,17 @@ at::Tensor split_heads(const at::Tensor& x, std::int64_t heads, std::int64_t hea
   return x.view({x.size(0), x.size(1), heads, head_dim}).transpose(1, 2);
 }
 
-/// Rotates the halves of each head (RoFormer, Su et al. 2021, in the layout of GPT-NeoX). In f32.
+/// Rotates the halves of each head, or of its last dimensions (RoFormer, Su et al. 2021, in the
+/// layout of GPT-NeoX); interleaved ones become halves first, alike in queries and keys. In f32.
 at::Tensor rotate(const at::Tensor& x_BHSA, const Rotary& rotary) {
   if (!rotary.cos_SA.defined()) return x_BHSA;
-  const at::Tensor x = x_BHSA.to(at::kFloat);
-  const std::int64_t half = x.size(-1) / 2;
+  const std::int64_t turns = rotary.cos_SA.size(-1), stays = x_BHSA.size(-1) - turns;
+  const std::int64_t half = turns / 2;
+  at::Tensor x = x_BHSA.narrow(-1, stays, turns).to(at::kFloat);
+  if (rotary.interleaved) x = x.unflatten(-1, {half, 2}).transpose(-1, -2).flatten(-2);
   const at::Tensor turned = at::cat({-x.narrow(-1, half, half), x.narrow(-1, 0, half)}, -1);
-  return (x * rotary.cos_SA + turned * rotary.sin_SA).to(x_BHSA.scalar_type());
+  const at::Tensor y = (x * rotary.cos_SA + turned * rotary.sin_SA).to(x_BHSA.scalar_type());
+  return stays == 0 ? y : at::cat({x_BHSA.narrow(-1, 0, stays), y}, -1);
 }
 
 /// Causal attention of S queries over `length` + S keys, each looking back `window` (0: all).
@@ -43,7 +47,48 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                           /*enable_gqa=*/q.size(1) != k.size(1));
 }
 
-/// Queries, keys and values before rotation.
+/// One query a sequence over all latents, in their own space: a head's keys are b_HNR c_R, so the
+/// query meets c as q_HN b, and the mixture of latents becomes a value last (DeepSeek-V2, 2.1.2).
+/// N is A - P.
+at::Tensor attend_to_latents(const at::Tensor& q_BH1A, const at::Tensor& k_B1SP,
+                             const at::Tensor& c_B1SR, const at::Tensor& b_HXR, double scale) {
+  const at::Tensor q = q_BH1A.squeeze(2), k = k_B1SP.squeeze(1), c = c_B1SR.squeeze(1);
+  const std::int64_t rotated = k.size(-1), plain = q.size(-1) - rotated;
+  const at::Tensor b_HNR = b_HXR.narrow(1, 0, plain);
+  const at::Tensor b_HVR = b_HXR.narrow(1, plain, b_HXR.size(1) - plain);
+  const at::Tensor q_BHR = at::einsum("bhn,hnr->bhr", {q.narrow(-1, 0, plain), b_HNR});
+  const at::Tensor scores_BHS = at::matmul(q_BHR, c.transpose(1, 2)) +
+                                at::matmul(q.narrow(-1, plain, rotated), k.transpose(1, 2));
+  const at::Tensor shares_BHS =
+      at::softmax(scores_BHS.to(at::kFloat) * scale, -1).to(c.scalar_type());
+  return at::einsum("bhr,hvr->bhv", {at::matmul(shares_BHS, c), b_HVR}).unsqueeze(2);
+}
+
+/// Causal attention of S queries over the rotary keys and latents of `length` + S tokens; b is
+/// [H X, R], of each head N rows for its key and V for its value.
+at::Tensor attend_latent(const at::Tensor& q_BHSA, const at::Tensor& k_B1SP,
+                         const at::Tensor& c_B1SR, const at::Tensor& b, std::int64_t length,
+                         double scale) {
+  const std::int64_t heads = q_BHSA.size(1), rows = b.size(0) / heads;
+  if (q_BHSA.size(2) == 1) {
+    const at::Tensor b_HXR = b.to(q_BHSA.scalar_type()).view({heads, rows, b.size(1)});
+    return attend_to_latents(q_BHSA, k_B1SP, c_B1SR, b_HXR, scale);
+  }
+  const std::int64_t plain = q_BHSA.size(3) - k_B1SP.size(3);
+  const at::Tensor kv = split_heads(ops::linear(c_B1SR.squeeze(1), b), heads, rows);
+  const at::Tensor k_BHSA =
+      at::cat({kv.narrow(-1, 0, plain), k_B1SP.expand({-1, heads, -1, -1})}, -1);
+  // Fused attention takes heads of one width; without it all S x S shares would lie in memory.
+  const std::int64_t values = rows - plain, width = std::max(values, q_BHSA.size(3));
+  const auto padded = [&](const at::Tensor& x) {
+    return x.size(3) == width ? x : at::constant_pad_nd(x, {0, width - x.size(3)});
+  };
+  return attend(padded(q_BHSA), padded(k_BHSA), padded(kv.narrow(-1, plain, values)), length, 0,
+                scale)
+      .narrow(-1, 0, values);
+}
+
+/// Queries, keys and values before rotation; with latents [B, 1, S, P] and [B, 1, S, R] as cached.
 struct Projections {
   at::Tensor q_BHSA, k_BGSA, v_BGSA;
 };
@@ -67,9 +112,27 @@ at::Tensor add_branch(const ModelSpec& spec, const at::Tensor& x, const at::Tens
   return spec.post_norm ? norm(spec, sum, w) : sum;
 }
 
+Projections project_latent(const ModelSpec& spec, const AttentionOf<at::Tensor>& a,
+                           const at::Tensor& x) {
+  const LatentSpec& latent = *spec.latent;
+  const auto normed = [&](const at::Tensor& c, const at::Tensor& weight) {
+    return ops::norm(c, weight, {}, NormKind::rms, latent.norm_eps);
+  };
+  const auto query = [&] {
+    if (a.q.defined()) return ops::linear(x, a.q);
+    const LatentOf<at::Tensor>& q = a.q_latent;
+    return ops::linear(normed(ops::linear(x, q.a, q.a_bias), q.norm), q.b);
+  };
+  const at::Tensor kv = ops::linear(x, a.kv_latent.a, a.kv_latent.a_bias);
+  const at::Tensor c = normed(kv.narrow(-1, 0, latent.kv_rank), a.kv_latent.norm);
+  const at::Tensor k = kv.narrow(-1, latent.kv_rank, latent.rope_dim);
+  return {split_heads(query(), spec.heads, spec.head_dim), k.unsqueeze(1), c.unsqueeze(1)};
+}
+
 Projections project(const ModelSpec& spec, const LayerWeights& w, const at::Tensor& x_BSD) {
   const at::Tensor x = spec.post_norm ? x_BSD : norm(spec, x_BSD, w.attn_norm);
   const AttentionOf<at::Tensor>& a = w.attn;
+  if (spec.latent) return project_latent(spec, a, x);
   const auto heads = [&](const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& norm,
                          std::int64_t count) {
     at::Tensor y = ops::linear(x, weight, bias);
@@ -89,10 +152,15 @@ KvCache make_cache(const ModelSpec& spec, std::int64_t batch, std::int64_t capac
   KvCache cache;
   cache.capacity = capacity;
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
-    const auto allocate = [&] {
-      return at::empty({batch, spec.kv_heads, capacity, spec.head_dim}, options);
+    const auto allocate = [&](std::int64_t heads, std::int64_t size) {
+      return at::empty({batch, heads, capacity, size}, options);
     };
-    cache.layers.push_back({allocate(), allocate()});
+    if (const auto& latent = spec.latent) {
+      cache.layers.push_back({allocate(1, latent->rope_dim), allocate(1, latent->kv_rank)});
+    } else {
+      cache.layers.push_back(
+          {allocate(spec.kv_heads, spec.head_dim), allocate(spec.kv_heads, spec.head_dim)});
+    }
   }
   return cache;
 }
@@ -101,11 +169,12 @@ Rotary rotary(const ModelSpec& spec, std::int64_t start, std::int64_t count, at:
   if (spec.position != PositionKind::rope) return {};
   const auto options = at::TensorOptions(at::kFloat).device(device);
   const at::Tensor frequencies =
-      rope_frequencies(spec.rope, spec.head_dim, start + count).to(device);
+      rope_frequencies(spec.rope, spec.rotary_dim(), start + count).to(device);
   const at::Tensor angles =
       at::arange(start, start + count, options).unsqueeze(1) * frequencies.unsqueeze(0);
   const at::Tensor both = at::cat({angles, angles}, -1);
-  return {both.cos() * spec.rope.attention_factor, both.sin() * spec.rope.attention_factor};
+  return {both.cos() * spec.rope.attention_factor, both.sin() * spec.rope.attention_factor,
+          spec.rope.interleaved};
 }
 
 at::Tensor ids_tensor(std::span<const std::int32_t> ids) {
@@ -137,8 +206,10 @@ at::Tensor attention_block(const ModelSpec& spec, const LayerWeights& w, const a
     k = cache->k_BGSA.narrow(2, 0, length + count);
     v = cache->v_BGSA.narrow(2, 0, length + count);
   }
-  const at::Tensor mixed =
-      attend(q, k, v, length, window, spec.attention_scale).transpose(1, 2).flatten(2);
+  const at::Tensor y_BHSA =
+      spec.latent ? attend_latent(q, k, v, w.attn.kv_latent.b, length, spec.attention_scale)
+                  : attend(q, k, v, length, window, spec.attention_scale);
+  const at::Tensor mixed = y_BHSA.transpose(1, 2).flatten(2);
   return add_branch(spec, x_BSD, ops::linear(mixed, w.attn.o, w.attn.o_bias), w.attn_norm);
 }
 

@@ -16,7 +16,8 @@ namespace moebius {
 using Weights = WeightsOf<at::Tensor>;
 using LayerWeights = LayerOf<at::Tensor>;
 
-/// Keys and values of the tokens so far, for one layer.
+/// Keys and values of the tokens so far, for one layer; with latents [B, 1, S, P] the rotary key
+/// and [B, 1, S, R] the latent, of which all keys and values are made.
 struct LayerCache {
   at::Tensor k_BGSA, v_BGSA;  ///< allocated to `capacity` along S
 };
@@ -28,10 +29,11 @@ struct KvCache {
 KvCache make_cache(const ModelSpec& spec, std::int64_t batch, std::int64_t capacity,
                    const at::TensorOptions& options);
 
-/// Rotary angles of positions [start, start + count): cos and sin, f32 [count, A]. Undefined for
-/// learned positions.
+/// Rotary angles of positions [start, start + count): cos and sin, f32 [count, A], or [count, P]
+/// where only the last dimensions of a head turn. Undefined for learned positions.
 struct Rotary {
   at::Tensor cos_SA, sin_SA;
+  bool interleaved = false;  ///< as in RopeSpec
 };
 Rotary rotary(const ModelSpec& spec, std::int64_t start, std::int64_t count, at::Device device);
 

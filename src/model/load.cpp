@@ -119,11 +119,11 @@ Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Devi
   const CheckpointIndex index = CheckpointIndex::open(directory);
   model.weights = map_weights(model.spec, index);
   for_each_weight(
-      [&](const std::string&, at::Tensor& weight) {
+      [&](const std::string& slot, at::Tensor& weight) {
         if (!weight.defined()) return;
         const at::ScalarType stored =
             weight.scalar_type() == at::kHalf ? at::kFloat : weight.scalar_type();
-        weight = weight.to(device, dtype ? to_torch(*dtype) : stored);
+        weight = weight.to(device, dtype && !is_buffer(slot) ? to_torch(*dtype) : stored);
       },
       model.weights);
   return model;
@@ -137,7 +137,7 @@ Weights init_weights(const ModelSpec& spec, std::uint64_t seed) {
       [&](const std::string& slot, at::Tensor& weight, const Shape& shape) {
         if (shape.empty()) return;
         weight = at::zeros(shape, at::kFloat);
-        if (slot.ends_with(".bias") || slot.ends_with(".scale")) return;
+        if (slot.ends_with(".bias") || slot.ends_with(".scale") || is_buffer(slot)) return;
         if (slot.find("norm") != std::string::npos) {
           weight.fill_(1.0);
           return;
@@ -177,7 +177,9 @@ void save_weights(const ModelSpec& spec, const Weights& weights, DType dtype,
       weights);
   const std::vector<FileTensor> layout = file_layout(spec);
   std::vector<TensorMeta> metas;
-  for (const FileTensor& tensor : layout) metas.push_back({tensor.name, dtype, tensor.shape});
+  for (const FileTensor& tensor : layout) {
+    metas.push_back({tensor.name, is_buffer(tensor.slots[0]) ? DType::f32 : dtype, tensor.shape});
+  }
   ShardedWriter writer(directory, metas, max_shard_bytes);
   for (std::size_t t = 0; t < layout.size(); ++t) {
     std::vector<at::Tensor> parts;
@@ -187,7 +189,7 @@ void save_weights(const ModelSpec& spec, const Weights& weights, DType dtype,
     }
     at::Tensor whole = parts.size() == 1 ? parts[0] : at::cat(parts, output_dim(parts[0]));
     if (layout[t].transposed) whole = whole.transpose(-1, -2);
-    whole = whole.to(at::kCPU, to_torch(dtype)).contiguous();
+    whole = whole.to(at::kCPU, to_torch(metas[t].dtype)).contiguous();
     writer.write(t, {static_cast<const std::byte*>(whole.const_data_ptr()), whole.nbytes()});
   }
   writer.finish();

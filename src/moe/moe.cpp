@@ -2,22 +2,40 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+
 #include "base/error.h"
 #include "ops/linear.h"
 
 namespace moebius {
 namespace {
 
-/// The K best experts by logits. Sorting stably makes ties fall to the lower number, everywhere.
-at::Tensor best_experts(const at::Tensor& logits_TE, const MoeSpec& moe) {
+/// Places of the `count` best. Sorting stably makes ties fall to the lower number, everywhere.
+at::Tensor best(const at::Tensor& scores, std::int64_t count) {
+  return std::get<1>(at::sort(scores, /*stable=*/true, /*dim=*/-1, /*descending=*/true))
+      .narrow(-1, 0, count);
+}
+
+/// What experts are chosen by: -infinity in groups that are not among the best.
+at::Tensor choice_scores(const at::Tensor& logits_TE, const at::Tensor& correction_E,
+                         const MoeSpec& moe) {
+  const at::Tensor scores_TE =
+      moe.corrected ? at::sigmoid(logits_TE) + correction_E.to(at::kFloat) : logits_TE;
+  const GroupLimit& limit = moe.limit;
+  if (limit.kept == limit.groups) return scores_TE;
+  const at::Tensor by_group = scores_TE.unflatten(-1, {limit.groups, -1});
+  const at::Tensor quality = std::get<0>(by_group.topk(limit.best)).sum(-1);
+  const at::Tensor lost =
+      at::ones_like(quality, at::kBool).scatter(-1, best(quality, limit.kept), false);
+  return by_group.masked_fill(lost.unsqueeze(-1), -INFINITY).flatten(-2);
+}
+
+/// The K best experts by what they are chosen by.
+at::Tensor best_experts(const at::Tensor& scores_TE, const MoeSpec& moe) {
   const std::int64_t size = moe.group_size();
-  const auto best = [](const at::Tensor& scores, std::int64_t count) {
-    return std::get<1>(at::sort(scores, /*stable=*/true, /*dim=*/-1, /*descending=*/true))
-        .narrow(-1, 0, count);
-  };
-  if (size == 1) return best(logits_TE, moe.top_k);
-  const std::int64_t tokens = logits_TE.size(0);
-  const at::Tensor by_group = logits_TE.view({tokens, moe.groups, size}).sum(-1);
+  if (size == 1) return best(scores_TE, moe.top_k);
+  const std::int64_t tokens = scores_TE.size(0);
+  const at::Tensor by_group = scores_TE.view({tokens, moe.groups, size}).sum(-1);
   const at::Tensor groups = best(by_group, moe.top_k / size);
   const at::Tensor members = at::arange(size, groups.options());
   return (groups.unsqueeze(-1) * size + members).view({tokens, moe.top_k});
@@ -32,6 +50,10 @@ at::Tensor expert_weights(const at::Tensor& logits_TE, const at::Tensor& ids_TK,
       return at::softmax(logits_TE, -1).gather(1, ids_TK);
     case RouterWeights::sigmoid:
       return at::sigmoid(logits_TE.gather(1, ids_TK));
+    case RouterWeights::sigmoid_renorm: {
+      const at::Tensor shares = at::sigmoid(logits_TE.gather(1, ids_TK));
+      return shares / (shares.sum(-1, /*keepdim=*/true) + 1e-20);
+    }
     case RouterWeights::one:
       return at::ones_like(ids_TK, logits_TE.options());
     case RouterWeights::one_plus:
@@ -69,8 +91,10 @@ Routing route(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
               Activation activation) {
   Routing routing;
   routing.logits_TE = scores(x_TD.to(at::kFloat), router, moe, activation);
-  routing.ids_TK = best_experts(routing.logits_TE.detach(), moe);
+  routing.ids_TK =
+      best_experts(choice_scores(routing.logits_TE.detach(), router.correction, moe), moe);
   routing.weights_TK = expert_weights(routing.logits_TE, routing.ids_TK, moe.weights, router.scale);
+  if (moe.weight_factor != 1.0) routing.weights_TK = routing.weights_TK * moe.weight_factor;
   return routing;
 }
 

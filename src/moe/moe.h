@@ -30,8 +30,9 @@ struct Permutation {
   std::vector<std::int64_t> offsets_E;  ///< E + 1 borders of the experts' rows
 };
 
-/// Scores in f32, the K best experts (whole groups where the spec has groups; among equals the
-/// lower number), and their weights as `moe.weights` says.
+/// Scores in f32, the K best experts (whole groups where the spec has groups, of the best groups
+/// where it is limited to them; among equals the lower number), and their weights as `moe.weights`
+/// says, times the spec's factor.
 Routing route(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
               Activation activation);
 

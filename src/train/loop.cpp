@@ -131,7 +131,7 @@ std::vector<Parameter> select_parameters(Weights& weights, const std::string& tr
   for_each_weight(
       [&](const std::string& slot, at::Tensor& weight) {
         if (!weight.defined()) return;
-        const bool train_it = selected(slot, train);
+        const bool train_it = selected(slot, train) && !is_buffer(slot);
         weight.requires_grad_(train_it);
         const bool decay = !slot.ends_with(".bias") && !slot.ends_with(".scale") &&
                            slot.find("norm") == std::string::npos;

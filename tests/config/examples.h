@@ -46,7 +46,28 @@ inline Json opt() {
           {"max_position_embeddings", 32}};
 }
 
+/// Heads of 4 + 2 for queries and keys, of 3 for values; 2 groups of 2 experts, of which one is
+/// kept.
+inline Json deepseek(const std::string& model_type) {
+  Json config = llama_like(model_type);
+  config.update({{"num_key_value_heads", 4},
+                 {"q_lora_rank", 5},
+                 {"kv_lora_rank", 7},
+                 {"qk_nope_head_dim", 4},
+                 {"qk_rope_head_dim", 2},
+                 {"v_head_dim", 3},
+                 {"n_routed_experts", 4},
+                 {"n_shared_experts", 2},
+                 {"moe_intermediate_size", 6},
+                 {"topk_method", "group_limited_greedy"},
+                 {"n_group", 2},
+                 {"topk_group", 1},
+                 {"first_k_dense_replace", 0}});
+  return config;
+}
+
 inline Json config_of(const std::string& model_type) {
+  if (model_type.starts_with("deepseek")) return deepseek(model_type);
   if (model_type == "gpt2") return gpt2();
   return model_type == "opt" ? opt() : llama_like(model_type);
 }
@@ -66,7 +87,7 @@ inline ModelSpec spec_of(const Json& config) {
 }
 
 inline const std::vector<std::string> all_families{
-    "llama",      "mistral",   "granite",   "qwen2", "qwen3", "mixtral",
-    "granitemoe", "qwen2_moe", "qwen3_moe", "olmoe", "gpt2",  "opt"};
+    "llama",     "mistral",   "granite", "qwen2",       "qwen3",       "mixtral", "granitemoe",
+    "qwen2_moe", "qwen3_moe", "olmoe",   "deepseek_v2", "deepseek_v3", "gpt2",    "opt"};
 
 }  // namespace moebius::examples

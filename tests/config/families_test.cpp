@@ -243,6 +243,79 @@ TEST(Families, SizesThatDoNotFitTogetherAreRefused) {
   expect("llama", {{"dtype", "int8"}}, "dtype", "int8");
 }
 
+TEST(Families, DeepseekIsReadAsTransformersReadsIt) {
+  const Json config = examples::deepseek("deepseek_v2");
+  const ModelSpec v2 = spec_of(config), v3 = spec_of(examples::deepseek("deepseek_v3"));
+  for (const ModelSpec& spec : {v2, v3}) {
+    ASSERT_TRUE(spec.latent && spec.layers[1].moe);
+    EXPECT_EQ(spec.head_dim, 6);
+    EXPECT_EQ(spec.rotary_dim(), 2);
+    EXPECT_EQ(spec.attention_scale, 1 / std::sqrt(6.0));
+    EXPECT_TRUE(spec.rope.interleaved);
+    EXPECT_EQ(spec.layers[1].moe->shared_width, 12);
+    EXPECT_EQ(spec.balance_coefficient, 0.0);
+  }
+  EXPECT_EQ(v2.layers[0].moe->weights, RouterWeights::softmax);
+  EXPECT_EQ(v3.layers[0].moe->weights, RouterWeights::sigmoid_renorm);
+  EXPECT_EQ(v2.layers[0].moe->limit, (GroupLimit{2, 1, 1}));
+  EXPECT_EQ(v3.layers[0].moe->limit, (GroupLimit{2, 1, 2}));
+  EXPECT_TRUE(v3.layers[0].moe->corrected && !v2.layers[0].moe->corrected);
+  EXPECT_EQ(v2.layers[0].moe->weight_factor, 1.0);
+  EXPECT_EQ(v3.layers[0].moe->weight_factor, 2.5);
+  Json sparse = config;
+  sparse.update({{"topk_method", "greedy"}, {"norm_topk_prob", true}, {"q_lora_rank", nullptr}});
+  sparse["first_k_dense_replace"] = 1;
+  EXPECT_EQ(spec_of(sparse).layers[1].moe->limit, GroupLimit{});
+  EXPECT_EQ(spec_of(sparse).layers[1].moe->weights, RouterWeights::softmax);
+  EXPECT_FALSE(spec_of(sparse).layers[0].moe);
+  EXPECT_EQ(spec_of(sparse).latent->q_rank, 0);
+  sparse.erase("q_lora_rank");
+  EXPECT_EQ(spec_of(sparse).latent->q_rank, 1536);  // the default of transformers
+}
+
+TEST(Families, YarnOfDeepseekScalesAttentionToo) {
+  Json config = examples::deepseek("deepseek_v3");
+  config["rope_scaling"] = {{"type", "yarn"},
+                            {"factor", 40},
+                            {"mscale", 1.0},
+                            {"mscale_all_dim", 0.5},
+                            {"original_max_position_embeddings", 16}};
+  const double all = 0.1 * 0.5 * std::log(40) + 1, one = 0.1 * std::log(40) + 1;
+  EXPECT_EQ(spec_of(config).attention_scale, all * all / std::sqrt(6.0));
+  EXPECT_EQ(spec_of(config).rope.attention_factor, one / all);
+  EXPECT_EQ(spec_of(config).context, 640);
+}
+
+TEST(Families, DeepseekThatCannotBeIsRefused) {
+  const auto refused = [](const char* family, const Json& changes,
+                          std::initializer_list<std::string_view> parts) {
+    Json config = examples::deepseek(family);
+    config.update(changes);
+    EXPECT_TRUE(mentions(refusal(config), parts)) << changes;
+  };
+  for (const char* key : {"q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim",
+                          "v_head_dim", "n_routed_experts", "moe_intermediate_size", "n_group",
+                          "topk_group", "num_attention_heads"}) {
+    for (const Json& bad : {Json(0), Json(-1), Json(1LL << 40), Json(2.5), Json("8")}) {
+      refused("deepseek_v2", {{key, bad}}, {"config.json", key});
+      refused("deepseek_v3", {{key, bad}}, {"config.json", key});
+    }
+  }
+  refused("deepseek_v2", {{"qk_rope_head_dim", 3}}, {"qk_rope_head_dim", "odd"});
+  refused("deepseek_v2", {{"num_key_value_heads", 2}}, {"num_key_value_heads", "is 2", "not 4"});
+  refused("deepseek_v2", {{"mlp_bias", true}}, {"mlp_bias"});
+  refused("deepseek_v2", {{"topk_method", "noaux_tc"}}, {"topk_method", "noaux_tc", "greedy"});
+  refused("deepseek_v2", {{"n_group", 3}}, {"3 groups of 4 experts"});
+  refused("deepseek_v3", {{"n_group", 4}}, {"4 groups of 4 experts", "2 or more"});
+  refused("deepseek_v3", {{"topk_group", 3}}, {"3 of 2 groups"});
+  refused("deepseek_v2", {{"num_experts_per_tok", 3}}, {"1 of 2 groups", "top-3 of 4"});
+  refused("deepseek_v3", {{"n_shared_experts", -1}}, {"n_shared_experts"});
+  refused(
+      "deepseek_v3",
+      {{"v_head_dim", 1 << 29}, {"num_attention_heads", 1 << 30}, {"num_key_value_heads", 1 << 30}},
+      {"2^40"});
+}
+
 TEST(Families, HeadDimNeedNotBeWidthByHeads) {
   Json config = llama_like("llama");
   config["head_dim"] = 6;

@@ -31,8 +31,9 @@ TEST(Overlay, ReplacesTheLayersThatItLists) {
 }
 
 TEST(Overlay, EveryNameOfRouterWeightsIsReadBack) {
-  for (const auto weights : {RouterWeights::softmax_renorm, RouterWeights::softmax,
-                             RouterWeights::sigmoid, RouterWeights::one}) {
+  for (const auto weights :
+       {RouterWeights::softmax_renorm, RouterWeights::softmax, RouterWeights::sigmoid,
+        RouterWeights::sigmoid_renorm, RouterWeights::one}) {
     EXPECT_EQ(router_weights_from(name_of(weights), "x"), weights);
     Json config = overlay_of("gpt2");
     config["moebius"]["layers"][0]["router_weights"] = name_of(weights);

@@ -57,6 +57,27 @@ TEST(WeightShapes, ExpertsHaveALeadingEAndTheSharedFfnHasNot) {
   EXPECT_TRUE(shapes.contains("layers.0.ffn.up.weight"));
 }
 
+TEST(WeightShapes, OfLatentAttention) {
+  Json config = examples::deepseek("deepseek_v2");
+  config["attention_bias"] = true;
+  const auto shapes = shapes_by_slot(spec_of(config));
+  EXPECT_EQ(shapes.at("layers.1.attn.q_latent.a.weight"), (Shape{5, 8}));
+  EXPECT_EQ(shapes.at("layers.1.attn.q_latent.a.bias"), Shape{5});
+  EXPECT_EQ(shapes.at("layers.1.attn.q_latent.norm.weight"), Shape{5});
+  EXPECT_EQ(shapes.at("layers.1.attn.q_latent.b.weight"), (Shape{24, 5}));
+  EXPECT_EQ(shapes.at("layers.1.attn.kv_latent.a.weight"), (Shape{9, 8}));
+  EXPECT_EQ(shapes.at("layers.1.attn.kv_latent.norm.weight"), Shape{7});
+  EXPECT_EQ(shapes.at("layers.1.attn.kv_latent.b.weight"), (Shape{28, 7}));
+  EXPECT_EQ(shapes.at("layers.1.attn.o.weight"), (Shape{8, 12}));
+  EXPECT_FALSE(shapes.contains("layers.1.attn.q.weight") ||
+               shapes.contains("layers.1.attn.k.weight"));
+  config["q_lora_rank"] = nullptr;
+  const auto whole = shapes_by_slot(spec_of(config));
+  EXPECT_EQ(whole.at("layers.1.attn.q.weight"), (Shape{24, 8}));
+  EXPECT_FALSE(whole.contains("layers.1.attn.q_latent.a.weight") ||
+               whole.contains("layers.1.attn.q.bias"));
+}
+
 TEST(WeightShapes, ATiedHeadIsNoStorageOfItsOwn) {
   Json config = examples::llama_like("llama");
   config["tie_word_embeddings"] = true;
@@ -104,6 +125,16 @@ TEST(ModelCost, CountsSharedExpertsBiasesAndATiedHead) {
   EXPECT_EQ(cost.parameters, rest + 3 * (expert + expert_bias));
   EXPECT_EQ(cost.active_parameters, rest + 2 * (expert + expert_bias));
   EXPECT_EQ(cost.flops_per_token, 2 * (128 + 2 * attention + dense + 24 + shared + 2 * expert));
+}
+
+TEST(ModelCost, CountsLatentsAndNoCorrection) {
+  const ModelCost cost = model_cost(spec_of(examples::deepseek("deepseek_v3")));
+  const std::int64_t into = 5 * 8 + (7 + 2) * 8, out_of = 24 * 5 + 4 * (4 + 3) * 7, o = 8 * 12;
+  const std::int64_t expert = 3 * 48, shared = 2 * expert, router = 32, norms = 16 + 5 + 7;
+  const std::int64_t multiplied = into + out_of + o + router + shared;
+  EXPECT_EQ(cost.parameters, 2 * 128 + 8 + 2 * (multiplied + 4 * expert + norms));
+  EXPECT_EQ(cost.active_parameters, 2 * 128 + 8 + 2 * (multiplied + 2 * expert + norms));
+  EXPECT_EQ(cost.flops_per_token, 2 * (128 + 2 * (multiplied + 2 * expert)));
 }
 
 TEST(Shapes, CountAndPrint) {

@@ -83,6 +83,32 @@ TEST(Route, ATieNeverCutsAGroup) {
   EXPECT_EQ(ids_of(route_scores({0, 1, 1, 1, 2, 0}, two)), (Ids{2, 3, 4, 5}));
 }
 
+TEST(Route, OnlyTheBestGroupsMayBeChosenFrom) {
+  MoeSpec moe{.experts = 6, .top_k = 3, .limit = {.groups = 3, .kept = 2, .best = 1}};
+  EXPECT_EQ(ids_of(route_scores({5, -9, 3, 2, 4, -8}, moe)), (Ids{0, 4, 5}));
+  moe.limit.best = 2;  // 5 - 9, 3 + 2, 4 - 8
+  EXPECT_EQ(ids_of(route_scores({5, -9, 3, 2, 4, -8}, moe)), (Ids{0, 2, 3}));
+  EXPECT_EQ(ids_of(route_scores({1, 1, 1, 1, 1, 1}, moe)), (Ids{0, 1, 2}));
+  moe.limit.kept = 3;
+  EXPECT_EQ(ids_of(route_scores({5, -9, 3, 2, 4, -8}, moe)), (Ids{0, 4, 2}));
+}
+
+TEST(Route, ACorrectionChoosesButDoesNotWeigh) {
+  const MoeSpec moe{.experts = 4,
+                    .top_k = 2,
+                    .weights = RouterWeights::sigmoid_renorm,
+                    .groups = 4,
+                    .corrected = true,
+                    .weight_factor = 3};
+  const Router router{.weight = at::eye(4), .correction = at::tensor({-9.0, 0.0, 0.0, 0.4})};
+  const Routing r =
+      route(at::tensor({9.0F, 1.0F, 2.0F, 0.5F}).view({1, 4}), router, moe, Activation::silu);
+  EXPECT_EQ(ids_of(r), (Ids{3, 2}));  // by 0.88 - 9, 0.73, 0.88, 0.62 + 0.4
+  const double a = 1 / (1 + std::exp(-0.5)), b = 1 / (1 + std::exp(-2));
+  EXPECT_NEAR(r.weights_TK[0][0].item<double>(), 3 * a / (a + b), 1e-6);
+  EXPECT_NEAR(r.weights_TK[0][1].item<double>(), 3 * b / (a + b), 1e-6);
+}
+
 TEST(Route, ScoresOfBf16TokensAreComputedInF32) {
   const at::Tensor x = normal_tensor({7, 48}, 1).to(at::kBFloat16);
   for (const at::ScalarType stored : {at::kFloat, at::kBFloat16}) {

@@ -31,6 +31,13 @@ SOURCES = {
              rope_parameters={"rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0,
                               "original_max_position_embeddings": 16}),
     ),
+    "deepseek_v2": ("deepseek_v2", dict(first_k_dense_replace=3)),
+    "deepseek_v3-yarn": (
+        "deepseek_v3",
+        dict(first_k_dense_replace=3, q_lora_rank=None,
+             rope_parameters={"rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "mscale": 0.7,
+                              "mscale_all_dim": 0.9, "original_max_position_embeddings": 16}),
+    ),
     "opt": ("opt", dict(num_hidden_layers=3)),
     "opt-350m": (
         "opt", dict(num_hidden_layers=3, do_layer_norm_before=False, word_embed_proj_dim=20)

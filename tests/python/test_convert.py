@@ -282,6 +282,7 @@ ROUTINGS = {
     "bias": dict(router_bias=True),
     "one-plus": dict(router_weights="one_plus", router_bias=True),
     "one-bias-once": dict(router_weights="one", bias_once=True),
+    "sigmoid-renorm": dict(router_weights="sigmoid_renorm"),
     "neurons": dict(router_scores="neurons", router_weights="one_plus", bias_once=True),
 }
 

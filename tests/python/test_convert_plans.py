@@ -204,7 +204,10 @@ def test_sources_that_do_not_fit(moebius, sources, tunes, tmp_path):
 
 # ---- Mixtures in ------------------------------------------------------------------------------
 
-MIXTURES = ["mixtral", "granitemoe", "qwen2_moe", "qwen3_moe", "olmoe"]
+MIXTURES = {
+    "mixtral": {}, "granitemoe": {}, "qwen2_moe": {}, "qwen3_moe": {}, "olmoe": {},
+    "deepseek_v2": {"topk_method": "greedy"}, "deepseek_v3": {"n_group": 1, "topk_group": 1},
+}
 
 
 @pytest.fixture(scope="session")
@@ -213,7 +216,7 @@ def mixtures(hf, tmp_path_factory):
 
     def call(family):
         if family not in made:
-            model = tiny.make_model(hf, family, seed=5)
+            model = tiny.make_model(hf, family, seed=5, **MIXTURES[family])
             made[family] = tiny.add_char_tokenizer(tiny.save(model, root / family), 131)
         return made[family]
 
@@ -221,13 +224,17 @@ def mixtures(hf, tmp_path_factory):
 
 
 def experts_of(hf, directory):
-    """[MoE layer][expert] -> (gate, up, down), and the rows of the routers, as transformers has them."""
+    """[MoE layer][expert] -> (gate, up, down), and the rows of the routers, as transformers has them; a
+    correction is one more column."""
     layers, routers = [], []
     for layer in tiny.open_in_transformers(hf, directory).model.layers:
         block = getattr(layer, "mlp", None) or layer.block_sparse_moe
         if hasattr(block, "experts"):
             gate, up = block.experts.gate_up_proj.chunk(2, dim=1)
-            down, router = block.experts.down_proj, (getattr(block, "gate", None) or block.router).weight
+            gate_of = getattr(block, "gate", None) or block.router
+            down, router = block.experts.down_proj, gate_of.weight
+            if hasattr(gate_of, "e_score_correction_bias"):
+                router = torch.cat([router, gate_of.e_score_correction_bias[:, None]], 1)
         elif hasattr(block, "input_linear"):
             gate, up = block.input_linear.weight.chunk(2, dim=1)
             down, router = block.output_linear.weight, block.router.layer.weight
@@ -244,6 +251,16 @@ def routing(probe, model, text, folder):
     windows = torch.tensor(ids[: len(ids) // 64 * 64]).view(-1, 64)
     found = tiny.probe_tensors(probe, "routing", model, windows, folder)
     return [found[name] for name in sorted(found, key=lambda n: int(n.split(".")[-1]))]
+
+
+def usage(probe, source, routers, text, folder):
+    """Of every MoE layer: scores, and how many tokens each expert gets."""
+    config = json.loads((source / "config.json").read_text())
+    for scores, rows in zip(routing(probe, source, text, folder), routers, strict=True):
+        corrected = rows.shape[1] > config["hidden_size"]
+        choice = scores.sigmoid() + rows[:, -1] if corrected else scores
+        chosen = choice.topk(config["num_experts_per_tok"], dim=1).indices
+        yield scores, torch.bincount(chosen.flatten(), minlength=scores.shape[1])
 
 
 @pytest.mark.parametrize("family", MIXTURES)
@@ -275,9 +292,7 @@ def test_prune_keeps_the_most_used(hf, probe, convert, mixtures, calibration, tm
     left = len(before[0]) - 1
     out, _ = convert(source, "--method", "prune", "--experts", left, "--calibration", calibration)
     after, new_rows = experts_of(hf, out)
-    top_k = json.loads((source / "config.json").read_text())["num_experts_per_tok"]
-    for l, scores in enumerate(routing(probe, source, calibration.read_text(), tmp_path)):
-        used = torch.bincount(scores.topk(top_k, dim=1).indices.flatten(), minlength=left + 1)
+    for l, (_, used) in enumerate(usage(probe, source, rows, calibration.read_text(), tmp_path)):
         kept = sorted(sorted(range(left + 1), key=lambda e: (-int(used[e]), e))[:left])
         assert torch.equal(new_rows[l], rows[l][kept])
         for parts, e in zip(after[l], kept):
@@ -293,8 +308,7 @@ def test_merge(hf, probe, convert, mixtures, calibration, tmp_path, family):
     top_k = json.loads((source / "config.json").read_text())["num_experts_per_tok"]
     out, _ = convert(source, "--method", "merge", "--experts", top_k, "--calibration", calibration)
     after, new_rows = experts_of(hf, out)
-    for l, scores in enumerate(routing(probe, source, calibration.read_text(), tmp_path)):
-        used = torch.bincount(scores.topk(top_k, dim=1).indices.flatten(), minlength=count).double()
+    for l, (scores, used) in enumerate(usage(probe, source, rows, calibration.read_text(), tmp_path)):
         kept = sorted(sorted(range(count), key=lambda e: (-used[e], e))[:top_k])
         centred = scores.double() - scores.double().mean(1, keepdim=True)
         alike = torch.corrcoef(centred.t())
@@ -322,9 +336,19 @@ def test_mixtures_that_moebius_made(hf, probe, convert, sources, calibration, tm
     same_in_transformers(hf, probe, more, tmp_path)
 
 
-def test_what_mixtures_refuse(moebius, convert, sources, mixtures, calibration, tmp_path):
+def test_a_correction_keeps_its_dtype(convert, mixtures):
+    out, _ = convert(mixtures("deepseek_v3"), "--method", "expand", "--experts", 18, "--dtype", "bf16")
+    dtypes = {name: tensor.dtype for name, tensor in tiny.tensors_of(out).items()}
+    assert {name for name, dtype in dtypes.items() if dtype != torch.bfloat16} == {
+        f"model.layers.{layer}.mlp.gate.e_score_correction_bias" for layer in (1, 2)}
+
+
+def test_what_mixtures_refuse(hf, moebius, convert, sources, mixtures, calibration, tmp_path):
     grouped, _ = convert(sources("llama")[1], "--layers", "all", "--granularity", 2)
+    limited = tiny.add_char_tokenizer(tiny.save(tiny.make_model(hf, "deepseek_v3"), tmp_path / "limited"), 131)
     cases = [
+        (limited, ["--method", "expand", "--experts", 18], ["layer 1", "n_group"]),
+        (limited, ["--method", "upcycle", "--layers", "0"], ["mixtures of experts of its own", "expand"]),
         (mixtures("mixtral"), ["--method", "expand", "--experts", 5], ["--experts 5", "more"]),
         (mixtures("mixtral"), ["--method", "prune", "--experts", 5], ["--experts 5", "fewer"]),
         (mixtures("mixtral"), ["--method", "prune", "--experts", 1], ["--experts 1", "takes"]),

@@ -11,6 +11,9 @@ import tiny
 
 LIMIT = 1e-4
 
+YARN_MSCALE = {"rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "mscale": 0.7, "mscale_all_dim": 0.9,
+               "original_max_position_embeddings": 16, "beta_fast": 3.0}
+
 CASES = {
     "llama-gqa": ("llama", {}),
     "llama-biases": ("llama", dict(attention_bias=True, mlp_bias=True)),
@@ -82,6 +85,32 @@ CASES = {
     "qwen3_moe": ("qwen3_moe", {}),
     "qwen3_moe-not-renormalised": (
         "qwen3_moe", dict(norm_topk_prob=False, num_experts_per_tok=1, attention_bias=True)
+    ),
+    "deepseek_v2": ("deepseek_v2", {}),
+    "deepseek_v2-greedy": (
+        "deepseek_v2", dict(topk_method="greedy", q_lora_rank=None, first_k_dense_replace=0,
+                            attention_bias=True, n_shared_experts=1)
+    ),
+    "deepseek_v2-yarn-tied": (
+        "deepseek_v2", dict(rope_parameters=YARN_MSCALE, tie_word_embeddings=True, v_head_dim=23)
+    ),
+    "deepseek_v2-best-group-unshared": (
+        "deepseek_v2", dict(topk_group=1, num_experts_per_tok=3, n_shared_experts=0, norm_topk_prob=True)
+    ),
+    "deepseek_v3": ("deepseek_v3", {}),
+    "deepseek_v3-halves-of-whole-queries": (
+        "deepseek_v3", dict(rope_interleave=False, q_lora_rank=None, attention_bias=True, rms_norm_eps=0.03)
+    ),
+    "deepseek_v3-yarn": ("deepseek_v3", dict(rope_parameters=YARN_MSCALE, qk_rope_head_dim=14)),
+    "deepseek_v3-dynamic": (
+        "deepseek_v3", dict(rope_parameters={"rope_type": "dynamic", "factor": 3.0, "rope_theta": 50.0,
+                                             "mscale_all_dim": 0.7})
+    ),
+    "deepseek_v3-not-renormalised": (
+        "deepseek_v3", dict(norm_topk_prob=False, n_group=1, topk_group=1, first_k_dense_replace=0)
+    ),
+    "deepseek_v3-best-group-unshared": (
+        "deepseek_v3", dict(topk_group=1, num_experts_per_tok=2, n_shared_experts=0, first_k_dense_replace=2)
     ),
     "opt": ("opt", {}),
     "opt-350m": (
@@ -306,7 +335,10 @@ def gradients_by_transformers(model, ids, folder):
         for target, p in zip(gradients.parameters(), model.parameters()):
             target.copy_(p.grad if p.grad is not None else torch.zeros_like(p))
             target.grad = None
-    return tiny.tensors_of(tiny.save(gradients, folder))
+        for buffer in gradients.buffers():
+            buffer.zero_()
+    found = tiny.tensors_of(tiny.save(gradients, folder))
+    return {name: tensor for name, tensor in found.items() if tensor.numel()}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -326,7 +358,7 @@ def test_gradients_equal_autograd_in_transformers(hf, probe, tmp_path, name):
         error = (got - wanted).norm().item()
         assert error <= 1e-4 * wanted.norm().item() + floor, tensor
     routers = [n for n in expected if ".gate.weight" in n or "router" in n]
-    assert bool(routers) == ("moe" in family or family == "mixtral")
+    assert bool(routers) == any(part in family for part in ("moe", "mixtral", "deepseek"))
     if getattr(model.config, "num_experts_per_tok", 0) == 1 and family == "mixtral":
         return  # a renormalised weight is always one
     for tensor in routers:

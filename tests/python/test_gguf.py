@@ -278,7 +278,8 @@ def test_a_failure_leaves_nothing(hf, stories, moebius, tmp_path):
 
 @pytest.mark.parametrize(
     "family, more, named",
-    [("gpt2", {}, "family gpt2"), ("opt", {}, "family opt"),
+    [("gpt2", {}, "family gpt2"), ("opt", {}, "family opt"), ("deepseek_v2", {}, "family deepseek_v2"),
+     ("deepseek_v3", {}, "family deepseek_v3"),
      ("mistral", {"sliding_window": 8}, "sliding window of 8"),
      ("qwen2", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}, "layer 1 has a sliding"),
      ("qwen3", {"attention_bias": True}, "attention_bias"), ("llama", {"hidden_act": "gelu"}, "hidden_act"),

@@ -129,6 +129,20 @@ def test_ten_losses_equal_those_of_torch(moebius, models, text, tmp_path, name):
     assert abs(rows[-1]["loss"] - rows[0]["loss"]) > 1e-2, "nothing was trained"
 
 
+def test_a_correction_is_not_trained_and_stays_in_f32(moebius, models, text, tmp_path):
+    _, directory = models("deepseek_v3")
+    source = shutil.copytree(directory, tmp_path / "source")
+    tiny.edit_json(source / "config.json", dtype="bfloat16")
+    train(moebius, source, text, tmp_path / "run", *SHAPE, "--lr", 0.1)
+    before, after = tiny.tensors_of(source), tiny.tensors_of(tmp_path / "run/model")
+    assert set(before) == set(after)
+    for name, tensor in after.items():
+        if name.endswith("e_score_correction_bias"):
+            assert tiny.same_bits(tensor, before[name]) and tensor.count_nonzero() > 0
+        else:
+            assert tensor.dtype == torch.bfloat16
+
+
 # ---- Balance loss -----------------------------------------------------------------------------
 
 

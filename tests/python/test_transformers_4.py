@@ -29,12 +29,14 @@ print(json.dumps({"names": names, "difference": (logits[0] - logits[1]).abs().ma
 @pytest.mark.parametrize(
     ("family", "layers", "wanted"),
     [("llama", "all", "MixtralForCausalLM"), ("llama", "1", "MoebiusForCausalLM"), ("gpt2", "all", "MoebiusForCausalLM"),
-     ("opt", "all", "MoebiusForCausalLM"), ("qwen2", "1", "MoebiusForCausalLM"), ("granite", "all", "GraniteMoeForCausalLM"), ("qwen3", "1", "Qwen3MoeForCausalLM")],
+     ("opt", "all", "MoebiusForCausalLM"), ("qwen2", "1", "MoebiusForCausalLM"), ("granite", "all", "GraniteMoeForCausalLM"), ("qwen3", "1", "Qwen3MoeForCausalLM"),
+     ("deepseek_v3", "1", "MoebiusForCausalLM")],
 )
 def test_opens_in_transformers_4(moebius, hf, tmp_path, family, layers, wanted):
     if not (OLD / "transformers").is_dir():
         pytest.fail(f"{OLD} is not there: run scripts/setup.sh --tests")
-    save(make_model(hf, family), tmp_path / "dense")
+    dense = {"first_k_dense_replace": 3} if family == "deepseek_v3" else {}
+    save(make_model(hf, family, **dense), tmp_path / "dense")
     config = json.loads((tmp_path / "dense/config.json").read_text())
     if "rope_parameters" in config:  # as the older generation spells it
         edit_json(tmp_path / "dense/config.json", rope_theta=config["rope_parameters"]["rope_theta"], rope_parameters=None)

@@ -27,6 +27,12 @@ QWEN_MOE = {
     **LLAMA, "num_hidden_layers": 3, "moe_intermediate_size": 37, "mlp_only_layers": [1],
     "num_experts": 5, "num_experts_per_tok": 3,
 }
+DEEPSEEK = {
+    **LLAMA, "num_hidden_layers": 3, "num_key_value_heads": 6, "q_lora_rank": 19, "kv_lora_rank": 22,
+    "qk_nope_head_dim": 10, "qk_rope_head_dim": 6, "v_head_dim": 7, "first_k_dense_replace": 1,
+    "n_routed_experts": 9, "num_experts_per_tok": 4, "moe_intermediate_size": 37, "n_shared_experts": 2,
+    "routed_scaling_factor": 1.7, "n_group": 3, "topk_group": 2,
+}
 # A row a family (a pad token's embedding would get no gradient in transformers): what its classes in transformers begin with, and a small configuration.
 FAMILIES = {
     "llama": ("Llama", LLAMA),
@@ -44,6 +50,8 @@ FAMILIES = {
         "Olmoe", {**LLAMA, "intermediate_size": 37, "num_experts": 5, "num_experts_per_tok": 3,
                   "pad_token_id": None}
     ),
+    "deepseek_v2": ("DeepseekV2", {**DEEPSEEK, "topk_method": "group_limited_greedy"}),
+    "deepseek_v3": ("DeepseekV3", DEEPSEEK),
     "gpt2": (
         "GPT2",
         dict(vocab_size=131, n_embd=36, n_layer=2, n_head=3, n_positions=64, n_inner=None,
@@ -76,11 +84,14 @@ def make_model(hf, family, seed=0, **overrides):
             noise = torch.empty(p.shape).normal_(0, 1, generator=randoms)
             if p.dim() >= 2:
                 embedding = any(part in name for part in ("embed", "wte", "wpe"))
-                p.copy_(noise * (0.3 if embedding else 1.2 / math.sqrt(p.shape[-1])))
+                p.copy_(noise * (0.3 if embedding else 1.2 / math.sqrt(max(1, p.shape[-1]))))
             elif name.endswith("bias"):
                 p.copy_(0.3 * noise)
             else:
                 p.copy_(1 + 0.2 * noise)
+        for name, b in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                b.normal_(0, 0.1, generator=randoms)
     return model
 
 
