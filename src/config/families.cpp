@@ -184,10 +184,10 @@ MoeSpec read_deepseek_moe(const JsonView& c) {
 /// Gives `moe` to all but the first layers.
 void place_deepseek_moe(const JsonView& c, ModelSpec& spec, MoeSpec moe,
                         const DeepseekDefaults& defaults) {
-  moe.shared_width = moe.width * c.integer_or("n_shared_experts", defaults.shared, 0, 1 << 16);
+  moe.shared_width = moe.width * c.integer_or("n_shared_experts", defaults.shared, 0, max_experts);
   moe.weight_factor = c.number_or("routed_scaling_factor", defaults.factor);
   check_moe(moe, c.where());
-  const std::int64_t dense = c.integer_or("first_k_dense_replace", defaults.dense, 0, 1 << 16);
+  const std::int64_t dense = c.integer_or("first_k_dense_replace", defaults.dense, 0, max_layers);
   for (std::size_t l = static_cast<std::size_t>(dense); l < spec.layers.size(); ++l) {
     spec.layers[l].moe = moe;
   }
@@ -203,7 +203,7 @@ void read_deepseek_v2(const JsonView& c, ModelSpec& spec) {
   moe.weights = RouterWeights::softmax;
   const std::string method = c.string_or("topk_method", "greedy");
   if (method == "group_limited_greedy") {
-    moe.limit = {c.integer("n_group", 1, 1 << 16), c.integer("topk_group", 1, 1 << 16), 1};
+    moe.limit = {c.integer("n_group", 1, max_experts), c.integer("topk_group", 1, max_experts), 1};
   } else if (method != "greedy") {
     c.fail_key("topk_method", fmt::format("is {}; known: greedy, group_limited_greedy", method));
   }
@@ -218,8 +218,8 @@ void read_deepseek_v3(const JsonView& c, ModelSpec& spec) {
   moe.weights =
       c.boolean_or("norm_topk_prob", true) ? RouterWeights::sigmoid_renorm : RouterWeights::sigmoid;
   moe.corrected = true;
-  moe.limit = {c.integer_or("n_group", 8, 1, 1 << 16), c.integer_or("topk_group", 4, 1, 1 << 16),
-               2};
+  moe.limit = {c.integer_or("n_group", 8, 1, max_experts),
+               c.integer_or("topk_group", 4, 1, max_experts), 2};
   place_deepseek_moe(c, spec, moe, {.dense = 3, .shared = 1, .factor = 2.5});
 }
 
@@ -258,7 +258,7 @@ void read_gpt2(const JsonView& c, ModelSpec& spec) {
   spec.context = c.integer_or("n_positions", 1024, 1, max_size);
   LayerSpec layer;
   layer.width = c.integer_or("n_inner", 4 * spec.d_model, 1, max_size);
-  spec.layers.assign(static_cast<std::size_t>(c.integer("n_layer", 1, 1 << 16)), layer);
+  spec.layers.assign(static_cast<std::size_t>(c.integer("n_layer", 1, max_layers)), layer);
   spec.norm = NormKind::layer;
   spec.norm_eps = c.number_or("layer_norm_epsilon", 1e-5);
   spec.position = PositionKind::learned;
@@ -312,7 +312,7 @@ void read_opt(const JsonView& c, ModelSpec& spec) {
   spec.context = c.integer_or("max_position_embeddings", 2048, 1, max_size);
   LayerSpec layer;
   layer.width = c.integer_or("ffn_dim", 3072, 1, max_size);
-  const std::int64_t layers = c.integer_or("num_hidden_layers", 12, 1, 1 << 16);
+  const std::int64_t layers = c.integer_or("num_hidden_layers", 12, 1, max_layers);
   spec.layers.assign(static_cast<std::size_t>(layers), layer);
   spec.norm = NormKind::layer;
   spec.post_norm = !c.boolean_or("do_layer_norm_before", true);

@@ -32,7 +32,8 @@ void read_llama_frame(const JsonView& c, ModelSpec& spec, const LlamaDefaults& d
   spec.context = c.integer_or("max_position_embeddings", defaults.context, 1, max_size);
   LayerSpec layer;
   layer.width = c.integer("intermediate_size", 1, max_size);
-  spec.layers.assign(static_cast<std::size_t>(c.integer("num_hidden_layers", 1, 1 << 16)), layer);
+  spec.layers.assign(static_cast<std::size_t>(c.integer("num_hidden_layers", 1, max_layers)),
+                     layer);
   spec.norm = NormKind::rms;
   spec.norm_eps = c.number_or("rms_norm_eps", defaults.norm_eps);
   spec.activation = activation_from(c, "hidden_act", "silu");
@@ -87,8 +88,8 @@ void read_windows(const JsonView& c, ModelSpec& spec, std::int64_t window,
 
 MoeSpec read_moe(const JsonView& c, const MoeKeys& keys) {
   MoeSpec moe;
-  moe.experts = moe.groups = c.integer(keys.experts, 1, 1 << 16);
-  moe.top_k = c.integer("num_experts_per_tok", 1, 1 << 16);
+  moe.experts = moe.groups = c.integer(keys.experts, 1, max_experts);
+  moe.top_k = c.integer("num_experts_per_tok", 1, max_experts);
   moe.width = c.integer(keys.width, 1, max_size);
   if (keys.norm_topk_prob && !c.boolean_or("norm_topk_prob", false)) {
     moe.weights = RouterWeights::softmax;

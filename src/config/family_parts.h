@@ -12,6 +12,7 @@
 namespace moebius {
 
 constexpr std::int64_t max_size = std::int64_t{1} << 31;  ///< of any dimension
+constexpr std::int64_t max_layers = 1 << 12, max_experts = 1 << 16;
 
 // ---- Names -----------------------------------------------------------------------------------
 

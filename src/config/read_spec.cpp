@@ -17,13 +17,13 @@ void read_overlay(const JsonView& overlay, ModelSpec& spec) {
     const auto count = static_cast<std::int64_t>(spec.layers.size());
     const auto l = static_cast<std::size_t>(row.integer("layer", 0, count - 1));
     MoeSpec moe;
-    moe.experts = row.integer("experts", 1, 1 << 16);
-    moe.top_k = row.integer("top_k", 1, 1 << 16);
+    moe.experts = row.integer("experts", 1, max_experts);
+    moe.top_k = row.integer("top_k", 1, max_experts);
     moe.width = row.integer("width", 1, max_size);
     moe.scores = router_scores_from(row.string_or("router_scores", "linear"), row.where());
     moe.weights =
         router_weights_from(row.string_or("router_weights", "softmax_renorm"), row.where());
-    moe.groups = row.integer_or("router_groups", moe.experts, 1, 1 << 16);
+    moe.groups = row.integer_or("router_groups", moe.experts, 1, max_experts);
     moe.shared_width = row.integer_or("shared_width", 0, 0, max_size);
     moe.shared_gate = row.boolean_or("shared_gate", false);
     moe.router_bias = row.boolean_or("router_bias", false);
@@ -38,7 +38,7 @@ void read_overlay(const JsonView& overlay, ModelSpec& spec) {
 /// Each size alone may be right and all of them together absurd; counting and listing the weights
 /// must neither overflow nor fill the memory.
 void check_extent(const ModelSpec& spec, const std::string& where) {
-  constexpr std::int64_t max_elements = std::int64_t{1} << 40, max_tensors = 1 << 20;
+  constexpr std::int64_t max_elements = std::int64_t{1} << 40, max_tensors = 1 << 18;
   std::int64_t tensors = 0;
   const auto shapes = weight_shapes(spec);
   for_each_weight(
