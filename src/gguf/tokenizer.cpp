@@ -231,21 +231,22 @@ class TokenizerWriter {
     out_.metadata[key("scores")] = std::move(scores);
   }
 
-  /// A SentencePiece model that merges has scores that count down; llama.cpp merges by them as the
-  /// library does.
+  /// A SentencePiece model that merges has the ranks of merges for scores, of which the first is 0;
+  /// llama.cpp merges by them as the library does. Others have the logarithms of probabilities, and
+  /// 0 for pieces of the user's, which never merge.
   void write_pieces(const SentencePieces& pieces) {
     std::vector<double> scores = pieces.scores;
-    const double* before = nullptr;
+    int first_merges = 0;
     for (std::size_t id = 0; id < scores.size(); ++id) {
       if (!pieces.plain[id]) {
         if (types_[id] == normal) types_[id] = unused;
         continue;
       }
-      if (scores[id] != std::round(scores[id]) || (before != nullptr && scores[id] >= *before)) {
+      if (scores[id] == 0) ++first_merges;
+      if (scores[id] != std::round(scores[id]) || first_merges > 1) {
         refuse(fmt::format("the piece {} with the score {}, which is no rank of a merge",
                            tokens_[id], scores[id]));
       }
-      before = &scores[id];
     }
     if (!pieces.keeps_characters) {
       out_.warnings.push_back(
