@@ -53,6 +53,8 @@ bench: setup-tests build
 	@.venv/bin/python bench/convert_speed.py
 	@.venv/bin/python bench/load_time.py
 	@.venv/bin/python bench/tokenizer_speed.py
+	@.venv/bin/python bench/mergekit_peer.py
+	@.venv/bin/python bench/split_quality.py
 
 format:
 	@git ls-files -co --exclude-standard '*.cpp' '*.h' | xargs clang-format -i

@@ -10,7 +10,7 @@ import sys
 from common import DATA, MOEBIUS, ROOT, WORK
 
 sys.path.insert(0, str(ROOT / "tests/python"))
-steps = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+steps = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 work = WORK / "split"
 work.mkdir(parents=True, exist_ok=True)
 text = (DATA / "text/tinystories_sample_2M.txt").read_text()
@@ -108,8 +108,9 @@ for name, source, experts in (("stories260K", DATA / "models/stories260K", 4), (
         row(f"{partition}, {router} router",
             lambda active: perplexity(split(source, experts, active, partition, router)))
     row("activations, oracle", lambda active: oracle(split(source, experts, active, "activations", "linear")))
-    gap = zip(rows["random, random router"], rows["activations, linear router"], rows["activations, oracle"])
-    print(f"{'share of the gap random - oracle closed':38}" + "".join(f"{(r - a) / (r - o):8.0%}" for r, a, o in gap))
+    for router in ("random", "linear"):
+        gap = zip(rows[f"random, {router} router"], rows["activations, linear router"], rows["activations, oracle"])
+        print(f"{f'closed of the gap to random, {router}':38}" + "".join(f"{(r - a) / (r - o):9.0%}" for r, a, o in gap))
     for what in ("router", "all"):
         row(f"the same, {steps} steps of {what}", lambda active: after_training(
             split(source, experts, active, "activations", "linear"), what))

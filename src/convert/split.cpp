@@ -3,10 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
+#include "convert/linear_router.h"
 #include "convert/partition.h"
 #include "convert/router.h"
+#include "ops/linear.h"
 
 namespace moebius {
 namespace {
@@ -14,6 +17,8 @@ namespace {
 at::Tensor pick(const at::Tensor& x, std::int64_t dim, const std::vector<std::int64_t>& which) {
   return x.index_select(dim, at::tensor(which, at::kLong));
 }
+
+using Members = std::vector<std::vector<std::int64_t>>;  ///< neurons of each expert
 
 /// One layer on its way from a dense FFN to experts.
 class Splitter {
@@ -70,25 +75,68 @@ class Splitter {
 
   void divide() {
     const std::string stream = fmt::format("split {}", layer_);
-    const Assignment assignment = assign(stream);
-    members_.assign(static_cast<std::size_t>(options_.experts), {});
-    for (std::size_t i = 0; i < rest_.size(); ++i) {
-      members_[static_cast<std::size_t>(assignment[i])].push_back(rest_[i]);
+    const auto count = static_cast<std::int64_t>(rest_.size());
+    if (options_.partition == "random") {
+      members_ = members_of(random_partition(count, options_.experts, seed_, stream));
+    } else if (options_.partition == "weights") {
+      const at::Tensor rows = dense_.gate.defined() ? dense_.gate : dense_.up;
+      members_ = members_of(clustered(pick(rows.to(at::kFloat), 0, rest_), stream));
+    } else {
+      divide_by_activations(stream);
     }
   }
 
-  Assignment assign(const std::string& stream) const {
-    if (options_.partition == "random") {
-      return random_partition(static_cast<std::int64_t>(rest_.size()), options_.experts, seed_,
-                              stream);
+  /// Of three ways to tell which neurons go together, the one that leaves out least of the layer's
+  /// output when a linear router chooses: they reach far for the same tokens; what stands before
+  /// their activation, which a linear function of the token can follow, goes up and down together;
+  /// both, the reach by its root, so that few tokens do not decide.
+  void divide_by_activations(const std::string& stream) {
+    const at::Tensor before_TF = dense_.gate.defined()
+                                     ? ops::linear(x_TD_, dense_.gate, dense_.gate_bias)
+                                     : ops::linear(x_TD_, dense_.up, dense_.up_bias);
+    const auto over_tokens = [&](const at::Tensor& values_TF) {
+      const at::Tensor rows = pick(values_TF - values_TF.mean(0), 1, rest_).t();
+      return rows / rows.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12);
+    };
+    double least = std::numeric_limits<double>::infinity();
+    const auto consider = [&](const at::Tensor& rows) {
+      Members members = members_of(clustered(rows.contiguous(), stream));
+      const double left = left_out(members);
+      if (left >= least) return;
+      least = left;
+      members_ = std::move(members);
+    };
+    consider(at::cat({over_tokens(before_TF), over_tokens(reach_TF_.sqrt())}, 1));
+    if (options_.top_k == options_.experts) return;  // nothing is left out
+    consider(over_tokens(before_TF));
+    consider(over_tokens(reach_TF_));
+  }
+
+  Assignment clustered(const at::Tensor& rows, const std::string& stream) const {
+    return cluster(rows, options_.experts, seed_, stream);
+  }
+
+  Members members_of(const Assignment& assignment) const {
+    Members members(static_cast<std::size_t>(options_.experts));
+    for (std::size_t i = 0; i < rest_.size(); ++i) {
+      members[static_cast<std::size_t>(assignment[i])].push_back(rest_[i]);
     }
-    if (options_.partition == "weights") {
-      const at::Tensor rows = dense_.gate.defined() ? dense_.gate : dense_.up;
-      return cluster(pick(rows.to(at::kFloat), 0, rest_), options_.experts, seed_, stream);
+    return members;
+  }
+
+  /// Sum of squares of what the experts that are not chosen would add.
+  double left_out(const Members& members) const {
+    const LinearRouter router = fit_linear_router(x_TD_, expert_norms(members), options_.top_k);
+    const at::Tensor scores_TE = at::addmm(router.bias_E, x_TD_, router.weight_ED.t());
+    const at::Tensor chosen = std::get<1>(scores_TE.topk(options_.top_k, 1));
+    const at::Tensor idle_TE = at::ones_like(scores_TE).scatter(1, chosen, 0);
+    at::Tensor idle_TD = at::zeros_like(x_TD_);
+    for (std::size_t e = 0; e < members.size(); ++e) {
+      const at::Tensor y_TD =
+          at::matmul(pick(h_TF_, 1, members[e]), pick(down_DF_, 1, members[e]).t());
+      idle_TD.addcmul_(y_TD, idle_TE.narrow(1, static_cast<std::int64_t>(e), 1));
     }
-    // Neurons that reach far for the same tokens, measured from what each does on average.
-    const at::Tensor centred = reach_TF_ - reach_TF_.mean(0, /*keepdim=*/true);
-    return cluster(pick(centred, 1, rest_).t().contiguous(), options_.experts, seed_, stream);
+    return idle_TD.square().sum().item<double>();
   }
 
   static FfnRecipe ffn_of(const std::vector<std::int64_t>& members, std::int64_t width) {
@@ -100,9 +148,9 @@ class Splitter {
   }
 
   /// Norm of what each expert adds, [T, E].
-  at::Tensor expert_norms() const {
+  at::Tensor expert_norms(const Members& of) const {
     std::vector<at::Tensor> norms;
-    for (const auto& members : members_) {
+    for (const auto& members : of) {
       const at::Tensor y_TD = at::matmul(pick(h_TF_, 1, members), pick(down_DF_, 1, members).t());
       norms.push_back(y_TD.norm(2, 1));
     }
@@ -110,30 +158,20 @@ class Splitter {
   }
 
   void make_router(LayerRecipe& recipe) const {
-    if (options_.router == "linear") return fit_linear(recipe);
     if (options_.router == "neurons") return choose_representatives(recipe);
-    recipe.router["weight"] = rows_;
-  }
-
-  /// Ridge regression of the experts' norms on the inputs, in f64.
-  void fit_linear(LayerRecipe& recipe) const {
-    constexpr double ridge = 1e-2;  // times the mean variance of the inputs
-    const at::Tensor x = x_TD_.to(at::kDouble), y = expert_norms().to(at::kDouble);
-    const at::Tensor x_mean = x.mean(0, true), y_mean = y.mean(0, true);
-    const at::Tensor xc = x - x_mean;
-    at::Tensor covariance = at::matmul(xc.t(), xc);
-    covariance.diagonal().add_(ridge * covariance.diagonal().mean().item<double>() + 1e-12);
-    const at::Tensor w_DE = at::linalg_solve(covariance, at::matmul(xc.t(), y - y_mean));
-    // In units of what the layer's experts differ by, so that a softmax is neither flat nor hard.
-    const double unit = std::max(1e-12, (y - y.mean(1, true)).std().item<double>());
+    if (options_.router != "linear") {
+      recipe.router["weight"] = rows_;
+      return;
+    }
+    const LinearRouter router = fit_linear_router(x_TD_, expert_norms(members_), options_.top_k);
     recipe.moe.router_bias = true;
-    recipe.router["weight"] = values_of(w_DE.t() / unit);
-    recipe.router["bias"] = values_of((y_mean - at::matmul(x_mean, w_DE)).squeeze(0) / unit);
+    recipe.router["weight"] = values_of(router.weight_ED);
+    recipe.router["bias"] = values_of(router.bias_E);
   }
 
   /// Of each expert the neuron whose reach goes most with the expert's norm.
   void choose_representatives(LayerRecipe& recipe) const {
-    const at::Tensor norms = expert_norms();
+    const at::Tensor norms = expert_norms(members_);
     const auto centred = [](const at::Tensor& t) { return t - t.mean(0, /*keepdim=*/true); };
     std::vector<std::int64_t> chosen;
     std::vector<double> factors;
@@ -172,7 +210,7 @@ class Splitter {
   at::Tensor down_DF_, h_TF_, reach_TF_;
   std::int64_t neurons_;
   std::vector<std::int64_t> hot_, rest_;
-  std::vector<std::vector<std::int64_t>> members_;
+  Members members_;
 };
 
 }  // namespace

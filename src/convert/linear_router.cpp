@@ -1,0 +1,118 @@
+#include "convert/linear_router.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+namespace moebius {
+namespace {
+
+/// Linear regression of y_TE on z_TD, in f64.
+LinearRouter ridge(const at::Tensor& z_TD, const at::Tensor& y_TE) {
+  constexpr double strength = 1e-2;  // times the mean variance of the inputs
+  const at::Tensor z = z_TD.to(at::kDouble), y = y_TE.to(at::kDouble);
+  const at::Tensor z_mean = z.mean(0), y_mean = y.mean(0), centred = z - z_mean;
+  at::Tensor covariance = at::matmul(centred.t(), centred);
+  covariance.diagonal().add_(strength * covariance.diagonal().mean().item<double>() + 1e-12);
+  const at::Tensor w_DE = at::linalg_solve(covariance, at::matmul(centred.t(), y - y_mean));
+  return {w_DE.t().to(at::kFloat).contiguous(), (y_mean - at::matmul(z_mean, w_DE)).to(at::kFloat)};
+}
+
+/// Between the K that a token chooses and the others.
+struct Border {
+  at::Tensor ids_T2;     ///< the last of the ones and the first of the others
+  at::Tensor middle_T1;  ///< of their two values
+
+  Border(const at::Tensor& values_TE, std::int64_t top_k) {
+    const auto [sorted, ids] = values_TE.topk(top_k + 1, 1);
+    ids_T2 = ids.narrow(1, top_k - 1, 2);
+    middle_T1 = sorted.narrow(1, top_k - 1, 2).mean(1, /*keepdim=*/true);
+  }
+};
+
+/// Which experts each token should choose, and what it costs not to.
+class Choices {
+ public:
+  Choices(const at::Tensor& y_TE, std::int64_t top_k) : top_k_(top_k) {
+    const at::Tensor above_TE = y_TE - Border(y_TE, top_k).middle_T1;
+    chosen_TE_ = above_TE.gt(0).to(at::kFloat);
+    cost_TE_ = above_TE.abs();
+    cost_TE_ = cost_TE_ / cost_TE_.sum().clamp_min(1e-12);
+  }
+
+  /// Logistic loss of the scores' distances from their own border.
+  double loss(const at::Tensor& scores_TE) const {
+    const at::Tensor above_TE = scores_TE - Border(scores_TE, top_k_).middle_T1;
+    return (at::softplus(above_TE * (1 - 2 * chosen_TE_)) * cost_TE_).sum().item<double>();
+  }
+  /// Of the loss, by the scores; those at the border move it.
+  at::Tensor gradient(const at::Tensor& scores_TE) const {
+    const Border border(scores_TE, top_k_);
+    const at::Tensor by_distance =
+        ((scores_TE - border.middle_T1).sigmoid() - chosen_TE_) * cost_TE_;
+    const at::Tensor by_border = by_distance.sum(1, /*keepdim=*/true) / -2;
+    return by_distance.scatter_add(1, border.ids_T2, by_border.expand({-1, 2}));
+  }
+
+ private:
+  std::int64_t top_k_;
+  at::Tensor chosen_TE_;  // 1 or 0
+  at::Tensor cost_TE_;    // distance of y from its border; 1 in all
+};
+
+/// Adam (Kingma & Ba, 2015) on all tokens at once; `router` becomes the best of its steps.
+void train_on_choices(const at::Tensor& z_TD, const Choices& wanted, const at::Tensor& held_TD,
+                      const Choices& held_wanted, LinearRouter& router) {
+  constexpr int steps = 100;
+  constexpr double rate = 0.05, beta1 = 0.9, beta2 = 0.999;
+  at::Tensor w = router.weight_ED.clone(), b = router.bias_E.clone();
+  struct Moments {
+    at::Tensor first, second;
+  } of_w{at::zeros_like(w), at::zeros_like(w)}, of_b{at::zeros_like(b), at::zeros_like(b)};
+  double best = std::numeric_limits<double>::infinity();
+  for (int step = 0; step <= steps; ++step) {
+    const double loss = held_wanted.loss(at::addmm(b, held_TD, w.t()));
+    if (loss < best) {
+      best = loss;
+      router = {w.clone(), b.clone()};
+    }
+    const at::Tensor by_score = wanted.gradient(at::addmm(b, z_TD, w.t()));
+    const auto descend = [&](at::Tensor& x, Moments& m, const at::Tensor& gradient) {
+      m.first.mul_(beta1).add_(gradient, 1 - beta1);
+      m.second.mul_(beta2).addcmul_(gradient, gradient, 1 - beta2);
+      const double now = rate * (1 - static_cast<double>(step) / (steps + 1));
+      const double unbiased1 = 1 - std::pow(beta1, step + 1),
+                   unbiased2 = 1 - std::pow(beta2, step + 1);
+      x.addcdiv_(m.first, (m.second / unbiased2).sqrt().add_(1e-8), -now / unbiased1);
+    };
+    descend(w, of_w, at::matmul(by_score.t(), z_TD));
+    descend(b, of_b, by_score.sum(0));
+  }
+}
+
+}  // namespace
+
+LinearRouter fit_linear_router(const at::Tensor& x_TD, const at::Tensor& norms_TE,
+                               std::int64_t top_k) {
+  const at::Tensor mean_D = x_TD.mean(0), deviation_D = x_TD.std(0).clamp_min(1e-6);
+  const at::Tensor z_TD = (x_TD - mean_D) / deviation_D;
+  // In units of what the layer's experts differ by, so that a softmax is neither flat nor hard.
+  const at::Tensor y_TE =
+      norms_TE / (norms_TE - norms_TE.mean(1, /*keepdim=*/true)).std().clamp_min(1e-12);
+  LinearRouter router = ridge(z_TD, y_TE);
+  const std::int64_t held = x_TD.size(0) / 8, tokens = x_TD.size(0) - held;
+  if (top_k < norms_TE.size(1) && held > 0) {
+    const auto choices = [&](std::int64_t begin, std::int64_t count) {
+      return Choices(y_TE.narrow(0, begin, count), top_k);
+    };
+    train_on_choices(z_TD.narrow(0, 0, tokens), choices(0, tokens), z_TD.narrow(0, tokens, held),
+                     choices(tokens, held), router);
+  }
+  router.weight_ED = router.weight_ED / deviation_D;
+  router.bias_E = router.bias_E - at::mv(router.weight_ED, mean_D);
+  return router;
+}
+
+}  // namespace moebius
