@@ -107,7 +107,7 @@ void add_rope(const ModelSpec& spec, const std::string& prefix, GgufMetadata& ou
     out[prefix + "rope.scaling.yarn_beta_fast"] = rope.beta_fast;
     out[prefix + "rope.scaling.yarn_beta_slow"] = rope.beta_slow;
     // llama.cpp multiplies by 1 + 0.1 ln(factor) of its own.
-    const double own = rope.attention_factor / (1 + 0.1 * std::log(rope.factor));
+    const double own = rope.attention_factor / attention_mscale(rope.factor, 1);
     if (std::abs(own - 1) > 1e-9) out[prefix + "rope.scaling.attn_factor"] = own;
   }
 }
@@ -167,8 +167,8 @@ Json rope_of(const GgufHeader& header, std::span<const std::byte> bytes, const s
       header.integer(prefix + "rope.scaling.original_context_length", 1, max_size);
   rope["beta_fast"] = header.number_or(prefix + "rope.scaling.yarn_beta_fast", 32);
   rope["beta_slow"] = header.number_or(prefix + "rope.scaling.yarn_beta_slow", 1);
-  rope["attention_factor"] = header.number_or(prefix + "rope.scaling.attn_factor", 1) *
-                             (1 + 0.1 * std::log(std::max(factor, 1.0)));
+  rope["attention_factor"] =
+      header.number_or(prefix + "rope.scaling.attn_factor", 1) * attention_mscale(factor, 1);
   return rope;
 }
 
