@@ -3,13 +3,13 @@ training, beside the oracle that picks the experts whose outputs are largest, an
 training of the routers alone and of everything. On stories260K and on a model trained here.
 usage: split_quality.py [TRAINING_STEPS]"""
 
+import functools
 import json
 import subprocess
 import sys
 
-from common import DATA, MOEBIUS, ROOT, WORK
+from common import DATA, MOEBIUS, WORK
 
-sys.path.insert(0, str(ROOT / "tests/python"))
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 work = WORK / "split"
 work.mkdir(parents=True, exist_ok=True)
@@ -46,8 +46,9 @@ def trained_here():
     return run / "model"
 
 
+@functools.cache
 def split(source, experts, active, partition, router):
-    out = work / "split"
+    out = work / "-".join(str(x) for x in (source.name, active, partition, router))
     moebius("convert", source, "-o", out, "--method", "split", "--layers", "all", "--experts", experts, "--top-k",
             active, "--partition", partition, "--router", router, "--calibration", calibration, "--overwrite")
     return out

@@ -9,15 +9,9 @@
 namespace moebius {
 namespace {
 
-/// Linear regression of y_TE on z_TD, in f64.
-LinearRouter ridge(const at::Tensor& z_TD, const at::Tensor& y_TE) {
-  constexpr double strength = 1e-2;  // times the mean variance of the inputs
-  const at::Tensor z = z_TD.to(at::kDouble), y = y_TE.to(at::kDouble);
-  const at::Tensor z_mean = z.mean(0), y_mean = y.mean(0), centred = z - z_mean;
-  at::Tensor covariance = at::matmul(centred.t(), centred);
-  covariance.diagonal().add_(strength * covariance.diagonal().mean().item<double>() + 1e-12);
-  const at::Tensor w_DE = at::linalg_solve(covariance, at::matmul(centred.t(), y - y_mean));
-  return {w_DE.t().to(at::kFloat).contiguous(), (y_mean - at::matmul(z_mean, w_DE)).to(at::kFloat)};
+/// At least `least`, which is also what the deviation of a single value is.
+at::Tensor at_least(const at::Tensor& deviation, double least) {
+  return deviation.nan_to_num(0).clamp_min(least);
 }
 
 /// Between the K that a token chooses and the others.
@@ -94,24 +88,42 @@ void train_on_choices(const at::Tensor& z_TD, const Choices& wanted, const at::T
 
 }  // namespace
 
-LinearRouter fit_linear_router(const at::Tensor& x_TD, const at::Tensor& norms_TE,
-                               std::int64_t top_k) {
-  const at::Tensor mean_D = x_TD.mean(0), deviation_D = x_TD.std(0).clamp_min(1e-6);
-  const at::Tensor z_TD = (x_TD - mean_D) / deviation_D;
+LinearRouterFit::LinearRouterFit(const at::Tensor& x_TD)
+    : mean_D_(x_TD.mean(0)),
+      deviation_D_(at_least(x_TD.std(0), 1e-6)),
+      z_TD_((x_TD - mean_D_) / deviation_D_) {
+  constexpr double strength = 1e-2;  // of the ridge, times the mean variance of the inputs
+  const at::Tensor z_TD = z_TD_.to(at::kDouble);
+  z_mean_D_ = z_TD.mean(0);
+  centred_TD_ = z_TD - z_mean_D_;
+  covariance_DD_ = at::matmul(centred_TD_.t(), centred_TD_);
+  at::Tensor diagonal_D = covariance_DD_.diagonal();
+  diagonal_D.add_(strength * diagonal_D.mean().item<double>() + 1e-12);
+}
+
+/// Linear regression of y on z, in f64.
+LinearRouter LinearRouterFit::ridge(const at::Tensor& y_TE) const {
+  const at::Tensor y = y_TE.to(at::kDouble), y_mean = y.mean(0);
+  const at::Tensor w_DE = at::linalg_solve(covariance_DD_, at::matmul(centred_TD_.t(), y - y_mean));
+  return {w_DE.t().to(at::kFloat).contiguous(),
+          (y_mean - at::matmul(z_mean_D_, w_DE)).to(at::kFloat)};
+}
+
+LinearRouter LinearRouterFit::fit(const at::Tensor& norms_TE, std::int64_t top_k) const {
   // In units of what the layer's experts differ by, so that a softmax is neither flat nor hard.
   const at::Tensor y_TE =
-      norms_TE / (norms_TE - norms_TE.mean(1, /*keepdim=*/true)).std().clamp_min(1e-12);
-  LinearRouter router = ridge(z_TD, y_TE);
-  const std::int64_t held = x_TD.size(0) / 8, tokens = x_TD.size(0) - held;
+      norms_TE / at_least((norms_TE - norms_TE.mean(1, /*keepdim=*/true)).std(), 1e-12);
+  LinearRouter router = ridge(y_TE);
+  const std::int64_t held = z_TD_.size(0) / 8, tokens = z_TD_.size(0) - held;
   if (top_k < norms_TE.size(1) && held > 0) {
     const auto choices = [&](std::int64_t begin, std::int64_t count) {
       return Choices(y_TE.narrow(0, begin, count), top_k);
     };
-    train_on_choices(z_TD.narrow(0, 0, tokens), choices(0, tokens), z_TD.narrow(0, tokens, held),
+    train_on_choices(z_TD_.narrow(0, 0, tokens), choices(0, tokens), z_TD_.narrow(0, tokens, held),
                      choices(tokens, held), router);
   }
-  router.weight_ED = router.weight_ED / deviation_D;
-  router.bias_E = router.bias_E - at::mv(router.weight_ED, mean_D);
+  router.weight_ED = router.weight_ED / deviation_D_;
+  router.bias_E = router.bias_E - at::mv(router.weight_ED, mean_D_);
   return router;
 }
 

@@ -43,13 +43,18 @@ class Planner {
     const auto& same = stays_.at(wanted.slots);
     const std::size_t t = same.at(wanted.expert < 0 ? 0 : static_cast<std::size_t>(wanted.expert));
     const DType stored = sources_.front().bound[t].found->dtype;
-    out.dtype = is_buffer(wanted.slots[0]) ? stored : output_dtype(options_, stored);
+    out.dtype = dtype_of(wanted, stored);
     out.parts.push_back(options_.rest == "average" ? average_part(t, out.dtype)
                                                    : copy_of(whole_slice(t, 0), out.dtype));
     return out;
   }
 
  private:
+  /// Buffers stay in the type that they are stored in.
+  DType dtype_of(const FileTensor& wanted, DType stored) const {
+    return is_buffer(wanted.slots[0]) ? stored : output_dtype(options_, stored);
+  }
+
   /// False for what the recipe does not make, in layers that were an MoE before.
   bool fill_moe(const MoeSlot& slot, OutputTensor& out) const {
     const LayerRecipe& recipe = recipes_.at(slot.layer);
@@ -66,7 +71,7 @@ class Planner {
       const std::string norm = fmt::format("layers.{}.ffn_norm.weight", slot.layer);
       const std::string stored = before.moe ? place + "router." + slot.part : norm;
       const DType dtype = sources_.front().slice(stored).entry->dtype;
-      out.dtype = is_buffer(out.wanted.slots[0]) ? dtype : output_dtype(options_, dtype);
+      out.dtype = dtype_of(out.wanted, dtype);
       out.parts.push_back(given ? values_part(values->second, out.dtype) : zero_part(out));
     } else if (slot.module == "shared") {
       fill_ffn(*recipe.shared, place, before.width, out);

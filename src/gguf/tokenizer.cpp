@@ -77,7 +77,13 @@ struct Source {
 Source read_source(const fs::path& model) {
   Source out;
   nlohmann::json merges;
-  if (const fs::path file = model / "tokenizer.json"; fs::exists(file)) {
+  const auto take_parts = [&](TokenizerDocument document) {
+    out.where = document.where;
+    out.parts = std::move(document.parts);
+    out.added_tokens = std::move(document.added_tokens);
+  };
+  const auto [layout, file] = require_tokenizer(model);
+  if (layout == TokenizerFiles::Layout::tokenizer_json) {
     nlohmann::json document = read_large_json(file);
     out.where = file.string();
     merges = std::move(document["model"]["merges"]);
@@ -88,25 +94,13 @@ Source read_source(const fs::path& model) {
     document.erase("added_tokens");
     document.erase("model");
     out.parts = Json(document);
-  } else if (const fs::path file = sentencepiece_file(model); !file.empty()) {
-    TokenizerDocument document = read_sentencepiece(file);
-    out.where = document.where;
-    out.parts = std::move(document.parts);
-    out.added_tokens = std::move(document.added_tokens);
+  } else if (layout == TokenizerFiles::Layout::sentencepiece) {
+    take_parts(read_sentencepiece(file));
     out.pieces = describe_sentencepiece(file);
     if (!out.pieces->unknown.empty()) out.options["unk_token"] = out.pieces->unknown;
-  } else if (fs::exists(model / "merges.txt")) {
-    TokenizerDocument document = read_vocab_and_merges(model);
-    out.where = document.where;
-    out.parts = std::move(document.parts);
-    out.added_tokens = std::move(document.added_tokens);
-    merges = read_merges(model / "merges.txt");
   } else {
-    throw Error(
-        fmt::format("{}: its tokenizer is no tokenizer.json, tokenizer.model, nor vocab.json with "
-                    "merges.txt",
-                    model.string()),
-        "transformers' save_pretrained writes a tokenizer.json");
+    take_parts(read_vocab_and_merges(model));
+    merges = read_merges(model / "merges.txt");
   }
   out.merges = merge_pairs(merges, out.where);
   return out;

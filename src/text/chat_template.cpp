@@ -10,6 +10,7 @@ namespace moebius {
 namespace {
 
 constexpr std::size_t kMaxFile = std::size_t{64} << 20;
+constexpr const char* kConfig = "tokenizer_config.json";
 
 /// A file of the model as JSON; null if it isn't there.
 Json json_of(const fs::path& file) {
@@ -34,9 +35,8 @@ TemplateSources from_jinja_files(const fs::path& model) {
 }
 
 /// The key "chat_template" of a JSON file: a template, or a list of templates with names.
-TemplateSources from_json(const fs::path& file) {
+TemplateSources from_json(const Json& json, const fs::path& file) {
   TemplateSources found;
-  const Json json = json_of(file);
   if (!json.is_object()) return found;
   const JsonView view(json, file.string());
   if (!view.has("chat_template")) return found;
@@ -49,6 +49,14 @@ TemplateSources from_json(const fs::path& file) {
     const std::string name = each.string("name");
     found[name] = {each.string("template"), fmt::format("{} \"{}\"", where, name)};
   }
+  return found;
+}
+
+TemplateSources templates_of(const fs::path& model, const Json& config) {
+  TemplateSources found = from_jinja_files(model);
+  if (found.empty()) found = from_json(config, model / kConfig);
+  const fs::path file = model / "chat_template.json";
+  if (found.empty()) found = from_json(json_of(file), file);
   return found;
 }
 
@@ -104,11 +112,7 @@ Json normalised(const Json& message) {
 }  // namespace
 
 TemplateSources find_chat_templates(const fs::path& model) {
-  TemplateSources found = from_jinja_files(model);
-  for (const char* file : {"tokenizer_config.json", "chat_template.json"}) {
-    if (found.empty()) found = from_json(model / file);
-  }
-  return found;
+  return templates_of(model, json_of(model / kConfig));
 }
 
 struct ChatTemplate::Impl {
@@ -130,10 +134,10 @@ struct ChatTemplate::Impl {
 };
 
 ChatTemplate ChatTemplate::load(const fs::path& model) {
-  const Json config = json_of(model / "tokenizer_config.json");
+  const Json config = json_of(model / kConfig);
   auto impl = std::make_shared<Impl>();
   impl->model = model.string();
-  for (const auto& [name, source] : find_chat_templates(model)) {
+  for (const auto& [name, source] : templates_of(model, config)) {
     impl->templates.emplace(name, jinja::Template::parse(source.text, source.where));
   }
   if (impl->templates.empty()) {

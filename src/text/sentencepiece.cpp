@@ -2,8 +2,6 @@
 // the way back, so that decoding and streaming are those of every tokenizer.
 #include <sentencepiece_processor.h>
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "text/decoder_stages.h"
 #include "text/special_tokens.h"
@@ -89,17 +87,6 @@ PieceSpelling spelling_of(const SentencePieceProcessor& processor) {
 }
 
 }  // namespace
-
-fs::path sentencepiece_file(const fs::path& directory) {
-  std::vector<fs::path> found;
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name == "tokenizer.model") return entry.path();
-    if (name.starts_with("tokenizer.model.v")) found.push_back(entry.path());
-  }
-  return found.empty() ? fs::path() : *std::max_element(found.begin(), found.end());
-}
 
 SentencePieces describe_sentencepiece(const fs::path& file) {
   const SentencePieceModel model(file);

@@ -10,24 +10,54 @@
 namespace moebius {
 namespace {
 
-bool has_vocab_and_merges(const fs::path& directory) {
-  return fs::exists(directory / "vocab.json") && fs::exists(directory / "merges.txt");
+using Layout = TokenizerFiles::Layout;
+
+/// tokenizer.model, or the last tokenizer.model.vN; empty if there is none.
+fs::path sentencepiece_file(const fs::path& directory) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "tokenizer.model") return entry.path();
+    if (name.starts_with("tokenizer.model.v")) found.push_back(entry.path());
+  }
+  return found.empty() ? fs::path() : *std::max_element(found.begin(), found.end());
 }
 
 TokenizerDocument read_document(const fs::path& directory) {
-  const fs::path json = directory / "tokenizer.json";
-  if (fs::exists(json)) return read_tokenizer_json(json);
-  if (const fs::path model = sentencepiece_file(directory); !model.empty()) {
-    return read_sentencepiece(model);
+  const TokenizerFiles files = require_tokenizer(directory);
+  switch (files.layout) {
+    case Layout::tokenizer_json:
+      return read_tokenizer_json(files.file);
+    case Layout::sentencepiece:
+      return read_sentencepiece(files.file);
+    case Layout::vocab_and_merges:
+      break;
   }
-  if (has_vocab_and_merges(directory)) return read_vocab_and_merges(directory);
-  throw Error(fmt::format("{}: not found, nor tokenizer.model, nor vocab.json with merges.txt: "
-                          "the model has no tokenizer",
-                          json.string()),
-              "transformers' save_pretrained writes tokenizer.json");
+  return read_vocab_and_merges(directory);
 }
 
 }  // namespace
+
+std::optional<TokenizerFiles> find_tokenizer(const fs::path& directory) {
+  if (const fs::path file = directory / "tokenizer.json"; fs::exists(file)) {
+    return TokenizerFiles{Layout::tokenizer_json, file};
+  }
+  if (const fs::path file = sentencepiece_file(directory); !file.empty()) {
+    return TokenizerFiles{Layout::sentencepiece, file};
+  }
+  const fs::path vocab = directory / "vocab.json";
+  if (!fs::exists(vocab) || !fs::exists(directory / "merges.txt")) return std::nullopt;
+  return TokenizerFiles{Layout::vocab_and_merges, vocab};
+}
+
+TokenizerFiles require_tokenizer(const fs::path& directory) {
+  if (auto found = find_tokenizer(directory)) return *found;
+  throw Error(fmt::format("{}: not found, nor tokenizer.model, nor vocab.json with merges.txt: "
+                          "the model has no tokenizer",
+                          (directory / "tokenizer.json").string()),
+              "transformers' save_pretrained writes tokenizer.json");
+}
 
 Tokenizer::Impl::Impl(TokenizerDocument document)
     : normalizer(Normalizer::load({document.parts, document.where}, "normalizer")),
@@ -78,8 +108,7 @@ Tokenizer Tokenizer::parse(std::string_view json, const std::string& where) {
 }
 
 bool Tokenizer::exists(const fs::path& directory) {
-  return fs::exists(directory / "tokenizer.json") || !sentencepiece_file(directory).empty() ||
-         has_vocab_and_merges(directory);
+  return find_tokenizer(directory).has_value();
 }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view utf8_text, bool add_special) const {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "base/files.h"
@@ -27,6 +28,16 @@ struct TokenizerDocument {
   Decoder decoder;
 };
 
+/// What a model's tokenizer is written in.
+struct TokenizerFiles {
+  enum class Layout { tokenizer_json, sentencepiece, vocab_and_merges } layout;
+  fs::path file;  ///< vocab.json of vocab_and_merges
+};
+/// The first of these that `directory` has; none if it has no tokenizer.
+std::optional<TokenizerFiles> find_tokenizer(const fs::path& directory);
+/// Throws Error if it has none.
+TokenizerFiles require_tokenizer(const fs::path& directory);
+
 /// Throws Error naming what is wrong with the file.
 TokenizerDocument read_tokenizer_json(const fs::path& file);
 TokenizerDocument parse_tokenizer_json(std::string_view text, const std::string& where);
@@ -39,9 +50,6 @@ nlohmann::json read_merges(const fs::path& file);
 /// are added; without it BOS is, as in Llama.
 TokenizerDocument read_sentencepiece(const fs::path& file);
 
-/// The SentencePiece model of a directory, tokenizer.model or tokenizer.model.vN; empty if it has
-/// none.
-fs::path sentencepiece_file(const fs::path& directory);
 /// What a SentencePiece model says of its pieces, and what it does to texts besides.
 struct SentencePieces {
   std::vector<double> scores;  ///< by id

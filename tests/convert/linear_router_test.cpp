@@ -33,7 +33,7 @@ TEST(LinearRouter, ChoosesAsLinearNormsDo) {
   const auto plain = [](const at::Tensor& y) { return y + 10; };
   const LinearRouter router = [&] {
     const Tokens t = tokens(4000, 2, plain);
-    return fit_linear_router(t.x_TD, t.norms_TE, 4);
+    return LinearRouterFit(t.x_TD).fit(t.norms_TE, 4);
   }();
   EXPECT_GT(captured(router, tokens(1000, 3, plain), 4), 0.999);
 }
@@ -42,18 +42,18 @@ TEST(LinearRouter, IsTrainedOnTheChoiceWhereNormsAreNotLinear) {
   const auto steep = [](const at::Tensor& y) { return (2 * y).exp(); };
   const Tokens seen = tokens(4000, 2, steep), fresh = tokens(1000, 3, steep);
   // With all experts chosen there is nothing to train: the regression alone.
-  const LinearRouter regression = fit_linear_router(seen.x_TD, seen.norms_TE, 12);
-  const LinearRouter trained = fit_linear_router(seen.x_TD, seen.norms_TE, 4);
+  const LinearRouterFit fit(seen.x_TD);
+  const LinearRouter regression = fit.fit(seen.norms_TE, 12), trained = fit.fit(seen.norms_TE, 4);
   const double before = captured(regression, fresh, 4), after = captured(trained, fresh, 4);
   EXPECT_GT(after, 1 - (1 - before) / 2) << before;
 }
 
 TEST(LinearRouter, TakesFewTokensAndInputsThatNeverChange) {
   const auto plain = [](const at::Tensor& y) { return y + 10; };
-  for (const std::int64_t count : {2, 7, 9}) {
+  for (const std::int64_t count : {1, 2, 7, 9}) {
     Tokens t = tokens(count, 2, plain);
     t.x_TD.select(1, 3).fill_(5);
-    const LinearRouter router = fit_linear_router(t.x_TD, t.norms_TE, 4);
+    const LinearRouter router = LinearRouterFit(t.x_TD).fit(t.norms_TE, 4);
     EXPECT_TRUE(router.weight_ED.isfinite().all().item<bool>()) << count;
     EXPECT_TRUE(router.bias_E.isfinite().all().item<bool>()) << count;
   }

@@ -204,6 +204,14 @@ def test_ids_of_hard_texts(text_probe, hf, data, export, tmp_path, folder, files
     assert a == b
 
 
+def check_templates(file, default, **others):
+    found = reader(file)
+    assert found.get_field("tokenizer.chat_template").contents() == default
+    assert set(found.get_field("tokenizer.chat_templates").contents()) == set(others)
+    for name, text in others.items():
+        assert found.get_field(f"tokenizer.chat_template.{name}").contents() == text
+
+
 def test_chat_template(hf, moebius, model, export):
     template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
     tiny.edit_json(model / "tokenizer_config.json", chat_template=template)
@@ -214,8 +222,12 @@ def test_chat_template(hf, moebius, model, export):
         assert done.returncode == 0, done.stderr
     tiny.edit_json(model / "tokenizer_config.json", chat_template=[
         {"name": "default", "template": template}, {"name": "tool_use", "template": "x" + template}])
-    keys = reader(export(model)).fields
-    assert {"tokenizer.chat_template", "tokenizer.chat_template.tool_use"} <= keys.keys()
+    check_templates(export(model), default=template, tool_use="x" + template)
+    folder = model / "additional_chat_templates"
+    folder.mkdir()
+    (model / "chat_template.jinja").write_text(template)
+    (folder / "rag.jinja").write_text("y" + template)
+    check_templates(export(model), default=template, rag="y" + template)
 
 
 # ---- The file ---------------------------------------------------------------------------------
@@ -487,6 +499,15 @@ def test_malformed_files(moebius, tmp_path, content, named):
     file.write_bytes(content)
     for command in (["info", file], ["tokenize", file], ["export", file, "-o", tmp_path / "out.gguf"]):
         refused(moebius(*command), file, named)
+
+
+def test_a_model_that_cannot_be_is_told_of_the_file(moebius, model, export):
+    file = export(model)
+    content = bytearray(file.read_bytes())
+    key = b"llama.attention.head_count_kv"
+    struct.pack_into("<I", content, content.index(key) + len(key) + 4, 4)
+    file.write_bytes(content)
+    refused(moebius("info", file), f'{file}: "num_key_value_heads" is 4')
 
 
 def test_a_file_cut_off_anywhere_is_refused(moebius, model, export):
