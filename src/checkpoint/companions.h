@@ -2,7 +2,6 @@
 #pragma once
 
 #include <map>
-#include <span>
 #include <string>
 
 #include "base/files.h"
@@ -11,8 +10,12 @@ namespace moebius {
 
 using Digests = std::map<std::string, std::string>;  ///< XXH3-128 by file name
 
-/// Names of all that may go with a model's weights and configuration.
-std::span<const char* const> companion_files();
+/// Holds chat templates beside the default one, as *.jinja.
+inline constexpr const char* chat_template_folder = "additional_chat_templates";
+
+/// Whether a file goes with a model's weights and configuration; `name` is its path from the
+/// model's folder on.
+bool is_companion(const fs::path& name);
 
 /// Copies the files of the tokenizer, chat template included, that lie in `from` into `to`.
 Digests copy_tokenizer(const fs::path& from, const fs::path& to);

@@ -75,15 +75,16 @@ fs::path Cache::lock_file(std::string_view etag) const {
 }
 
 void Cache::link(std::string_view commit, std::string_view file, std::string_view etag) const {
-  const fs::path folder = snapshot(commit);
+  const fs::path link = snapshot(commit) / file, folder = link.parent_path();
   make_folder(folder);
   // Made aside and renamed: what is there may be a link to a blob that is gone.
-  const fs::path aside = folder / fmt::format(".{}.{}", file, static_cast<long>(::getpid()));
+  const fs::path aside =
+      folder / fmt::format(".{}.{}", link.filename().string(), static_cast<long>(::getpid()));
   std::error_code error;
   fs::remove(aside, error);
-  fs::create_symlink(fs::path("../../blobs") / etag, aside, error);
-  if (!error) fs::rename(aside, folder / file, error);
-  if (error) fail("{}: cannot link: {}", (folder / file).string(), error.message());
+  fs::create_symlink((folder_ / "blobs" / etag).lexically_relative(folder), aside, error);
+  if (!error) fs::rename(aside, link, error);
+  if (error) fail("{}: cannot link: {}", link.string(), error.message());
 }
 
 void Cache::write_ref(const std::string& revision, std::string_view commit) const {

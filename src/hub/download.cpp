@@ -131,8 +131,8 @@ Repository::Description Repository::describe(const std::string& url, const std::
 
 void Repository::fetch(const std::string& commit, const std::string& file) {
   if (fs::exists(cache_.snapshot(commit) / file)) return;
-  const std::string url = fmt::format("{}/{}/resolve/{}/{}", settings_.endpoint, name_.id(), commit,
-                                      escape_component(file));
+  const std::string url =
+      fmt::format("{}/{}/resolve/{}/{}", settings_.endpoint, name_.id(), commit, escape_path(file));
   const Description about = describe(url, file);
   const FileLock lock(cache_.lock_file(about.etag), ctx_);
   const fs::path blob = cache_.blob(about.etag);

@@ -1,5 +1,8 @@
 #include "hub/resolve.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "base/error.h"
 #include "checkpoint/companions.h"
 #include "checkpoint/index.h"
@@ -47,7 +50,8 @@ fs::path download(const hub::Settings& settings, const hub::Name& name, ModelPar
     return snapshot / file;
   };
   std::vector<std::string> wanted{"config.json"};
-  for (const std::string_view file : companion_files()) wanted.emplace_back(file);
+  std::copy_if(revision.files.begin(), revision.files.end(), std::back_inserter(wanted),
+               is_companion);
   if (parts == ModelParts::all) {
     const auto weights = weight_files(has, fetch);
     if (!has("config.json") || weights.empty()) {

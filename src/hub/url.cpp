@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 
+#include <algorithm>
 #include <memory>
 #include <new>
 
@@ -31,6 +32,17 @@ std::string escape_component(std::string_view text) {
       curl_easy_escape(nullptr, text.data(), static_cast<int>(text.size())), curl_free);
   if (owned == nullptr) throw std::bad_alloc();
   return owned.get();
+}
+
+std::string escape_path(std::string_view path) {
+  std::string out;
+  for (std::size_t at = 0;;) {
+    const auto end = std::min(path.find('/', at), path.size());
+    out += escape_component(path.substr(at, end - at));
+    if (end == path.size()) return out;
+    out += '/';
+    at = end + 1;
+  }
 }
 
 }  // namespace moebius::hub

@@ -16,5 +16,7 @@ Origin origin_of(const std::string& url);
 
 /// Text as one component of an address.
 std::string escape_component(std::string_view text);
+/// The same of a path: its slashes stay.
+std::string escape_path(std::string_view path);
 
 }  // namespace moebius::hub

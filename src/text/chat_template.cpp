@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "checkpoint/companions.h"
 #include "text/jinja/template.h"
 
 namespace moebius {
@@ -24,7 +25,7 @@ TemplateSources from_jinja_files(const fs::path& model) {
     found.emplace(name, TemplateSource{read_file(file, kMaxFile), file.string()});
   };
   if (const fs::path file = model / "chat_template.jinja"; fs::exists(file)) add("default", file);
-  const fs::path more = model / "additional_chat_templates";
+  const fs::path more = model / chat_template_folder;
   if (fs::is_directory(more)) {
     for (const auto& entry : fs::directory_iterator(more)) {
       const fs::path& file = entry.path();

@@ -118,6 +118,7 @@ TEST(HubUrl, TellsHostsApart) {
     EXPECT_NE(error_of([&] { origin_of(url); }), "no error") << url;
   }
   EXPECT_EQ(escape_component("refs/pr/1"), "refs%2Fpr%2F1");
+  EXPECT_EQ(escape_path("a b/c?d/e"), "a%20b/c%3Fd/e");
 }
 
 }  // namespace

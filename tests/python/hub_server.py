@@ -99,7 +99,7 @@ class Hub:
             siblings = [{"rfilename": name} for name in self.files]
             return Answer(body=json.dumps({"sha": self.commit, "siblings": siblings}).encode())
         if request.path.startswith(f"/{self.name}/resolve/{self.commit}/"):
-            content = self.files.get(request.name)
+            content = self.files.get(request.path.split(f"/{self.commit}/")[-1])
             if content is None:
                 return Answer(404, X_Error_Code="EntryNotFound")
             etag = f'"{etag_of(request.name, content)}"'

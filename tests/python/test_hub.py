@@ -112,6 +112,23 @@ def test_what_is_needed_is_fetched_once(hub, cache, info):
     assert len(hub.requests) == before
 
 
+def test_chat_templates_are_fetched_from_their_folder(hub, cache, env, moebius, tmp_path):
+    default, tools = b"{{ messages[0].content }}", b"tools: {{ messages[0].content }}"
+    hub.files |= {"chat_template.jinja": default, "additional_chat_templates/tool use.jinja": tools,
+                  "additional_chat_templates/README.md": b"", "more/chat_template.jinja": b"", "more/tokenizer.json": b"{}"}
+    out = tmp_path / "out"
+    moebius("convert", NAME, "-o", out, "--layers", "0", env=env, check=True)
+    folder = snapshot(cache, hub)
+    assert not (folder / "more").exists()
+    (link,) = (folder / "additional_chat_templates").iterdir()
+    assert os.readlink(link) == f"../../../blobs/{etag_of(link.name, tools)}"
+    assert huggingface_hub.try_to_load_from_cache(
+        NAME, "additional_chat_templates/tool use.jinja", cache_dir=cache) == str(link)
+    for model in (folder, out):
+        assert (model / "chat_template.jinja").read_bytes() == default
+        assert (model / "additional_chat_templates/tool use.jinja").read_bytes() == tools
+
+
 def test_huggingface_hub_reads_our_cache(hub, cache, info, hf):
     is_whole(cache, hub, info)
     found = huggingface_hub.scan_cache_dir(cache)
