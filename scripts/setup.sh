@@ -72,6 +72,7 @@ else
   install_requirements scripts/requirements.txt
 fi
 if [ "${1:-}" = --tests ]; then
+  install_packages qemu-user  # runs the kernels as an older processor would
   install_requirements scripts/requirements-tests.txt
   # The generation before, in a folder of its own: converted models must open there too.
   install_requirements scripts/requirements-tests-4.txt --no-deps --target .venv/transformers-4

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "kernels/packed.h"
+
 namespace moebius::kernels {
 
 enum class WeightType { f32, f16, bf16 };
@@ -23,13 +25,49 @@ struct RowsGemm {
 };
 using RowsGemmFn = void (*)(const RowsGemm& args, std::int64_t n_begin, std::int64_t n_end);
 
+/// Rows of activations before they meet a packed matrix: of what, and `ld` elements apart.
+struct Prepared {
+  void* x;             ///< f32, bf16 or int8 [M, padded K], zero beyond K
+  float* scales;       ///< of int8 [M, groups]: x = int8 * scale, NaN in a group that is not finite
+  std::int32_t* sums;  ///< of int8 [M, groups]: what each group adds up to
+};
+
+/// Some of those rows, interleaved: f32 [K][M], bf16 [K/2][M][2], int8 [K/4][M][4].
+struct TileRows {
+  void* x;
+  float* scales;          ///< of int8 [groups][M]
+  std::int32_t* offsets;  ///< of int8 [groups][M]: the sums times what the weights' zero stands at
+  int m;
+};
+
+/// y [M, 32] = x [M, K] times two panels of packed matrices transposed: two neighbours, or those of
+/// gate and up that belong to the same neurons. A row's values do not depend on M: sums run over k
+/// in order.
+struct Tile {
+  TileRows rows;
+  const void* w[2];                ///< panels
+  const std::uint16_t* scales[2];  ///< of int8 and int4
+  float* y;                        ///< rows `ldy` apart; the second panel's 16 follow the first's
+  std::int64_t ldy;
+};
+
 /// One implementation of every kernel.
 struct KernelTable {
   const char* isa;
   RowsGemmFn rows_gemm;
+  /// Most rows of a tile, by PackedType.
+  int tile_rows[packed_types];
+  /// x [M, K] f32, rows `ldx` apart, as a matrix of `shape` wants it.
+  void (*prepare)(const PackedShape& shape, const float* x, std::int64_t ldx, std::int64_t m,
+                  const Prepared& out);
+  /// Rows `ids` (or 0, 1, ... if null) of those.
+  void (*interleave)(const PackedShape& shape, const Prepared& from, const std::int32_t* ids,
+                     const TileRows& out);
+  void (*tile)(const PackedShape& shape, const Tile& tile);
 };
 
-/// The best table for this processor, picked once; MOEBIUS_ISA=ref|avx2|avx512 overrides it.
+/// The best table for this processor, picked once; MOEBIUS_ISA=ref|avx2|avx512|avx512bf16 overrides
+/// it.
 /// Null if MOEBIUS_ISA names one that is unknown or that this processor lacks.
 const KernelTable* table();
 /// The table of that name, or null.

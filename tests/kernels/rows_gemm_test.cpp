@@ -102,7 +102,7 @@ class Problem {
 void check_all_tables(std::int64_t m, std::int64_t n, std::int64_t k) {
   for (const WeightType type : {WeightType::f32, WeightType::f16, WeightType::bf16}) {
     const Problem problem(m, n, k, type);
-    for (const char* isa : {"ref", "avx2", "avx512"}) {
+    for (const char* isa : {"ref", "avx2", "avx512", "avx512bf16"}) {
       const KernelTable* table = table_for(isa);
       if (table == nullptr) continue;
       ASSERT_EQ(problem.check(*table, 0, n), "");
@@ -131,7 +131,7 @@ TEST(RowsGemm, SizesAroundTheCutOfK) {
 }
 
 TEST(RowsGemm, AnEmptySliceWritesNothing) {
-  for (const char* isa : {"ref", "avx2", "avx512"}) {
+  for (const char* isa : {"ref", "avx2", "avx512", "avx512bf16"}) {
     const KernelTable* table = table_for(isa);
     if (table == nullptr) continue;
     EXPECT_EQ(Problem(3, 5, 17, WeightType::bf16).check(*table, 2, 2), "");
@@ -146,7 +146,7 @@ TEST(RowsGemm, InfinitiesAndNansOfAWeightArriveInTheirColumnAlone) {
     store_weight(w.data(), dtype_of(type), 1 * k + 3, INFINITY);  // in the body of a row
     store_weight(w.data(), dtype_of(type), 3 * k + 18, NAN);      // in its tail
     const std::vector<float> x(k, 2.0f);
-    for (const char* isa : {"ref", "avx2", "avx512"}) {
+    for (const char* isa : {"ref", "avx2", "avx512", "avx512bf16"}) {
       const KernelTable* table = table_for(isa);
       if (table == nullptr) continue;
       std::vector<float> y(n);
@@ -162,7 +162,7 @@ TEST(RowsGemm, InfinitiesAndNansOfAWeightArriveInTheirColumnAlone) {
 
 TEST(KernelTables, AreFoundByTheirNamesAlone) {
   ASSERT_NE(table_for("ref"), nullptr);
-  for (const char* isa : {"ref", "avx2", "avx512"}) {
+  for (const char* isa : {"ref", "avx2", "avx512", "avx512bf16"}) {
     if (const KernelTable* table = table_for(isa)) {
       EXPECT_STREQ(table->isa, isa);
     }

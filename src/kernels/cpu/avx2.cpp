@@ -23,6 +23,90 @@ static float sum_of(VecF v) {
 
 #include "kernels/cpu/rows_gemm_body.h"
 
-const KernelTable table{"avx2", rows_gemm};
+struct F16 {
+  __m256 low, high;
+};
+struct I16 {
+  __m256i low, high;
+};
+using B64 = I16;
+static constexpr int TILE_F32 = 3, TILE_BF16 = 3, TILE_INT = 2;
+
+static inline F16 load_f32(const float* from) {
+  return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};
+}
+static inline F16 load_bf16(const unsigned short* from) {
+  const auto widen = [](const unsigned short* half) {
+    const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)half));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
+  };
+  return {widen(from), widen(from + 8)};
+}
+static inline B64 load_bytes(const unsigned char* from) {
+  return {_mm256_loadu_si256((const __m256i*)from),
+          _mm256_loadu_si256((const __m256i*)(from + 32))};
+}
+static inline F16 splat_f32(float x) {
+  return {_mm256_set1_ps(x), _mm256_set1_ps(x)};
+}
+static inline I16 splat_i32(int x) {
+  return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)};
+}
+static inline B64 splat_bytes(const void* from) {
+  int word;
+  __builtin_memcpy(&word, from, 4);
+  return splat_i32(word);
+}
+static inline void store(float* to, F16 x) {
+  _mm256_storeu_ps(to, x.low);
+  _mm256_storeu_ps(to + 8, x.high);
+}
+static inline B64 low_halves(B64 x) {
+  const __m256i mask = _mm256_set1_epi8(15);
+  return {_mm256_and_si256(x.low, mask), _mm256_and_si256(x.high, mask)};
+}
+static inline B64 high_halves(B64 x) {
+  return low_halves({_mm256_srli_epi16(x.low, 4), _mm256_srli_epi16(x.high, 4)});
+}
+static inline F16 fma(F16 a, F16 b, F16 c) {
+  return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+static inline F16 mul(F16 a, F16 b) {
+  return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+}
+static inline F16 to_float(I16 x) {
+  return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)};
+}
+
+/// Pairs one after the other, in f32.
+static inline F16 dot_bf16(F16 acc, B64 w, B64 x) {
+  const auto step = [](__m256 y, __m256i a, __m256i b) {
+    const __m256i high = _mm256_set1_epi32((int)0xFFFF0000);
+    y = _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)),
+                        _mm256_castsi256_ps(_mm256_slli_epi32(b, 16)), y);
+    return _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_and_si256(a, high)),
+                           _mm256_castsi256_ps(_mm256_and_si256(b, high)), y);
+  };
+  return {step(acc.low, w.low, x.low), step(acc.high, w.high, x.high)};
+}
+/// Products of neighbours are added in 16 bits: with w below 16 they fit.
+static inline I16 dot_u4(I16 acc, B64 w, B64 x) {
+  const auto step = [](__m256i sum, __m256i a, __m256i b) {
+    const __m256i pairs = _mm256_maddubs_epi16(a, b);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  };
+  return {step(acc.low, w.low, x.low), step(acc.high, w.high, x.high)};
+}
+/// So do those of the lower seven bits, and of the highest.
+static inline I16 dot_u8(I16 acc, B64 w, B64 x) {
+  const __m256i seven = _mm256_set1_epi8(0x7F);
+  acc = dot_u4(acc, {_mm256_and_si256(w.low, seven), _mm256_and_si256(w.high, seven)}, x);
+  return dot_u4(acc, {_mm256_andnot_si256(seven, w.low), _mm256_andnot_si256(seven, w.high)}, x);
+}
+
+#include "kernels/cpu/panel_body.h"
+
+const KernelTable table{"avx2",  rows_gemm,  {TILE_F32, TILE_BF16, TILE_INT, TILE_INT},
+                        prepare, interleave, tile};
 
 }  // namespace moebius::kernels::avx2

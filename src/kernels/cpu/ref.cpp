@@ -1,4 +1,7 @@
-// The scalar kernels: the oracle of every test, and what runs where nothing better does.
+// The scalar kernels: what runs where nothing better does, and says how it is meant.
+#include <cmath>
+#include <limits>
+
 #include "base/dtype.h"
 #include "kernels/cpu/tables.h"
 
@@ -29,8 +32,96 @@ void rows_gemm(const RowsGemm& a, std::int64_t n_begin, std::int64_t n_end) {
   }
 }
 
+void prepare_group(const float* x, std::int64_t k, std::int8_t* out, float& scale,
+                   std::int32_t& sum) {
+  float max = 0;
+  bool finite = true;
+  for (std::int64_t i = 0; i < k; ++i) {
+    finite = finite && std::isfinite(x[i]);
+    max = std::max(max, std::fabs(x[i]));
+  }
+  scale = finite ? max / 127 : std::numeric_limits<float>::quiet_NaN();
+  const float inverse = finite && max >= 1e-30f ? 127 / max : 0;
+  sum = 0;
+  for (std::int64_t i = 0; i < k; ++i) {
+    constexpr float to_integer = 0x1.8p23f;
+    out[i] =
+        static_cast<std::int8_t>(std::fma(finite ? x[i] : 0, inverse, to_integer) - to_integer);
+    sum += out[i];
+  }
+}
+
+void prepare(const PackedShape& s, const float* x, std::int64_t ldx, std::int64_t m,
+             const Prepared& out) {
+  const std::int64_t padded = s.padded_k();
+  for (std::int64_t r = 0; r < m; ++r) {
+    for (std::int64_t k = 0; k < padded; ++k) {
+      const float xk = k < s.k ? x[r * ldx + k] : 0;
+      const std::int64_t at = r * padded + k;
+      if (s.type == PackedType::f32) static_cast<float*>(out.x)[at] = xk;
+      if (s.type == PackedType::bf16) static_cast<std::uint16_t*>(out.x)[at] = f32_to_bf16(xk);
+      if (s.quantised()) static_cast<std::int8_t*>(out.x)[at] = 0;
+    }
+    for (std::int64_t g = 0; g < s.groups(); ++g) {
+      const std::int64_t k = g * s.group, at = r * s.groups() + g;
+      prepare_group(x + r * ldx + k, std::min(s.group, s.k - k),
+                    static_cast<std::int8_t*>(out.x) + r * padded + k, out.scales[at],
+                    out.sums[at]);
+    }
+  }
+}
+
+template <class T>
+void weave(const PackedShape& s, const Prepared& from, const std::int32_t* ids,
+           const TileRows& out) {
+  const std::int64_t step = step_of(s.type), padded = s.padded_k();
+  for (int i = 0; i < out.m; ++i) {
+    const T* row = static_cast<const T*>(from.x) + (ids != nullptr ? ids[i] : i) * padded;
+    for (std::int64_t k = 0; k < padded; ++k) {
+      static_cast<T*>(out.x)[(k / step * out.m + i) * step + k % step] = row[k];
+    }
+  }
+}
+
+void interleave(const PackedShape& s, const Prepared& from, const std::int32_t* ids,
+                const TileRows& out) {
+  if (s.type == PackedType::f32) return weave<float>(s, from, ids, out);
+  if (s.type == PackedType::bf16) return weave<std::uint16_t>(s, from, ids, out);
+  weave<std::int8_t>(s, from, ids, out);
+  for (int i = 0; i < out.m; ++i) {
+    for (std::int64_t g = 0; g < s.groups(); ++g) {
+      const std::int64_t at = (ids != nullptr ? ids[i] : i) * s.groups() + g;
+      out.scales[g * out.m + i] = from.scales[at];
+      out.offsets[g * out.m + i] = from.sums[at] * (s.type == PackedType::int8 ? -128 : -8);
+    }
+  }
+}
+
+/// Element [i, k] of interleaved rows.
+float row_at(const PackedShape& s, const TileRows& rows, int i, std::int64_t k) {
+  const std::int64_t step = step_of(s.type), at = (k / step * rows.m + i) * step + k % step;
+  if (s.type == PackedType::f32) return static_cast<const float*>(rows.x)[at];
+  if (s.type == PackedType::bf16) return bf16_to_f32(static_cast<const std::uint16_t*>(rows.x)[at]);
+  return static_cast<float>(static_cast<const std::int8_t*>(rows.x)[at]) *
+         rows.scales[k / s.group * rows.m + i];
+}
+
+void tile(const PackedShape& s, const Tile& t) {
+  for (int i = 0; i < t.rows.m; ++i) {
+    for (int column = 0; column < 2 * panel_width; ++column) {
+      const int panel = column / panel_width;
+      float sum = 0;
+      for (std::int64_t k = 0; k < s.k; ++k) {
+        sum += row_at(s, t.rows, i, k) *
+               unpack(s, t.w[panel], t.scales[panel], column % panel_width, k);
+      }
+      t.y[i * t.ldy + column] = sum;
+    }
+  }
+}
+
 }  // namespace
 
-const KernelTable table{"ref", rows_gemm};
+const KernelTable table{"ref", rows_gemm, {4, 4, 4, 4}, prepare, interleave, tile};
 
 }  // namespace moebius::kernels::ref

@@ -13,5 +13,8 @@ extern const KernelTable table;
 namespace avx512 {
 extern const KernelTable table;
 }
+namespace avx512bf16 {
+extern const KernelTable table;
+}
 
 }  // namespace moebius::kernels

@@ -1,0 +1,96 @@
+#include "base/executor.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace moebius {
+namespace {
+
+constexpr std::uint64_t pieces_mask = 0xFFFFFFFF;
+constexpr std::uint64_t next_job = pieces_mask + 1;
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/// Waits until `value` is no longer `old`: for some microseconds awake, then asleep. Asleep it
+/// leaves its processor to whoever holds the last piece and may have lost its own.
+template <class T>
+void wait_for_change(const std::atomic<T>& value, T old) {
+  constexpr int spins = 1000;
+  for (int i = 0; i < spins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    pause();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+Executor::Executor(int threads) {
+  for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { serve(t); });
+}
+
+Executor::~Executor() {
+  over_.store(true, std::memory_order_relaxed);
+  job_.fetch_add(next_job, std::memory_order_release);
+  job_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+bool Executor::take_piece(int thread) {
+  std::uint64_t job = job_.load(std::memory_order_acquire);
+  do {
+    if ((job & pieces_mask) == 0) return false;
+  } while (!job_.compare_exchange_weak(job, job - 1, std::memory_order_acquire));
+  const auto left = static_cast<std::uint32_t>(job & pieces_mask);
+  piece_(callee_, first_ + (count_ - left), thread);
+  if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
+  return true;
+}
+
+void Executor::serve(int thread) {
+  while (!over_.load(std::memory_order_relaxed)) {
+    const std::uint64_t seen = job_.load(std::memory_order_acquire);
+    while (take_piece(thread)) {
+    }
+    // A job without pieces left stays what it is until the next one.
+    const std::uint64_t now = job_.load(std::memory_order_acquire);
+    if (now / next_job == seen / next_job && !over_.load(std::memory_order_relaxed)) {
+      wait_for_change(job_, now);
+    }
+  }
+}
+
+void Executor::start(std::uint32_t count, std::int64_t first, Piece piece, void* callee) {
+  count_ = count;
+  first_ = first;
+  piece_ = piece;
+  callee_ = callee;
+  unfinished_.store(count, std::memory_order_relaxed);
+  const std::uint64_t job = job_.load(std::memory_order_relaxed);
+  job_.store((job / next_job + 1) * next_job + count, std::memory_order_release);
+  job_.notify_all();
+}
+
+void Executor::run_pieces(std::int64_t count, Piece piece, void* callee) {
+  if (workers_.empty() || count <= 1) {
+    for (std::int64_t i = 0; i < count; ++i) piece(callee, i, 0);
+    return;
+  }
+  constexpr std::int64_t most = std::numeric_limits<std::uint32_t>::max();
+  for (std::int64_t first = 0; first < count; first += most) {
+    start(static_cast<std::uint32_t>(std::min(most, count - first)), first, piece, callee);
+    while (take_piece(0)) {
+    }
+    for (;;) {
+      const std::uint32_t left = unfinished_.load(std::memory_order_acquire);
+      if (left == 0) break;
+      wait_for_change(unfinished_, left);
+    }
+  }
+}
+
+}  // namespace moebius

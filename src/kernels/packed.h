@@ -1,0 +1,48 @@
+// Weights in the one layout that all instruction sets read. A matrix w [N, K] is cut into panels of
+// 16 of its rows, padded with zeros; inside a panel lies what one step of a dot product takes:
+//   f32   [N/16][K][16]
+//   bf16  [N/16][K/2][16][2]
+//   int8  [N/16][K/4][16][4]     w = (byte - 128) * scale
+//   int4  [N/16][K/8][16][4]     w = (half byte - 8) * scale; the low half is k, the high one k + 4
+// Scales are bf16 [N/16][K/group][16], one for `group` neighbours along K; the last group may be
+// short.
+#pragma once
+
+#include <cstdint>
+
+namespace moebius::kernels {
+
+enum class PackedType { f32, bf16, int8, int4 };
+
+/// Of the dot products a step takes: 1, 2 or 4 neighbours along K.
+constexpr std::int64_t step_of(PackedType type) {
+  return type == PackedType::f32 ? 1 : type == PackedType::bf16 ? 2 : 4;
+}
+inline constexpr int packed_types = 4;
+inline constexpr std::int64_t panel_width = 16;
+
+struct PackedShape {
+  PackedType type = PackedType::f32;
+  std::int64_t n = 0, k = 0;
+  std::int64_t group = 32;  ///< a multiple of 8; of int8 and int4
+
+  bool quantised() const { return type == PackedType::int8 || type == PackedType::int4; }
+  std::int64_t padded_k() const;
+  std::int64_t groups() const;        ///< along K; 0 of floats
+  std::int64_t panels() const;        ///< an even number
+  std::int64_t panel_bytes() const;   ///< of one panel, without scales
+  std::int64_t panel_scales() const;  ///< values
+  std::int64_t bytes() const { return panels() * panel_bytes(); }
+  std::int64_t scales() const { return panels() * panel_scales(); }
+};
+
+/// Packs panels [begin, end) of the matrix whose row n begins at w + n ldw. A group's scale is the
+/// one of several candidates whose error is least (sum of squares); the same on every machine.
+void pack(const PackedShape& shape, const float* w, std::int64_t ldw, std::int64_t begin,
+          std::int64_t end, void* data, std::uint16_t* scales);
+
+/// Element [n, k] of a packed matrix.
+float unpack(const PackedShape& shape, const void* data, const std::uint16_t* scales,
+             std::int64_t n, std::int64_t k);
+
+}  // namespace moebius::kernels

@@ -1,0 +1,82 @@
+#include "base/executor.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <numeric>
+#include <vector>
+
+namespace moebius {
+namespace {
+
+TEST(Executor, EveryPieceRunsOnceAndIsDoneOnReturn) {
+  for (const int threads : {1, 2, 5}) {
+    Executor executor(threads);
+    EXPECT_EQ(executor.threads(), threads);
+    for (const std::int64_t count : {0, 1, 2, 3, 17, 1000}) {
+      std::vector<int> times(static_cast<std::size_t>(count));
+      executor.run(count,
+                   [&](std::int64_t piece, int) { ++times[static_cast<std::size_t>(piece)]; });
+      EXPECT_TRUE(std::all_of(times.begin(), times.end(), [](int n) { return n == 1; }));
+    }
+  }
+}
+
+TEST(Executor, ManyJobsInARowSeeWhatTheOnesBeforeWrote) {
+  Executor executor(4);
+  std::vector<std::int64_t> values(16);
+  for (std::int64_t job = 0; job < 20000; ++job) {
+    executor.run(std::ssize(values), [&](std::int64_t piece, int) {
+      auto& value = values[static_cast<std::size_t>(piece)];
+      value = value == job ? job + 1 : -1;
+    });
+  }
+  EXPECT_TRUE(std::all_of(values.begin(), values.end(), [](auto v) { return v == 20000; }));
+}
+
+TEST(Executor, NoTwoPiecesAtOnceHaveTheSameThread) {
+  constexpr int threads = 4;
+  Executor executor(threads);
+  std::vector<int> counts(threads);  // not atomic: the sanitizer for threads would see a clash
+  for (int job = 0; job < 100; ++job) {
+    executor.run(50, [&](std::int64_t, int thread) {
+      ASSERT_GE(thread, 0);
+      ASSERT_LT(thread, threads);
+      ++counts[static_cast<std::size_t>(thread)];
+    });
+  }
+  EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), 0), 100 * 50);
+}
+
+TEST(Executor, AThreadThatIsHeldUpHoldsOnePiece) {
+  Executor executor(2);
+  std::atomic<int> done{0};
+  std::atomic<bool> held{false};
+  executor.run(100, [&](std::int64_t piece, int) {
+    if (piece == 0) {  // whoever has it cannot go on before the other has done all the rest
+      held = true;
+      while (done < 99) std::this_thread::yield();
+    }
+    ++done;
+  });
+  EXPECT_TRUE(held);
+  EXPECT_EQ(done, 100);
+}
+
+TEST(Executor, WakesThreadsThatSleep) {
+  Executor executor(3);
+  for (int job = 0; job < 5; ++job) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::atomic<int> together{0};
+    // Ends only if three threads are in it at once.
+    executor.run(3, [&](std::int64_t, int) {
+      ++together;
+      while (together < 3) std::this_thread::yield();
+    });
+  }
+}
+
+}  // namespace
+}  // namespace moebius

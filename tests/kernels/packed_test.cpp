@@ -1,0 +1,258 @@
+// Packed matrices and the tiles over them: every table that this processor has against an oracle in
+// double precision, for odd sizes, all numbers of rows, groups of any length. Buffers end with
+// their last element, so that the sanitizer sees a read beyond.
+#include "kernels/packed.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/random.h"
+#include "kernels/kernels.h"
+
+namespace moebius::kernels {
+namespace {
+
+constexpr const char* names[] = {"f32", "bf16", "int8", "int4"};
+constexpr const char* isas[] = {"ref", "avx2", "avx512", "avx512bf16"};
+
+std::size_t index(std::int64_t n) {
+  return static_cast<std::size_t>(n);
+}
+
+std::vector<float> normal(std::int64_t count, std::uint64_t stream) {
+  const Random random(7, stream);
+  std::vector<float> out(index(count));
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(random.normal(i));
+  return out;
+}
+
+struct Packed {
+  PackedShape shape;
+  std::vector<std::byte> data;
+  std::vector<std::uint16_t> scales;
+
+  Packed(const PackedShape& s, const std::vector<float>& w)
+      : shape(s), data(index(s.bytes()), std::byte{0xEE}), scales(index(s.scales()), 0xEEEE) {
+    pack(shape, w.data(), shape.k, 0, shape.panels(), data.data(), scales.data());
+  }
+  float at(std::int64_t n, std::int64_t k) const {
+    return unpack(shape, data.data(), scales.data(), n, k);
+  }
+};
+
+/// Rows of activations as a table prepares them.
+struct Rows {
+  std::vector<std::byte> x;
+  std::vector<float> scales;
+  std::vector<std::int32_t> sums;
+  Prepared view;
+
+  Rows(const KernelTable& table, const PackedShape& s, const std::vector<float>& from,
+       std::int64_t ldx, std::int64_t m)
+      : x(index(m * s.padded_k()) * element(s.type), std::byte{0xEE}),
+        scales(index(m * s.groups())),
+        sums(scales.size()),
+        view{x.data(), scales.data(), sums.data()} {
+    table.prepare(s, from.data(), ldx, m, view);
+  }
+  static std::size_t element(PackedType type) {
+    return type == PackedType::f32 ? 4 : type == PackedType::bf16 ? 2 : 1;
+  }
+  double at(const PackedShape& s, std::int64_t row, std::int64_t k) const {
+    const std::size_t i = index(row * s.padded_k() + k);
+    if (s.type == PackedType::f32) return reinterpret_cast<const float*>(x.data())[i];
+    if (s.type == PackedType::bf16) {
+      return bf16_to_f32(reinterpret_cast<const std::uint16_t*>(x.data())[i]);
+    }
+    return static_cast<double>(static_cast<std::int8_t>(x[i])) *
+           scales[index(row * s.groups() + k / s.group)];
+  }
+};
+
+/// The tile of rows `ids` and panels `a` and `b`.
+std::vector<float> run_tile(const KernelTable& table, const Packed& w, const Rows& rows,
+                            const std::vector<std::int32_t>& ids, std::int64_t a, std::int64_t b,
+                            std::int64_t ldy) {
+  const PackedShape& s = w.shape;
+  const auto m = static_cast<std::int64_t>(ids.size());
+  std::vector<std::byte> x(index(m * s.padded_k()) * Rows::element(s.type));
+  std::vector<float> scales(index(m * s.groups()));
+  std::vector<std::int32_t> offsets(scales.size());
+  const TileRows tile{x.data(), scales.data(), offsets.data(), static_cast<int>(m)};
+  table.interleave(s, rows.view, ids.data(), tile);
+  std::vector<float> y(index((m - 1) * ldy + 32), -7.5f);
+  const auto panel = [&](std::int64_t p) { return w.data.data() + p * s.panel_bytes(); };
+  const auto scale = [&](std::int64_t p) { return w.scales.data() + p * s.panel_scales(); };
+  table.tile(s, {tile, {panel(a), panel(b)}, {scale(a), scale(b)}, y.data(), ldy});
+  return y;
+}
+
+void check_tile(const KernelTable& table, const PackedShape& s, int m) {
+  const Packed w(s, normal(s.n * s.k, 1));
+  const std::int64_t ldx = s.k + 3, tokens = m + 4, ldy = 32 + m % 3;
+  const Rows rows(table, s, normal((tokens - 1) * ldx + s.k, 2), ldx, tokens);
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < m; ++i) ids.push_back(static_cast<std::int32_t>((5 * i + 3) % tokens));
+  const std::int64_t panels[] = {s.panels() - 1, s.panels() / 2 - 1};  // any two
+  const std::vector<float> y = run_tile(table, w, rows, ids, panels[0], panels[1], ldy);
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t c = 0; c < 32; ++c) {
+      const std::int64_t n = panels[c / 16] * 16 + c % 16;
+      double sum = 0, magnitude = 0;
+      for (std::int64_t k = 0; k < s.k && n < s.n; ++k) {
+        const double product = w.at(n, k) * rows.at(s, ids[index(i)], k);
+        sum += product;
+        magnitude += std::fabs(product);
+      }
+      const double bound = std::min<double>(static_cast<double>(s.k) + 2, 64) * 0x1p-24 * magnitude;
+      ASSERT_LE(std::fabs(y[index(i * ldy + c)] - sum), bound)
+          << table.isa << " " << names[static_cast<int>(s.type)] << " m " << m << " n " << s.n
+          << " k " << s.k << " group " << s.group << " at " << i << ", " << c;
+    }
+    for (std::int64_t c = 32; c < ldy && i + 1 < m; ++c) ASSERT_EQ(y[index(i * ldy + c)], -7.5f);
+  }
+}
+
+template <class Fn>
+void for_each_table(Fn fn) {
+  for (const char* isa : isas) {
+    if (const KernelTable* table = table_for(isa)) fn(*table);
+  }
+}
+
+TEST(PackedTile, EveryNumberOfRowsAndRemainderOfK) {
+  for_each_table([](const KernelTable& table) {
+    for (int type = 0; type < packed_types; ++type) {
+      for (int m = 1; m <= table.tile_rows[type]; ++m) {
+        for (const std::int64_t k : {1, 2, 7, 8, 9, 31, 32, 33, 71, 128, 200}) {
+          for (const std::int64_t group : {8, 32, 64}) {
+            if (type < 2 && group != 32) continue;
+            check_tile(table, {static_cast<PackedType>(type), 37, k, group}, m);
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(PackedTile, LongSums) {
+  for_each_table([](const KernelTable& table) {
+    for (int type = 0; type < packed_types; ++type) {
+      check_tile(table, {static_cast<PackedType>(type), 96, 4099, 32}, table.tile_rows[type]);
+    }
+  });
+}
+
+TEST(PackedTile, ARowDoesNotDependOnTheOthers) {
+  for_each_table([](const KernelTable& table) {
+    for (int type = 0; type < packed_types; ++type) {
+      const PackedShape s{static_cast<PackedType>(type), 32, 333, 32};
+      const Packed w(s, normal(s.n * s.k, 3));
+      const int m = table.tile_rows[type];
+      const Rows rows(table, s, normal(m * s.k, 4), s.k, m);
+      std::vector<std::int32_t> all;
+      for (int i = 0; i < m; ++i) all.push_back(i);
+      const std::vector<float> together = run_tile(table, w, rows, all, 0, 1, 32);
+      for (int i = 0; i < m; ++i) {
+        const std::vector<float> alone = run_tile(table, w, rows, {i}, 0, 1, 32);
+        EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + i * 32)) << table.isa;
+      }
+    }
+  });
+}
+
+TEST(PackedTile, ExtremeIntegersAreExact) {
+  for_each_table([](const KernelTable& table) {
+    for (const PackedType type : {PackedType::int8, PackedType::int4}) {
+      const PackedShape s{type, 32, 64, 32};
+      std::vector<float> w(index(s.n * s.k)), x(index(s.k));
+      for (std::size_t i = 0; i < w.size(); ++i) w[i] = i % 3 == 0 ? -1.0f : 1.0f;
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = i % 5 == 0 ? -127.0f : 127.0f;
+      Packed packed(s, w);
+      const Rows rows(table, s, x, s.k, 1);
+      const std::vector<float> y = run_tile(table, packed, rows, {0}, 0, 1, 32);
+      for (std::int64_t n = 0; n < s.n; ++n) {
+        double sum = 0;
+        for (std::int64_t k = 0; k < s.k; ++k) sum += packed.at(n, k) * x[index(k)];
+        EXPECT_NEAR(y[index(n)], sum, 1e-5 * std::fabs(sum) + 1e-3) << table.isa;
+      }
+    }
+  });
+}
+
+TEST(PackedTile, WhatIsNotFiniteInARowArrivesInItAlone) {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  for_each_table([](const KernelTable& table) {
+    for (int type = 0; type < packed_types; ++type) {
+      const PackedShape s{static_cast<PackedType>(type), 32, 70, 32};
+      const Packed w(s, normal(s.n * s.k, 5));
+      for (const float bad : {infinity, -infinity, std::numeric_limits<float>::quiet_NaN()}) {
+        std::vector<float> x = normal(2 * s.k, 6);
+        x[index(s.k + 68)] = bad;
+        const Rows rows(table, s, x, s.k, 2);
+        const std::vector<float> y = run_tile(table, w, rows, {0, 1}, 0, 1, 32);
+        EXPECT_TRUE(
+            std::all_of(y.begin(), y.begin() + 32, [](float v) { return std::isfinite(v); }));
+        EXPECT_TRUE(std::none_of(y.begin() + 32, y.end(), [](float v) { return std::isfinite(v); }))
+            << table.isa << " " << names[type];
+      }
+    }
+  });
+}
+
+TEST(Pack, FloatsAreKeptAndPaddingIsZero) {
+  const std::vector<float> w = normal(37 * 5, 8);
+  const Packed f32({PackedType::f32, 37, 5}, w), bf16({PackedType::bf16, 37, 5}, w);
+  EXPECT_EQ(f32.shape.panels(), 4);
+  for (std::int64_t n = 0; n < 37; ++n) {
+    for (std::int64_t k = 0; k < 5; ++k) {
+      EXPECT_EQ(f32.at(n, k), w[index(n * 5 + k)]);
+      EXPECT_EQ(bf16.at(n, k), bf16_to_f32(f32_to_bf16(w[index(n * 5 + k)])));
+    }
+  }
+  for (std::int64_t n = 37; n < 64; ++n) EXPECT_EQ(f32.at(n, 0), 0.0f);
+}
+
+TEST(Pack, CodesAreTheNearestAndScalesBeatTheWidest) {
+  constexpr std::int64_t n = 32, k = 96;
+  const std::vector<float> w = normal(n * k, 9);
+  for (const auto& [type, most] : {std::pair{PackedType::int8, 127}, {PackedType::int4, 7}}) {
+    const Packed packed({type, n, k, 32}, w);
+    double error = 0, widest = 0;
+    for (std::int64_t row = 0; row < n; ++row) {
+      for (std::int64_t begin = 0; begin < k; begin += 32) {
+        float largest = 0;
+        for (std::int64_t i = begin; i < begin + 32; ++i) {
+          largest = std::max(largest, std::fabs(w[index(row * k + i)]));
+        }
+        const float scale = largest / static_cast<float>(most);
+        for (std::int64_t i = begin; i < begin + 32; ++i) {
+          const float v = w[index(row * k + i)];
+          error += std::pow(v - packed.at(row, i), 2);
+          widest += std::pow(v - scale * std::nearbyint(v / scale), 2);
+        }
+      }
+    }
+    EXPECT_LT(error, widest * (type == PackedType::int4 ? 0.9 : 1.01));
+  }
+}
+
+TEST(Pack, GroupsOfNothingAndOfTinyNumbers) {
+  for (const PackedType type : {PackedType::int8, PackedType::int4}) {
+    for (const float value : {0.0f, 1e-38f, 1e-42f, -1e-20f, 3e38f}) {
+      const Packed packed({type, 16, 40, 32}, std::vector<float>(16 * 40, value));
+      EXPECT_NEAR(packed.at(3, 39), value, std::fabs(value) * 0.01 + 1e-30);
+    }
+    const Packed one({type, 1, 8, 8}, {0, 0, 0, INFINITY, 0, 0, 0, 0});
+    EXPECT_FALSE(std::isfinite(one.at(0, 3)));
+  }
+}
+
+}  // namespace
+}  // namespace moebius::kernels
