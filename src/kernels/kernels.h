@@ -51,6 +51,31 @@ struct Tile {
   std::int64_t ldy;
 };
 
+enum class ActivationKind { silu, gelu_tanh, gelu_erf, relu };
+
+/// h = act(x), or act(x) * up where `up` is not 0: the value `up` places after. `columns` is a
+/// multiple of 16.
+struct Activate {
+  ActivationKind kind;
+  const float* x;
+  float* h;
+  std::int64_t m, columns;
+  std::int64_t up, ldx, ldh;
+};
+
+/// Adds scales[r] x[r] to row ids[r] of y; without scales by 1, without ids to row r.
+struct AddScaled {
+  const float* x;
+  float* y;
+  const std::int32_t* ids;
+  const float* scales;
+  std::int64_t m, columns;
+  std::int64_t ldx, ldy;
+};
+
+/// No table has tiles of more rows.
+inline constexpr int max_tile_rows = 16;
+
 /// One implementation of every kernel.
 struct KernelTable {
   const char* isa;
@@ -64,6 +89,8 @@ struct KernelTable {
   void (*interleave)(const PackedShape& shape, const Prepared& from, const std::int32_t* ids,
                      const TileRows& out);
   void (*tile)(const PackedShape& shape, const Tile& tile);
+  void (*activate)(const Activate& args);
+  void (*add_scaled)(const AddScaled& args);
 };
 
 /// The best table for this processor, picked once; MOEBIUS_ISA=ref|avx2|avx512|avx512bf16 overrides

@@ -104,9 +104,11 @@ static inline I16 dot_u8(I16 acc, B64 w, B64 x) {
   return dot_u4(acc, {_mm256_andnot_si256(seven, w.low), _mm256_andnot_si256(seven, w.high)}, x);
 }
 
+#include "kernels/cpu/elementwise_body.h"
 #include "kernels/cpu/panel_body.h"
 
-const KernelTable table{"avx2",  rows_gemm,  {TILE_F32, TILE_BF16, TILE_INT, TILE_INT},
-                        prepare, interleave, tile};
+const KernelTable table{"avx2",   rows_gemm,  {TILE_F32, TILE_BF16, TILE_INT, TILE_INT},
+                        prepare,  interleave, tile,
+                        activate, add_scaled};
 
 }  // namespace moebius::kernels::avx2

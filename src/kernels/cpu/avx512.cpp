@@ -46,9 +46,11 @@ static inline I16 dot_u8(I16 acc, B64 w, B64 x) {
   return dot_u4(dot_u4(acc, w & seven, x), w & ~seven, x);
 }
 
+#include "kernels/cpu/elementwise_body.h"
 #include "kernels/cpu/panel_body.h"
 
 const KernelTable table{"avx512", rows_gemm,  {TILE_F32, TILE_BF16, TILE_INT, TILE_INT},
-                        prepare,  interleave, tile};
+                        prepare,  interleave, tile,
+                        activate, add_scaled};
 
 }  // namespace moebius::kernels::avx512

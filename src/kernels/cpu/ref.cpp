@@ -120,8 +120,40 @@ void tile(const PackedShape& s, const Tile& t) {
   }
 }
 
+float activated(ActivationKind kind, float x) {
+  switch (kind) {
+    case ActivationKind::silu:
+      return x / (1 + std::exp(-x));
+    case ActivationKind::gelu_tanh:
+      return 0.5f * x * (1 + std::tanh(0.797884561f * (x + 0.044715f * x * x * x)));
+    case ActivationKind::gelu_erf:
+      return 0.5f * x * (1 + std::erf(x * 0.707106781f));
+    case ActivationKind::relu:
+      break;
+  }
+  return x < 0 ? 0 : x;
+}
+
+void activate(const Activate& a) {
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    for (std::int64_t c = 0; c < a.columns; ++c) {
+      const float* x = a.x + r * a.ldx + c;
+      a.h[r * a.ldh + c] = activated(a.kind, *x) * (a.up != 0 ? x[a.up] : 1);
+    }
+  }
+}
+
+void add_scaled(const AddScaled& a) {
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    float* y = a.y + (a.ids != nullptr ? a.ids[r] : r) * a.ldy;
+    const float scale = a.scales != nullptr ? a.scales[r] : 1;
+    for (std::int64_t c = 0; c < a.columns; ++c) y[c] += a.x[r * a.ldx + c] * scale;
+  }
+}
+
 }  // namespace
 
-const KernelTable table{"ref", rows_gemm, {4, 4, 4, 4}, prepare, interleave, tile};
+const KernelTable table{"ref",      rows_gemm, {4, 4, 4, 4}, prepare,
+                        interleave, tile,      activate,     add_scaled};
 
 }  // namespace moebius::kernels::ref

@@ -1,0 +1,60 @@
+// Memory for a moment: taken piece by piece, given back all at once, and kept for the next time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+#include <vector>
+
+namespace moebius {
+
+/// A stack of uninitialised memory. After a few rounds of the same work it asks the system for
+/// nothing more. Not for several threads at once.
+class Arena {
+ public:
+  /// Gives back what was taken while it lived.
+  class Scope {
+   public:
+    explicit Scope(Arena& arena) : arena_(arena), block_(arena.block_), used_(arena.used_) {}
+    ~Scope() { arena_.rewind(block_, used_); }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Arena& arena_;
+    std::size_t block_, used_;
+  };
+
+  Arena() = default;
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  /// Room for `count` values, on a border of 64 bytes. Throws std::bad_alloc.
+  template <class T>
+  T* take(std::int64_t count) {
+    static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= 64);
+    return reinterpret_cast<T*>(take_bytes(static_cast<std::size_t>(count) * sizeof(T)));
+  }
+
+  /// Bytes asked of the system.
+  std::size_t reserved() const;
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const;
+  };
+  struct Block {
+    std::unique_ptr<std::byte, Free> memory;
+    std::size_t size;
+  };
+
+  std::byte* take_bytes(std::size_t bytes);
+  void rewind(std::size_t block, std::size_t used);
+
+  std::vector<Block> blocks_;
+  std::size_t block_ = 0, used_ = 0;  ///< the block that is being filled, and how far
+  std::size_t least_ = std::size_t{1} << 16;
+};
+
+}  // namespace moebius

@@ -1,0 +1,319 @@
+#include "kernels/drivers.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+namespace moebius::kernels {
+namespace {
+
+constexpr std::int64_t pair_width = 2 * panel_width;
+/// Below so many values it is not worth to wake other threads.
+constexpr std::int64_t little = 1 << 14;
+/// Weights of a piece that meets many tiles; they are to stay in the second-level cache.
+constexpr std::int64_t cached_bytes = 1 << 19;
+
+std::int64_t element_bytes(PackedType type) {
+  return type == PackedType::f32 ? 4 : type == PackedType::bf16 ? 2 : 1;
+}
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+/// Activations for matrices of one shape: rows as `prepare` leaves them, or in tiles, of which one
+/// that begins at row r begins where row r would.
+struct RowStore {
+  PackedShape shape;
+  std::byte* x = nullptr;
+  float* scales = nullptr;
+  std::int32_t* sums = nullptr;  ///< or the offsets of tiles
+
+  RowStore() = default;
+  RowStore(Arena& arena, const PackedShape& of, std::int64_t rows)
+      : shape(of),
+        x(arena.take<std::byte>(rows * row_bytes())),
+        scales(arena.take<float>(rows * of.groups())),
+        sums(arena.take<std::int32_t>(rows * of.groups())) {}
+
+  std::int64_t row_bytes() const { return shape.padded_k() * element_bytes(shape.type); }
+  Prepared rows(std::int64_t begin) const {
+    const std::int64_t g = begin * shape.groups();
+    return {x + begin * row_bytes(), scales + g, sums + g};
+  }
+  /// Of the tile of `m` rows from `begin` on, what begins at column k, which begins a group.
+  TileRows tile(std::int64_t begin, std::int64_t m, std::int64_t k = 0) const {
+    const std::int64_t g = begin * shape.groups() + (shape.quantised() ? k / shape.group * m : 0);
+    return {x + begin * row_bytes() + k * m * element_bytes(shape.type), scales + g, sums + g,
+            static_cast<int>(m)};
+  }
+};
+
+/// Rows [begin, end) in tiles of about equal size.
+struct Tiling {
+  std::int64_t begin, rows, count;
+
+  Tiling(std::int64_t first, std::int64_t last, std::int64_t most)
+      : begin(first), rows(last - first), count(ceil_div(last - first, most)) {}
+  std::int64_t start(std::int64_t t) const { return begin + rows * t / count; }
+  std::int64_t size(std::int64_t t) const { return start(t + 1) - start(t); }
+};
+
+int most_rows(const Workshop& shop, const PackedShape& shape) {
+  return shop.table.tile_rows[static_cast<int>(shape.type)];
+}
+
+void run_tile(const KernelTable& table, const PackedMatrix& a, std::int64_t panel_a,
+              const PackedMatrix& b, std::int64_t panel_b, const TileRows& rows, float* y) {
+  const auto data = [](const PackedMatrix& w, std::int64_t panel) {
+    return w.data + panel * w.shape.panel_bytes();
+  };
+  const auto scales = [](const PackedMatrix& w, std::int64_t panel) {
+    return w.scales + panel * w.shape.panel_scales();
+  };
+  table.tile(a.shape, {rows,
+                       {data(a, panel_a), data(b, panel_b)},
+                       {scales(a, panel_a), scales(b, panel_b)},
+                       y,
+                       pair_width});
+}
+
+void add_bias(const float* bias, std::int64_t columns, std::int64_t m, float* y) {
+  if (bias == nullptr) return;
+  for (std::int64_t r = 0; r < m; ++r) {
+    for (std::int64_t c = 0; c < columns; ++c) y[r * pair_width + c] += bias[c];
+  }
+}
+
+/// Rows of x in tiles, ready for the dot products.
+RowStore tiles_of(const Workshop& shop, const PackedShape& shape, const float* x, std::int64_t ldx,
+                  const Tiling& tiling) {
+  const RowStore rows(shop.arena, shape, tiling.rows), tiles(shop.arena, shape, tiling.rows);
+  const auto make = [&](std::int64_t t, int) {
+    const std::int64_t r = tiling.start(t), m = tiling.size(t);
+    shop.table.prepare(shape, x + r * ldx, ldx, m, rows.rows(r));
+    shop.table.interleave(shape, rows.rows(r), nullptr, tiles.tile(r, m));
+  };
+  if (tiling.rows * shape.k > little) {
+    shop.executor.run(tiling.count, make);
+  } else {
+    for (std::int64_t t = 0; t < tiling.count; ++t) make(t, 0);
+  }
+  return tiles;
+}
+
+/// Pairs of panels that a piece of work takes: some for each thread in turn, as many as stay cached
+/// where there are several tiles.
+std::int64_t pairs_a_piece(const Workshop& shop, std::int64_t pairs, const PackedShape& shape,
+                           std::int64_t tiles) {
+  const std::int64_t fair = std::max<std::int64_t>(1, pairs / (8 * shop.executor.threads()));
+  if (tiles == 1) return fair;
+  return std::min(fair, std::max<std::int64_t>(1, cached_bytes / (2 * shape.panel_bytes())));
+}
+
+void finish_product(const KernelTable& table, const Product& p, std::int64_t n, std::int64_t row,
+                    std::int64_t m, float* sums) {
+  const std::int64_t columns = std::min(pair_width, p.w.shape.n - n);
+  add_bias(p.bias == nullptr ? nullptr : p.bias + n, columns, m, sums);
+  float* y = p.y + row * p.ldy + n;
+  if (p.add) {
+    float scales[max_tile_rows];
+    std::fill_n(scales, m, p.scale);
+    table.add_scaled({sums, y, nullptr, scales, m, columns, pair_width, p.ldy});
+    return;
+  }
+  for (std::int64_t r = 0; r < m; ++r) {
+    std::memcpy(y + r * p.ldy, sums + r * pair_width,
+                static_cast<std::size_t>(columns) * sizeof(float));
+  }
+}
+
+/// One call of `grouped_ffn`.
+class GroupedRun {
+ public:
+  GroupedRun(const Workshop& shop, const GroupedFfn& args) : shop_(shop), args_(args) {}
+
+  void run() {
+    list_jobs();
+    if (count_ == 0) return;
+    gather();
+    hidden();
+    down();
+  }
+
+ private:
+  /// A job with rows.
+  struct Active {
+    const FfnJob* job;
+    RowStore hidden;           ///< in the tiles of `down`
+    std::int64_t first_piece;  ///< of its blocks of neurons
+  };
+
+  const PackedShape& in_shape() const { return active_[0].job->up.shape; }
+  Tiling tiling(const FfnJob& job) const {
+    // One way to cut rows into tiles, for x and for what is hidden.
+    const int most = std::min(most_rows(shop_, job.up.shape), most_rows(shop_, job.down.shape));
+    return {job.begin, job.end, most};
+  }
+
+  void list_jobs() {
+    active_ = shop_.arena.take<Active>(std::ssize(args_.jobs));
+    for (const FfnJob& job : args_.jobs) {
+      if (job.begin == job.end) continue;
+      const PackedShape& down = job.down.shape;
+      block_ = std::lcm(pair_width, down.quantised() ? down.group : pair_width);
+      active_[count_] = {&job, RowStore(shop_.arena, down, job.end - job.begin), pieces_};
+      pieces_ += ceil_div(down.k, block_);
+      rows_ = std::max(rows_, job.end);
+      ++count_;
+    }
+  }
+
+  /// x in tiles of each job.
+  void gather() {
+    const PackedShape& shape = in_shape();
+    const RowStore rows(shop_.arena, shape, args_.tokens);
+    tiles_ = RowStore(shop_.arena, shape, rows_);
+    const auto prepare = [&](std::int64_t token, int) {
+      shop_.table.prepare(shape, args_.x + token * args_.ldx, args_.ldx, 1, rows.rows(token));
+    };
+    const auto interleave = [&](std::int64_t a, int) {
+      const Tiling tiles = tiling(*active_[a].job);
+      for (std::int64_t t = 0; t < tiles.count; ++t) {
+        const std::int64_t r = tiles.start(t);
+        shop_.table.interleave(shape, rows.rows(0), args_.rows + r, tiles_.tile(r, tiles.size(t)));
+      }
+    };
+    if (rows_ * shape.k > little) {
+      shop_.executor.run(args_.tokens, prepare);
+      shop_.executor.run(count_, interleave);
+    } else {
+      for (std::int64_t t = 0; t < args_.tokens; ++t) prepare(t, 0);
+      for (std::int64_t a = 0; a < count_; ++a) interleave(a, 0);
+    }
+  }
+
+  /// What a thread needs for a tile of some neurons.
+  struct Bench {
+    float* sums;    ///< [M, 32]
+    float* values;  ///< [M, block]
+    RowStore rows;
+  };
+
+  void hidden() {
+    auto* benches = shop_.arena.take<Bench>(shop_.executor.threads());
+    for (int t = 0; t < shop_.executor.threads(); ++t) {
+      PackedShape part = active_[0].job->down.shape;
+      part.k = block_;
+      benches[t] = {shop_.arena.take<float>(max_tile_rows * pair_width),
+                    shop_.arena.take<float>(max_tile_rows * block_),
+                    RowStore(shop_.arena, part, max_tile_rows)};
+    }
+    shop_.executor.run(pieces_, [&](std::int64_t piece, int thread) {
+      const Active* after =
+          std::upper_bound(active_, active_ + count_, piece,
+                           [](std::int64_t p, const Active& a) { return p < a.first_piece; });
+      const Active& active = after[-1];
+      hidden_block(active, (piece - active.first_piece) * block_, benches[thread]);
+    });
+  }
+
+  /// Neurons [begin, begin + block) of all rows of a job.
+  void hidden_block(const Active& active, std::int64_t begin, const Bench& bench) const {
+    const FfnJob& job = *active.job;
+    const std::int64_t end = std::min(begin + block_, job.down.shape.k);
+    const bool gated = job.gate.data != nullptr;
+    const std::int64_t width = gated ? panel_width : pair_width;  // neurons of a step
+    const Tiling tiles = tiling(job);
+    PackedShape part = job.down.shape;
+    part.k = end - begin;
+    for (std::int64_t t = 0; t < tiles.count; ++t) {
+      const std::int64_t r = tiles.start(t), m = tiles.size(t);
+      for (std::int64_t n = begin; n < end; n += width) {
+        const std::int64_t panel = n / panel_width, columns = std::min(width, end - n);
+        run_tile(shop_.table, gated ? job.gate : job.up, panel, job.up, gated ? panel : panel + 1,
+                 tiles_.tile(r, m), bench.sums);
+        const auto from_n = [&](const float* bias) { return bias == nullptr ? bias : bias + n; };
+        if (gated) add_bias(from_n(job.gate_bias), columns, m, bench.sums);
+        add_bias(from_n(job.up_bias), columns, m, bench.sums + (gated ? panel_width : 0));
+        shop_.table.activate({args_.activation, bench.sums, bench.values + (n - begin), m, width,
+                              gated ? panel_width : 0, pair_width, block_});
+      }
+      shop_.table.prepare(part, bench.values, block_, m, bench.rows.rows(0));
+      shop_.table.interleave(part, bench.rows.rows(0), nullptr,
+                             active.hidden.tile(r - job.begin, m, begin));
+    }
+  }
+
+  void down() const {
+    const PackedShape& shape = active_[0].job->down.shape;
+    const std::int64_t pairs = shape.panels() / 2;
+    const std::int64_t step = pairs_a_piece(shop_, pairs, shape, rows_ / count_);
+    shop_.executor.run(ceil_div(pairs, step), [&](std::int64_t piece, int) {
+      const std::int64_t begin = piece * step, end = std::min(begin + step, pairs);
+      for (std::int64_t a = 0; a < count_; ++a) down_columns(active_[a], begin, end);
+    });
+  }
+
+  void down_columns(const Active& active, std::int64_t begin, std::int64_t end) const {
+    const FfnJob& job = *active.job;
+    const Tiling tiles = tiling(job);
+    alignas(64) float sums[max_tile_rows * pair_width];
+    for (std::int64_t t = 0; t < tiles.count; ++t) {
+      const std::int64_t r = tiles.start(t), m = tiles.size(t);
+      for (std::int64_t pair = begin; pair < end; ++pair) {
+        const std::int64_t n = pair * pair_width;
+        const std::int64_t columns = std::min(pair_width, job.down.shape.n - n);
+        run_tile(shop_.table, job.down, 2 * pair, job.down, 2 * pair + 1,
+                 active.hidden.tile(r - job.begin, m), sums);
+        add_bias(job.down_bias == nullptr ? nullptr : job.down_bias + n, columns, m, sums);
+        shop_.table.add_scaled({sums, args_.y + n, args_.rows + r, args_.scales + r, m, columns,
+                                pair_width, args_.ldy});
+      }
+    }
+  }
+
+  const Workshop& shop_;
+  const GroupedFfn& args_;
+  Active* active_ = nullptr;
+  std::int64_t count_ = 0, pieces_ = 0, rows_ = 0, block_ = 0;
+  RowStore tiles_;
+};
+
+}  // namespace
+
+void linear(const Workshop& shop, const float* x, std::int64_t ldx, std::int64_t m,
+            std::span<const Product> products) {
+  if (m == 0) return;
+  const Arena::Scope scope(shop.arena);
+  const PackedShape& shape = products[0].w.shape;
+  const Tiling tiling(0, m, most_rows(shop, shape));
+  const RowStore tiles = tiles_of(shop, shape, x, ldx, tiling);
+  std::int64_t pairs = 0;
+  for (const Product& p : products) pairs += p.w.shape.panels() / 2;
+  const std::int64_t step = pairs_a_piece(shop, pairs, shape, tiling.count);
+  shop.executor.run(ceil_div(pairs, step), [&](std::int64_t piece, int) {
+    alignas(64) float sums[max_tile_rows * pair_width];
+    for (std::int64_t t = 0; t < tiling.count; ++t) {
+      const std::int64_t r = tiling.start(t), rows = tiling.size(t);
+      std::int64_t first = 0;  // pair of the product in turn
+      for (const Product& p : products) {
+        const std::int64_t last = first + p.w.shape.panels() / 2;
+        const std::int64_t begin = std::max(piece * step, first);
+        for (std::int64_t at = begin; at < std::min((piece + 1) * step, last); ++at) {
+          const std::int64_t pair = at - first;
+          run_tile(shop.table, p.w, 2 * pair, p.w, 2 * pair + 1, tiles.tile(r, rows), sums);
+          finish_product(shop.table, p, pair * pair_width, r, rows, sums);
+        }
+        first = last;
+      }
+    }
+  });
+}
+
+void grouped_ffn(const Workshop& shop, const GroupedFfn& args) {
+  const Arena::Scope scope(shop.arena);
+  GroupedRun(shop, args).run();
+}
+
+}  // namespace moebius::kernels
