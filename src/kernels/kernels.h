@@ -73,6 +73,31 @@ struct AddScaled {
   std::int64_t ldx, ldy;
 };
 
+/// Scores [M, columns] become e^(score - max), max being the largest of a row so far, and 0 outside
+/// [first, last); `sum` grows by them, `decay` is what everything before has to be multiplied by.
+struct Softmax {
+  float* scores;
+  const std::int32_t *first, *last;
+  float *max, *sum, *decay;     ///< [M]
+  std::int64_t m, columns, ld;  ///< columns a multiple of 16
+};
+
+/// y [M, columns] = decay[r] y + x.
+struct DecayAndAdd {
+  const float* x;
+  float* y;
+  const float* decay;
+  std::int64_t m, columns;  ///< columns a multiple of 16
+  std::int64_t ldx, ldy;
+};
+
+/// Puts together two parts of a softmax, y [M, columns] relative to e^max; the second takes it.
+struct MergeSoftmax {
+  const float *part_y, *part_max, *part_sum;
+  float *y, *max, *sum;
+  std::int64_t m, columns;  ///< columns a multiple of 16
+};
+
 /// No table has tiles of more rows.
 inline constexpr int max_tile_rows = 16;
 
@@ -91,6 +116,9 @@ struct KernelTable {
   void (*tile)(const PackedShape& shape, const Tile& tile);
   void (*activate)(const Activate& args);
   void (*add_scaled)(const AddScaled& args);
+  void (*softmax)(const Softmax& args);
+  void (*decay_and_add)(const DecayAndAdd& args);
+  void (*merge_softmax)(const MergeSoftmax& args);
 };
 
 /// The best table for this processor, picked once; MOEBIUS_ISA=ref|avx2|avx512|avx512bf16 overrides

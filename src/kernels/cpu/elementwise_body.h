@@ -2,6 +2,12 @@
 
 typedef int VecI __attribute__((vector_size(sizeof(VecF))));
 
+static VecF load_values(const float* from) {
+  return load_unaligned<sizeof(VecF), VecF>(from);
+}
+static void store_values(float* to, VecF v) {
+  __builtin_memcpy(to, &v, sizeof v);
+}
 static VecF splat(float x) {
   return x - VecF{};
 }
@@ -63,9 +69,8 @@ static void activate_rows(const Activate& a) {
     const float *gate = a.x + r * a.ldx, *up = gate + a.up;
     float* h = a.h + r * a.ldh;
     for (long c = 0; c < a.columns; c += LANES) {
-      VecF y = activated<KIND>(load_unaligned<sizeof(VecF), VecF>(gate + c));
-      if (a.up != 0) y *= load_unaligned<sizeof(VecF), VecF>(up + c);
-      __builtin_memcpy(h + c, &y, sizeof y);
+      const VecF y = activated<KIND>(load_values(gate + c));
+      store_values(h + c, a.up != 0 ? y * load_values(up + c) : y);
     }
   }
 }
@@ -90,10 +95,73 @@ static void add_scaled(const AddScaled& a) {
     const float scale = a.scales != nullptr ? a.scales[r] : 1.0f;
     long c = 0;
     for (; c + LANES <= a.columns; c += LANES) {
-      const VecF sum = load_unaligned<sizeof(VecF), VecF>(y + c) +
-                       load_unaligned<sizeof(VecF), VecF>(x + c) * scale;
-      __builtin_memcpy(y + c, &sum, sizeof sum);
+      store_values(y + c, load_values(y + c) + load_values(x + c) * scale);
     }
     for (; c < a.columns; ++c) y[c] += x[c] * scale;
+  }
+}
+
+static float exp_of_one(float x) {
+  return exp_of(splat(x))[0];
+}
+
+static void softmax_row(float* scores, long first, long last, long columns, float& max, float& sum,
+                        float& decay) {
+  decay = 1;
+  if (first >= last) {
+    for (long c = 0; c < columns; ++c) scores[c] = 0;
+    return;
+  }
+  const float nothing = -__builtin_inff();
+  for (long c = 0; c < first; ++c) scores[c] = nothing;
+  for (long c = last; c < columns; ++c) scores[c] = nothing;
+  VecF most = splat(max);
+  for (long c = 0; c < columns; c += LANES) {
+    const VecF v = load_values(scores + c);
+    most = v > most ? v : most;
+  }
+  float largest = most[0];
+  for (int i = 1; i < LANES; ++i) largest = most[i] > largest ? most[i] : largest;
+  VecF added = VecF{};
+  for (long c = 0; c < columns; c += LANES) {
+    const VecF v = load_values(scores + c), e = exp_of(v - largest);
+    const VecF p = v == nothing ? VecF{} : e;
+    added += p;
+    store_values(scores + c, p);
+  }
+  decay = exp_of_one(max - largest);
+  sum = sum * decay + sum_of(added);
+  max = largest;
+}
+
+static void softmax(const Softmax& a) {
+  for (long r = 0; r < a.m; ++r) {
+    softmax_row(a.scores + r * a.ld, a.first[r], a.last[r], a.columns, a.max[r], a.sum[r],
+                a.decay[r]);
+  }
+}
+
+static void decay_and_add(const DecayAndAdd& a) {
+  for (long r = 0; r < a.m; ++r) {
+    const float* x = a.x + r * a.ldx;
+    float* y = a.y + r * a.ldy;
+    for (long c = 0; c < a.columns; c += LANES) {
+      store_values(y + c, load_values(y + c) * a.decay[r] + load_values(x + c));
+    }
+  }
+}
+
+static void merge_softmax(const MergeSoftmax& a) {
+  for (long r = 0; r < a.m; ++r) {
+    if (a.part_sum[r] == 0) continue;
+    const float max = a.part_max[r] > a.max[r] ? a.part_max[r] : a.max[r];
+    const float old = exp_of_one(a.max[r] - max), fresh = exp_of_one(a.part_max[r] - max);
+    const float* x = a.part_y + r * a.columns;
+    float* y = a.y + r * a.columns;
+    for (long c = 0; c < a.columns; c += LANES) {
+      store_values(y + c, load_values(y + c) * old + load_values(x + c) * fresh);
+    }
+    a.sum[r] = a.sum[r] * old + a.part_sum[r] * fresh;
+    a.max[r] = max;
   }
 }

@@ -151,9 +151,47 @@ void add_scaled(const AddScaled& a) {
   }
 }
 
+void softmax(const Softmax& a) {
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    float *scores = a.scores + r * a.ld, largest = a.max[r], added = 0;
+    for (std::int64_t c = a.first[r]; c < a.last[r]; ++c) largest = std::max(largest, scores[c]);
+    for (std::int64_t c = 0; c < a.columns; ++c) {
+      const bool seen = c >= a.first[r] && c < a.last[r];
+      scores[c] = seen ? std::exp(scores[c] - largest) : 0;
+      added += scores[c];
+    }
+    a.decay[r] = a.first[r] < a.last[r] ? std::exp(a.max[r] - largest) : 1;
+    a.sum[r] = a.sum[r] * a.decay[r] + added;
+    a.max[r] = largest;
+  }
+}
+
+void decay_and_add(const DecayAndAdd& a) {
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    for (std::int64_t c = 0; c < a.columns; ++c) {
+      float& y = a.y[r * a.ldy + c];
+      y = y * a.decay[r] + a.x[r * a.ldx + c];
+    }
+  }
+}
+
+void merge_softmax(const MergeSoftmax& a) {
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    if (a.part_sum[r] == 0) continue;
+    const float max = std::max(a.part_max[r], a.max[r]);
+    const float old = std::exp(a.max[r] - max), fresh = std::exp(a.part_max[r] - max);
+    for (std::int64_t c = 0; c < a.columns; ++c) {
+      float& y = a.y[r * a.columns + c];
+      y = y * old + a.part_y[r * a.columns + c] * fresh;
+    }
+    a.sum[r] = a.sum[r] * old + a.part_sum[r] * fresh;
+    a.max[r] = max;
+  }
+}
+
 }  // namespace
 
-const KernelTable table{"ref",      rows_gemm, {4, 4, 4, 4}, prepare,
-                        interleave, tile,      activate,     add_scaled};
+const KernelTable table{"ref",    rows_gemm,  {4, 4, 4, 4}, prepare,       interleave,   tile,
+                        activate, add_scaled, softmax,      decay_and_add, merge_softmax};
 
 }  // namespace moebius::kernels::ref

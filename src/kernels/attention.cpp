@@ -1,0 +1,259 @@
+#include "kernels/attention.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "base/dtype.h"
+#include "kernels/row_store.h"
+
+namespace moebius::kernels {
+namespace {
+
+constexpr std::int64_t chunk_tokens = 1024;
+
+/// Softmax so far of the rows of a tile: y is relative to e^max.
+struct Partial {
+  float* y;    ///< [M, padded value_dim]
+  float* max;  ///< [M]
+  float* sum;  ///< [M]
+
+  Partial(Arena& arena, std::int64_t width)
+      : y(arena.take<float>(max_tile_rows * width)),
+        max(arena.take<float>(max_tile_rows)),
+        sum(arena.take<float>(max_tile_rows)) {}
+  void clear(std::int64_t width) const {
+    std::fill_n(y, max_tile_rows * width, 0.0f);
+    std::fill_n(max, max_tile_rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(sum, max_tile_rows, 0.0f);
+  }
+};
+
+/// Rows of one key/value head of one sequence that a tile holds: row r is query r / share and, of
+/// the heads that share the keys, r % share.
+struct TileWork {
+  const Queries* queries;
+  std::int64_t group, begin, rows;
+};
+
+class AttentionRun {
+ public:
+  AttentionRun(const Workshop& shop, const Attention& args, std::span<const Queries> sequences)
+      : shop_(shop),
+        args_(args),
+        share_(args.heads / args.layout.groups),
+        width_(args.layout.values().panels() * panel_width) {
+    list_work(sequences);
+    desks_ = shop.arena.take<Desk>(shop.executor.threads());
+    for (int t = 0; t < shop.executor.threads(); ++t) desks_[t] = make_desk();
+  }
+
+  void run() {
+    if (count_ >= 4 * shop_.executor.threads() || chunks_ == 1) {
+      shop_.executor.run(count_, [&](std::int64_t w, int thread) {
+        const Desk& desk = desks_[thread];
+        desk.total.clear(width_);
+        const std::int64_t chunks = chunks_of(work_[w]);
+        for (std::int64_t c = 0; c < chunks; ++c) {
+          attend_chunk(work_[w], c, desk, desk.partial);
+          merge(work_[w], desk.partial, desk.total);
+        }
+        finish(work_[w], desk.total);
+      });
+    } else {
+      run_by_chunks();
+    }
+  }
+
+ private:
+  /// What a thread needs for a tile.
+  struct Desk {
+    Partial partial, total;
+    float* scores;  ///< [M, 64]; q before
+    float* sums;    ///< [M, 32]
+    float* decay;   ///< [M]
+    std::int32_t *first, *last;
+    RowStore q_rows, q, p_rows, p;
+  };
+
+  Desk make_desk() const {
+    Arena& arena = shop_.arena;
+    const PackedShape q = args_.layout.keys(), p = args_.layout.values();
+    return {Partial(arena, width_),
+            Partial(arena, width_),
+            arena.take<float>(max_tile_rows * std::max(page_tokens, args_.layout.key_dim)),
+            arena.take<float>(max_tile_rows * 2 * panel_width),
+            arena.take<float>(max_tile_rows),
+            arena.take<std::int32_t>(max_tile_rows),
+            arena.take<std::int32_t>(max_tile_rows),
+            RowStore(arena, q, max_tile_rows),
+            RowStore(arena, q, max_tile_rows),
+            RowStore(arena, p, max_tile_rows),
+            RowStore(arena, p, max_tile_rows)};
+  }
+
+  void list_work(std::span<const Queries> sequences) {
+    const int most = shop_.table.tile_rows[static_cast<int>(PackedType::bf16)];
+    const auto tiles_of = [&](const Queries& q) { return Tiling(0, q.count * share_, most); };
+    std::int64_t all = 0;
+    for (const Queries& queries : sequences) all += tiles_of(queries).count * args_.layout.groups;
+    work_ = shop_.arena.take<TileWork>(all);
+    for (const Queries& queries : sequences) {
+      const Tiling tiling = tiles_of(queries);
+      for (std::int64_t g = 0; g < args_.layout.groups; ++g) {
+        for (std::int64_t t = 0; t < tiling.count; ++t) {
+          work_[count_] = {&queries, g, tiling.start(t), tiling.size(t)};
+          chunks_ = std::max(chunks_, chunks_of(work_[count_]));
+          ++count_;
+        }
+      }
+    }
+  }
+
+  /// Tokens that row r of a tile sees are [first, last).
+  std::int64_t last_of(const TileWork& w, std::int64_t r) const {
+    return w.queries->past + (w.begin + r) / share_ + 1;
+  }
+  std::int64_t first_of(const TileWork& w, std::int64_t r) const {
+    return args_.window > 0 ? std::max<std::int64_t>(0, last_of(w, r) - args_.window) : 0;
+  }
+  std::int64_t chunks_of(const TileWork& w) const {
+    return (last_of(w, w.rows - 1) + chunk_tokens - 1) / chunk_tokens;
+  }
+
+  void attend_chunk(const TileWork& w, std::int64_t chunk, const Desk& desk,
+                    const Partial& out) const {
+    out.clear(width_);
+    const std::int64_t begin = std::max(chunk * chunk_tokens, first_of(w, 0)) / page_tokens;
+    const std::int64_t end = std::min((chunk + 1) * chunk_tokens, last_of(w, w.rows - 1));
+    if (begin * page_tokens >= end) return;
+    load_queries(w, desk);
+    for (std::int64_t page = begin; page * page_tokens < end; ++page) {
+      attend_page(w, page, desk, out);
+    }
+  }
+
+  void load_queries(const TileWork& w, const Desk& desk) const {
+    const std::int64_t dim = args_.layout.key_dim;
+    for (std::int64_t r = 0; r < w.rows; ++r) {
+      const std::int64_t query = (w.begin + r) / share_, head = (w.begin + r) % share_;
+      const float* q = w.queries->q + query * args_.ldq + (w.group * share_ + head) * dim;
+      for (std::int64_t i = 0; i < dim; ++i) desk.scores[r * dim + i] = q[i] * args_.scale;
+    }
+    shop_.table.prepare(desk.q.shape, desk.scores, dim, w.rows, desk.q_rows.rows(0));
+    shop_.table.interleave(desk.q.shape, desk.q_rows.rows(0), nullptr, desk.q.tile(0, w.rows));
+  }
+
+  void attend_page(const TileWork& w, std::int64_t page, const Desk& desk,
+                   const Partial& out) const {
+    const KernelTable& table = shop_.table;
+    const std::byte* keys = w.queries->pages[page] + w.group * args_.layout.group_bytes();
+    const std::byte* values = keys + args_.layout.keys().bytes();
+    const PackedShape k = args_.layout.keys(), v = args_.layout.values();
+    const auto two_panels = [&](const PackedShape& s, const std::byte* data, std::int64_t pair,
+                                const TileRows& rows, float* y, std::int64_t ldy) {
+      const std::byte* a = data + 2 * pair * s.panel_bytes();
+      table.tile(s, {rows, {a, a + s.panel_bytes()}, {}, y, ldy});
+    };
+    for (std::int64_t pair = 0; pair < k.panels() / 2; ++pair) {
+      two_panels(k, keys, pair, desk.q.tile(0, w.rows), desk.scores + pair * 2 * panel_width,
+                 page_tokens);
+    }
+    const std::int64_t begin = page * page_tokens;
+    for (std::int64_t r = 0; r < w.rows; ++r) {
+      const auto within = [&](std::int64_t token) {
+        return static_cast<std::int32_t>(std::clamp<std::int64_t>(token - begin, 0, page_tokens));
+      };
+      desk.first[r] = within(first_of(w, r));
+      desk.last[r] = within(last_of(w, r));
+    }
+    table.softmax({desk.scores, desk.first, desk.last, out.max, out.sum, desk.decay, w.rows,
+                   page_tokens, page_tokens});
+    table.prepare(desk.p.shape, desk.scores, page_tokens, w.rows, desk.p_rows.rows(0));
+    table.interleave(desk.p.shape, desk.p_rows.rows(0), nullptr, desk.p.tile(0, w.rows));
+    for (std::int64_t pair = 0; pair < v.panels() / 2; ++pair) {
+      two_panels(v, values, pair, desk.p.tile(0, w.rows), desk.sums, 2 * panel_width);
+      table.decay_and_add({desk.sums, out.y + pair * 2 * panel_width, desk.decay, w.rows,
+                           2 * panel_width, 2 * panel_width, width_});
+    }
+  }
+
+  /// Adds what a chunk gave to what the ones before did.
+  void merge(const TileWork& w, const Partial& part, const Partial& total) const {
+    shop_.table.merge_softmax(
+        {part.y, part.max, part.sum, total.y, total.max, total.sum, w.rows, width_});
+  }
+
+  void finish(const TileWork& w, const Partial& total) const {
+    const std::int64_t dim = args_.layout.value_dim;
+    for (std::int64_t r = 0; r < w.rows; ++r) {
+      const std::int64_t query = (w.begin + r) / share_, head = (w.begin + r) % share_;
+      float* y = w.queries->y + query * args_.ldy + (w.group * share_ + head) * dim;
+      for (std::int64_t i = 0; i < dim; ++i) y[i] = total.y[r * width_ + i] / total.sum[r];
+    }
+  }
+
+  /// Few tiles with a long past: their chunks are computed side by side.
+  void run_by_chunks() {
+    const std::int64_t pieces = count_ * chunks_;
+    auto* parts = shop_.arena.take<Partial>(pieces);
+    for (std::int64_t i = 0; i < pieces; ++i) parts[i] = Partial(shop_.arena, width_);
+    shop_.executor.run(pieces, [&](std::int64_t i, int thread) {
+      const TileWork& w = work_[i / chunks_];
+      if (i % chunks_ >= chunks_of(w)) return;
+      attend_chunk(w, i % chunks_, desks_[thread], parts[i]);
+    });
+    const Partial& total = desks_[0].total;
+    for (std::int64_t i = 0; i < count_; ++i) {
+      total.clear(width_);
+      for (std::int64_t c = 0; c < chunks_of(work_[i]); ++c) {
+        merge(work_[i], parts[i * chunks_ + c], total);
+      }
+      finish(work_[i], total);
+    }
+  }
+
+  const Workshop& shop_;
+  const Attention& args_;
+  std::int64_t share_;  ///< heads that read the same keys
+  std::int64_t width_;  ///< of a value, padded
+  std::int64_t chunks_ = 1, count_ = 0;
+  TileWork* work_ = nullptr;
+  Desk* desks_ = nullptr;
+};
+
+}  // namespace
+
+void append_kv(const KvLayout& layout, std::byte* const* pages, std::int64_t past,
+               std::int64_t count, const float* k, std::int64_t ldk, const float* v,
+               std::int64_t ldv) {
+  const PackedShape keys = layout.keys(), values = layout.values();
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t token = (past + i) % page_tokens;
+    std::byte* page = pages[(past + i) / page_tokens];
+    for (std::int64_t g = 0; g < layout.groups; ++g) {
+      std::byte* group = page + g * layout.group_bytes();
+      auto* to_keys =
+          reinterpret_cast<std::uint16_t*>(group + token / panel_width * keys.panel_bytes()) +
+          2 * (token % panel_width);
+      const float* key = k + i * ldk + g * layout.key_dim;
+      for (std::int64_t a = 0; a < layout.key_dim; ++a) {
+        to_keys[a / 2 * 2 * panel_width + a % 2] = f32_to_bf16(key[a]);
+      }
+      auto* to_values = reinterpret_cast<std::uint16_t*>(group + keys.bytes()) +
+                        token / 2 * 2 * panel_width + token % 2;
+      const float* value = v + i * ldv + g * layout.value_dim;
+      for (std::int64_t a = 0; a < layout.value_dim; ++a) {
+        to_values[a / panel_width * (values.panel_bytes() / 2) + 2 * (a % panel_width)] =
+            f32_to_bf16(value[a]);
+      }
+    }
+  }
+}
+
+void attend(const Workshop& shop, const Attention& args, std::span<const Queries> sequences) {
+  const Arena::Scope scope(shop.arena);
+  AttentionRun(shop, args, sequences).run();
+}
+
+}  // namespace moebius::kernels

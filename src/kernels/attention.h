@@ -1,0 +1,51 @@
+// Causal attention over keys and values in pages, in the layout of packed bf16 matrices, so that
+// both products are made of the same tiles as everything else. G key/value heads.
+#pragma once
+
+#include <span>
+
+#include "kernels/drivers.h"
+
+namespace moebius::kernels {
+
+/// Tokens of a page.
+inline constexpr std::int64_t page_tokens = 64;
+
+/// A page of one layer holds for each of G heads its keys as a matrix [64, key_dim], then its
+/// values transposed as one of [value_dim, 64].
+struct KvLayout {
+  std::int64_t groups = 0, key_dim = 0, value_dim = 0;
+
+  PackedShape keys() const { return {PackedType::bf16, page_tokens, key_dim}; }
+  PackedShape values() const { return {PackedType::bf16, value_dim, page_tokens}; }
+  std::int64_t group_bytes() const { return keys().bytes() + values().bytes(); }
+  std::int64_t page_bytes() const { return groups * group_bytes(); }
+};
+
+/// Writes keys [count, G key_dim] and values [count, G value_dim], rows `ldk` and `ldv` apart, as
+/// tokens [past, past + count) into pages that were zero when they were new.
+void append_kv(const KvLayout& layout, std::byte* const* pages, std::int64_t past,
+               std::int64_t count, const float* k, std::int64_t ldk, const float* v,
+               std::int64_t ldv);
+
+/// The queries of one sequence: tokens [past, past + count), each of which sees itself and what
+/// came before, at most `window` tokens (0: all), whose keys and values are in the pages.
+struct Queries {
+  std::byte* const* pages = nullptr;
+  const float* q = nullptr;  ///< [count, H key_dim]
+  float* y = nullptr;        ///< [count, H value_dim]
+  std::int64_t count = 0, past = 0;
+};
+
+/// H is a multiple of G; head h reads keys and values h G / H. Softmax of scale q.k runs over
+/// chunks of 1024 tokens that are put together in order (as in flash attention, Dao et al. 2022),
+/// wherever they were computed.
+struct Attention {
+  KvLayout layout;
+  std::int64_t heads = 0, window = 0;
+  float scale = 1.0f;
+  std::int64_t ldq = 0, ldy = 0;
+};
+void attend(const Workshop& shop, const Attention& args, std::span<const Queries> sequences);
+
+}  // namespace moebius::kernels

@@ -1,0 +1,184 @@
+// Attention over pages, for every table that this processor has, against an oracle in double
+// precision over the same rounded keys and values; and that a token's bits do not depend on what is
+// computed beside it.
+#include "kernels/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/random.h"
+
+namespace moebius::kernels {
+namespace {
+
+constexpr std::int64_t key_dim = 24, value_dim = 20, groups = 2, heads = 6;
+constexpr KvLayout layout{groups, key_dim, value_dim};
+
+std::size_t index(std::int64_t n) {
+  return static_cast<std::size_t>(n);
+}
+
+std::vector<float> normal(std::int64_t count, std::uint64_t stream) {
+  const Random random(13, stream);
+  std::vector<float> out(index(count));
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(random.normal(i));
+  return out;
+}
+
+/// One sequence: its queries, and its keys and values in pages.
+class Sequence {
+ public:
+  Sequence(std::int64_t tokens, std::uint64_t stream, std::int64_t append_at_once)
+      : tokens(tokens),
+        q(normal(tokens * heads * key_dim, 3 * stream)),
+        k_(normal(tokens * groups * key_dim, 3 * stream + 1)),
+        v_(normal(tokens * groups * value_dim, 3 * stream + 2)) {
+    for (std::int64_t p = 0; p * page_tokens < tokens; ++p) {
+      pages_.emplace_back(index(layout.page_bytes()));
+      pointers_.push_back(pages_.back().data());
+    }
+    for (std::int64_t t = 0; t < tokens; t += append_at_once) {
+      append_kv(layout, pointers_.data(), t, std::min(append_at_once, tokens - t),
+                k_.data() + t * groups * key_dim, groups * key_dim,
+                v_.data() + t * groups * value_dim, groups * value_dim);
+    }
+  }
+
+  Queries queries(std::int64_t past, std::int64_t count, std::vector<float>& y) const {
+    y.assign(index(count * heads * value_dim), -7.0f);
+    return {pointers_.data(), q.data() + past * heads * key_dim, y.data(), count, past};
+  }
+  const std::vector<std::vector<std::byte>>& pages() const { return pages_; }
+
+  /// What head h of a token should give.
+  std::vector<double> expected(std::int64_t token, std::int64_t h, std::int64_t window,
+                               double scale) const {
+    const std::int64_t g = h * groups / heads;
+    const auto rounded = [](const std::vector<float>& x, std::int64_t i) {
+      return static_cast<double>(bf16_to_f32(f32_to_bf16(x[index(i)])));
+    };
+    std::vector<double> y(value_dim, 0.0);
+    double sum = 0;
+    for (std::int64_t t = window > 0 ? std::max<std::int64_t>(0, token + 1 - window) : 0;
+         t <= token; ++t) {
+      double score = 0;
+      for (std::int64_t a = 0; a < key_dim; ++a) {
+        score += q[index((token * heads + h) * key_dim + a)] *
+                 rounded(k_, (t * groups + g) * key_dim + a);
+      }
+      const double p = std::exp(score * scale);
+      sum += p;
+      for (std::int64_t a = 0; a < value_dim; ++a) {
+        y[index(a)] += p * rounded(v_, (t * groups + g) * value_dim + a);
+      }
+    }
+    for (double& value : y) value /= sum;
+    return y;
+  }
+
+  std::int64_t tokens;
+  std::vector<float> q;
+
+ private:
+  std::vector<float> k_, v_;
+  std::vector<std::vector<std::byte>> pages_;
+  std::vector<std::byte*> pointers_;
+};
+
+constexpr float scale = 0.25f;
+
+void run(const KernelTable& table, int threads, std::int64_t window,
+         const std::vector<Queries>& sequences) {
+  Executor executor(threads);
+  Arena arena;
+  attend({table, executor, arena},
+         {layout, heads, window, scale, heads * key_dim, heads * value_dim}, sequences);
+}
+
+template <class Fn>
+void for_each_table(Fn fn) {
+  for (const char* isa : {"ref", "avx2", "avx512", "avx512bf16"}) {
+    SCOPED_TRACE(isa);
+    if (const KernelTable* table = table_for(isa)) fn(*table);
+  }
+}
+
+double distance(const Sequence& s, const std::vector<float>& y, std::int64_t past,
+                std::int64_t window) {
+  double off = 0, all = 0;
+  for (std::int64_t row = 0; row < std::ssize(y) / value_dim; ++row) {
+    const std::vector<double> expected = s.expected(past + row / heads, row % heads, window, scale);
+    for (std::int64_t a = 0; a < value_dim; ++a) {
+      off += std::pow(y[index(row * value_dim + a)] - expected[index(a)], 2);
+      all += std::pow(expected[index(a)], 2);
+    }
+  }
+  return std::sqrt(off / all);
+}
+
+TEST(Attention, IsSoftmaxOverWhatATokenSees) {
+  for_each_table([](const KernelTable& table) {
+    for (const std::int64_t tokens : {1, 2, 63, 64, 65, 200}) {
+      const Sequence s(tokens, 1, tokens);
+      for (const std::int64_t window : {0, 1, 70}) {
+        std::vector<float> y;
+        run(table, 2, window, {s.queries(0, tokens, y)});
+        EXPECT_LT(distance(s, y, 0, window), 4e-3) << tokens << " " << window;
+      }
+    }
+  });
+}
+
+TEST(Attention, SeveralSequencesWithAPast) {
+  const Sequence a(1, 2, 1), b(2700, 3, 100), c(1025, 4, 1025);
+  for_each_table([&](const KernelTable& table) {
+    for (const std::int64_t window : {0, 1500}) {
+      std::vector<float> ya, yb, yc;
+      run(table, 3, window, {a.queries(0, 1, ya), b.queries(2699, 1, yb), c.queries(1020, 5, yc)});
+      EXPECT_LT(distance(a, ya, 0, window), 4e-3);
+      EXPECT_LT(distance(b, yb, 2699, window), 4e-3);
+      EXPECT_LT(distance(c, yc, 1020, window), 4e-3);
+    }
+  });
+}
+
+TEST(Attention, BitsDependNeitherOnThreadsNorOnOtherQueries) {
+  const Sequence s(2100, 5, 2100), stepwise(2100, 5, 1);
+  EXPECT_EQ(s.pages(), stepwise.pages());
+  for_each_table([&](const KernelTable& table) {
+    if (table.isa == std::string("ref")) return;  // the same code, very slowly
+    for (const std::int64_t window : {0, 1100}) {
+      std::vector<float> all, again, one, other;
+      run(table, 1, window, {s.queries(0, 2100, all)});
+      run(table, 3, window, {s.queries(0, 2100, again)});
+      EXPECT_EQ(all, again);
+      for (const std::int64_t t : {0, 64, 1023, 1024, 2099}) {
+        run(table, 2, window, {s.queries(t, 1, one), s.queries(5, 3, other)});
+        EXPECT_TRUE(std::equal(one.begin(), one.end(), all.begin() + t * heads * value_dim)) << t;
+      }
+    }
+  });
+}
+
+TEST(Attention, LargeScoresAndWhatIsNotFinite) {
+  for_each_table([](const KernelTable& table) {
+    Sequence s(70, 6, 70);
+    for (std::int64_t i = 0; i < heads * key_dim; ++i) s.q[index(69 * heads * key_dim + i)] *= 1e4f;
+    s.q[index(10 * heads * key_dim)] = std::numeric_limits<float>::quiet_NaN();
+    std::vector<float> y;
+    run(table, 2, 0, {s.queries(0, 70, y)});
+    for (std::int64_t row = 0; row < 70 * heads; ++row) {
+      const bool finite = std::isfinite(y[index(row * value_dim)]);
+      EXPECT_EQ(finite, row != 10 * heads) << row;  // the first head of token 10
+    }
+  });
+}
+
+}  // namespace
+}  // namespace moebius::kernels
