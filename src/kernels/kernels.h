@@ -98,6 +98,28 @@ struct MergeSoftmax {
   std::int64_t m, columns;  ///< columns a multiple of 16
 };
 
+/// y = x / rms(x) * weight (Zhang and Sennrich, 2019), or with `centred` layer norm, whose bias may
+/// be null; rows of `columns` values. x may be y.
+struct Norm {
+  const float* x;
+  float* y;
+  const float *weight, *bias;
+  std::int64_t m, columns;
+  std::int64_t ldx, ldy;
+  float eps;
+  bool centred;
+};
+
+/// Rotates each of `heads` heads of `dim` values in rows of x, in place: the last 2 `half` of them,
+/// the first half of which turns with the second, by angles whose cos and sin [M, half] are given
+/// (RoFormer, Su et al. 2021, in the layout of GPT-NeoX).
+struct Rotate {
+  float* x;
+  const float *cos, *sin;
+  std::int64_t m, heads, dim, half;
+  std::int64_t ldx;
+};
+
 /// No table has tiles of more rows.
 inline constexpr int max_tile_rows = 16;
 
@@ -119,6 +141,8 @@ struct KernelTable {
   void (*softmax)(const Softmax& args);
   void (*decay_and_add)(const DecayAndAdd& args);
   void (*merge_softmax)(const MergeSoftmax& args);
+  void (*norm)(const Norm& args);
+  void (*rotate)(const Rotate& args);
 };
 
 /// The best table for this processor, picked once; MOEBIUS_ISA=ref|avx2|avx512|avx512bf16 overrides

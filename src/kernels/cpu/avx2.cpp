@@ -107,9 +107,10 @@ static inline I16 dot_u8(I16 acc, B64 w, B64 x) {
 #include "kernels/cpu/elementwise_body.h"
 #include "kernels/cpu/panel_body.h"
 
-const KernelTable table{"avx2",        rows_gemm,    {TILE_F32, TILE_BF16, TILE_INT, TILE_INT},
-                        prepare,       interleave,   tile,
-                        activate,      add_scaled,   softmax,
-                        decay_and_add, merge_softmax};
+const KernelTable table{"avx2",        rows_gemm,     {TILE_F32, TILE_BF16, TILE_INT, TILE_INT},
+                        prepare,       interleave,    tile,
+                        activate,      add_scaled,    softmax,
+                        decay_and_add, merge_softmax, norm,
+                        rotate};
 
 }  // namespace moebius::kernels::avx2

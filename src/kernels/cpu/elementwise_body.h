@@ -165,3 +165,49 @@ static void merge_softmax(const MergeSoftmax& a) {
     a.max[r] = max;
   }
 }
+
+/// Of the values less `mean`: the sum, or the sum of squares. In LANES parts, whatever the length.
+template <bool SQUARES>
+static float total_of(const float* x, long columns, float mean) {
+  VecF sum = VecF{};
+  long c = 0;
+  for (; c + LANES <= columns; c += LANES) {
+    const VecF v = load_values(x + c) - mean;
+    sum += SQUARES ? v * v : v;
+  }
+  float total = sum_of(sum);
+  for (; c < columns; ++c) total += SQUARES ? (x[c] - mean) * (x[c] - mean) : x[c] - mean;
+  return total;
+}
+
+static float inverse_root(float x) {
+  return 1.0f / __builtin_sqrtf(x);
+}
+
+static void norm(const Norm& a) {
+  const float count = (float)a.columns;
+  for (long r = 0; r < a.m; ++r) {
+    const float* x = a.x + r * a.ldx;
+    float* y = a.y + r * a.ldy;
+    const float mean = a.centred ? total_of<false>(x, a.columns, 0) / count : 0;
+    const float scale = inverse_root(total_of<true>(x, a.columns, mean) / count + a.eps);
+    for (long c = 0; c < a.columns; ++c) {
+      y[c] = (x[c] - mean) * scale * a.weight[c] + (a.bias != nullptr ? a.bias[c] : 0);
+    }
+  }
+}
+
+static void rotate(const Rotate& a) {
+  for (long r = 0; r < a.m; ++r) {
+    const float *cos = a.cos + r * a.half, *sin = a.sin + r * a.half;
+    for (long h = 0; h < a.heads; ++h) {
+      float* first = a.x + r * a.ldx + (h + 1) * a.dim - 2 * a.half;
+      float* second = first + a.half;
+      for (long i = 0; i < a.half; ++i) {
+        const float u = first[i], v = second[i];
+        first[i] = u * cos[i] - v * sin[i];
+        second[i] = v * cos[i] + u * sin[i];
+      }
+    }
+  }
+}

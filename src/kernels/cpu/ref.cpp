@@ -189,9 +189,39 @@ void merge_softmax(const MergeSoftmax& a) {
   }
 }
 
+void norm(const Norm& a) {
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    const float* x = a.x + r * a.ldx;
+    double sum = 0, squares = 0;
+    for (std::int64_t c = 0; c < a.columns; ++c) sum += x[c];
+    const double mean = a.centred ? sum / static_cast<double>(a.columns) : 0;
+    for (std::int64_t c = 0; c < a.columns; ++c) squares += (x[c] - mean) * (x[c] - mean);
+    const double scale = 1 / std::sqrt(squares / static_cast<double>(a.columns) + a.eps);
+    for (std::int64_t c = 0; c < a.columns; ++c) {
+      a.y[r * a.ldy + c] = static_cast<float>((x[c] - mean) * scale * a.weight[c] +
+                                              (a.bias != nullptr ? a.bias[c] : 0));
+    }
+  }
+}
+
+void rotate(const Rotate& a) {
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    for (std::int64_t h = 0; h < a.heads; ++h) {
+      float* turned = a.x + r * a.ldx + (h + 1) * a.dim - 2 * a.half;
+      for (std::int64_t i = 0; i < a.half; ++i) {
+        const float u = turned[i], v = turned[a.half + i];
+        const float cos = a.cos[r * a.half + i], sin = a.sin[r * a.half + i];
+        turned[i] = u * cos - v * sin;
+        turned[a.half + i] = v * cos + u * sin;
+      }
+    }
+  }
+}
+
 }  // namespace
 
-const KernelTable table{"ref",    rows_gemm,  {4, 4, 4, 4}, prepare,       interleave,   tile,
-                        activate, add_scaled, softmax,      decay_and_add, merge_softmax};
+const KernelTable table{"ref",         rows_gemm, {4, 4, 4, 4}, prepare, interleave,
+                        tile,          activate,  add_scaled,   softmax, decay_and_add,
+                        merge_softmax, norm,      rotate};
 
 }  // namespace moebius::kernels::ref

@@ -1,0 +1,125 @@
+// What goes over values one by one, for every table that this processor has, in double precision.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "kernels/kernels.h"
+
+namespace moebius::kernels {
+namespace {
+
+std::vector<float> normal(std::int64_t count, std::uint64_t stream, double scale = 1) {
+  const Random random(17, stream);
+  std::vector<float> out(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = static_cast<float>(scale * random.normal(i));
+  }
+  return out;
+}
+
+template <class Fn>
+void for_each_table(Fn fn) {
+  for (const char* isa : {"ref", "avx2", "avx512", "avx512bf16"}) {
+    SCOPED_TRACE(isa);
+    if (const KernelTable* table = table_for(isa)) fn(*table);
+  }
+}
+
+TEST(Norm, OfRmsAndOfLayers) {
+  for_each_table([](const KernelTable& table) {
+    for (const std::int64_t columns : {1, 7, 16, 33, 1000}) {
+      const std::int64_t m = 3, ldx = columns + 2, ldy = columns + 1;
+      std::vector<float> x = normal(m * ldx, 1), w = normal(columns, 2), b = normal(columns, 3);
+      for (float& value : x) value += 5;
+      for (const bool centred : {false, true}) {
+        std::vector<float> y(static_cast<std::size_t>(m * ldy), -7.0f);
+        table.norm({x.data(), y.data(), w.data(), centred ? b.data() : nullptr, m, columns, ldx,
+                    ldy, 1e-5f, centred});
+        for (std::int64_t r = 0; r < m; ++r) {
+          double mean = 0, squares = 0;
+          for (std::int64_t c = 0; c < columns; ++c) mean += x[r * ldx + c];
+          mean = centred ? mean / static_cast<double>(columns) : 0;
+          for (std::int64_t c = 0; c < columns; ++c) squares += std::pow(x[r * ldx + c] - mean, 2);
+          const double scale = 1 / std::sqrt(squares / static_cast<double>(columns) + 1e-5);
+          for (std::int64_t c = 0; c < columns; ++c) {
+            const double expected = (x[r * ldx + c] - mean) * scale * w[c] + (centred ? b[c] : 0);
+            ASSERT_NEAR(y[r * ldy + c], expected, 1e-5 * (1 + std::fabs(expected))) << columns;
+          }
+          EXPECT_EQ(y[r * ldy + columns], -7.0f);
+        }
+      }
+    }
+  });
+}
+
+TEST(Norm, InPlaceGivesTheSame) {
+  for_each_table([](const KernelTable& table) {
+    std::vector<float> x = normal(77, 4), y(77);
+    const std::vector<float> w = normal(77, 5);
+    table.norm({x.data(), y.data(), w.data(), nullptr, 1, 77, 77, 77, 1e-6f, false});
+    table.norm({x.data(), x.data(), w.data(), nullptr, 1, 77, 77, 77, 1e-6f, false});
+    EXPECT_EQ(x, y);
+  });
+}
+
+TEST(Rotate, TurnsPairsOfTheLastDimensions) {
+  for_each_table([](const KernelTable& table) {
+    for (const std::int64_t half : {1, 5, 16, 32}) {
+      const std::int64_t m = 2, heads = 3, dim = 2 * half + 3, ldx = heads * dim + 4;
+      const std::vector<float> before = normal(m * ldx, 6), angles = normal(m * half, 7);
+      std::vector<float> x = before, cos, sin;
+      for (const float angle : angles) {
+        cos.push_back(std::cos(angle));
+        sin.push_back(std::sin(angle));
+      }
+      table.rotate({x.data(), cos.data(), sin.data(), m, heads, dim, half, ldx});
+      for (std::int64_t r = 0; r < m; ++r) {
+        for (std::int64_t i = 0; i < ldx; ++i) {
+          const std::int64_t place = i % dim - 3, at = r * ldx + i;
+          double expected = before[at];
+          if (i < heads * dim && place >= 0) {
+            const double angle = angles[r * half + place % half];
+            expected = place < half
+                           ? before[at] * std::cos(angle) - before[at + half] * std::sin(angle)
+                           : before[at] * std::cos(angle) + before[at - half] * std::sin(angle);
+          }
+          ASSERT_NEAR(x[at], expected, 1e-6 * (1 + std::fabs(expected))) << half << " " << i;
+        }
+      }
+    }
+  });
+}
+
+TEST(ActivateKernel, OverTheWholeRangeOfFloats) {
+  std::vector<float> x;
+  for (float size = 1e-38f; size < 1e38f; size *= 1.7f) {
+    x.push_back(size);
+    x.push_back(-size);
+  }
+  while (x.size() % 16 != 0) x.push_back(0);
+  const auto columns = std::ssize(x);
+  for_each_table([&](const KernelTable& table) {
+    std::vector<float> h(x.size());
+    const auto check = [&](ActivationKind kind, double tolerance, auto expected) {
+      table.activate({kind, x.data(), h.data(), 1, columns, 0, columns, columns});
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double y = expected(static_cast<double>(x[i]));
+        ASSERT_NEAR(h[i], y, tolerance * std::max(std::fabs(y), 1e-3 * std::fabs(x[i])) + 1e-36)
+            << static_cast<int>(kind) << " of " << x[i];
+      }
+    };
+    check(ActivationKind::relu, 0, [](double v) { return std::max(v, 0.0); });
+    check(ActivationKind::silu, 1e-6, [](double v) { return v / (1 + std::exp(-v)); });
+    check(ActivationKind::gelu_tanh, 2e-4, [](double v) {
+      return v / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
+    });
+    check(ActivationKind::gelu_erf, 5e-4,
+          [](double v) { return v / 2 * (1 + std::erf(v / std::sqrt(2.0))); });
+  });
+}
+
+}  // namespace
+}  // namespace moebius::kernels
