@@ -143,6 +143,11 @@ struct KernelTable {
   void (*merge_softmax)(const MergeSoftmax& args);
   void (*norm)(const Norm& args);
   void (*rotate)(const Rotate& args);
+  /// The operations of `rounds` rounds of the dot product for `type` that wait for nothing but each
+  /// other's unit: the peak of one thread.
+  std::int64_t (*peak)(PackedType type, std::int64_t rounds);
+  /// Reads memory on a border of 64 bytes, in order; some sum of it.
+  std::uint64_t (*read)(const void* from, std::int64_t bytes);
 };
 
 /// The best table for this processor, picked once; MOEBIUS_ISA=ref|avx2|avx512|avx512bf16 overrides

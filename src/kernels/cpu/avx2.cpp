@@ -30,6 +30,14 @@ struct I16 {
   __m256i low, high;
 };
 using B64 = I16;
+/// So that the compiler takes a value for used and unknown.
+static inline void keep(F16& x) {
+  asm volatile("" : "+x"(x.low), "+x"(x.high));
+}
+static inline void keep_i(I16& x) {
+  asm volatile("" : "+x"(x.low), "+x"(x.high));
+}
+static constexpr int CHAINS = 6;
 static constexpr int TILE_F32 = 3, TILE_BF16 = 3, TILE_INT = 2;
 
 static inline F16 load_f32(const float* from) {
@@ -105,12 +113,13 @@ static inline I16 dot_u8(I16 acc, B64 w, B64 x) {
 }
 
 #include "kernels/cpu/elementwise_body.h"
+#include "kernels/cpu/limits_body.h"
 #include "kernels/cpu/panel_body.h"
 
 const KernelTable table{"avx2",        rows_gemm,     {TILE_F32, TILE_BF16, TILE_INT, TILE_INT},
                         prepare,       interleave,    tile,
                         activate,      add_scaled,    softmax,
                         decay_and_add, merge_softmax, norm,
-                        rotate};
+                        rotate,        peak,          read};
 
 }  // namespace moebius::kernels::avx2

@@ -46,3 +46,11 @@ static inline F16 mul(F16 a, F16 b) {
 static inline F16 to_float(I16 x) {
   return (F16) __builtin_convertvector((Int16)x, VecF);
 }
+/// So that the compiler takes a value for used and unknown.
+static inline void keep(F16& x) {
+  asm volatile("" : "+v"(x));
+}
+static inline void keep_i(I16& x) {
+  asm volatile("" : "+v"(x));
+}
+static constexpr int CHAINS = 12;

@@ -39,12 +39,13 @@ static inline I16 dot_u4(I16 acc, B64 w, B64 x) {
 }
 
 #include "kernels/cpu/elementwise_body.h"
+#include "kernels/cpu/limits_body.h"
 #include "kernels/cpu/panel_body.h"
 
 const KernelTable table{"avx512bf16",  rows_gemm,     {TILE_F32, TILE_BF16, TILE_INT, TILE_INT},
                         prepare,       interleave,    tile,
                         activate,      add_scaled,    softmax,
                         decay_and_add, merge_softmax, norm,
-                        rotate};
+                        rotate,        peak,          read};
 
 }  // namespace moebius::kernels::avx512bf16

@@ -1,5 +1,6 @@
 // The scalar kernels: what runs where nothing better does, and says how it is meant.
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "base/dtype.h"
@@ -218,10 +219,32 @@ void rotate(const Rotate& a) {
   }
 }
 
+std::int64_t peak(PackedType, std::int64_t rounds) {
+  constexpr int chains = 8;
+  volatile float factor = 0.5f;
+  const float x = factor;
+  float sums[chains] = {};
+  for (std::int64_t r = 0; r < rounds; ++r) {
+    for (float& sum : sums) sum = sum * x + x;
+  }
+  for (const float sum : sums) factor = sum;
+  return rounds * chains * 2;
+}
+
+std::uint64_t read(const void* from, std::int64_t bytes) {
+  std::uint64_t sum = 0;
+  for (std::int64_t i = 0; i + 8 <= bytes; i += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, static_cast<const std::byte*>(from) + i, 8);
+    sum += word;
+  }
+  return sum;
+}
+
 }  // namespace
 
 const KernelTable table{"ref",         rows_gemm, {4, 4, 4, 4}, prepare, interleave,
                         tile,          activate,  add_scaled,   softmax, decay_and_add,
-                        merge_softmax, norm,      rotate};
+                        merge_softmax, norm,      rotate,       peak,    read};
 
 }  // namespace moebius::kernels::ref

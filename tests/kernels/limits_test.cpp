@@ -1,0 +1,46 @@
+#include "kernels/limits.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+namespace moebius::kernels {
+namespace {
+
+TEST(Limits, EveryTableMeasuresSomething) {
+  for (const char* isa : {"ref", "avx2", "avx512", "avx512bf16"}) {
+    const KernelTable* table = table_for(isa);
+    if (table == nullptr) continue;
+    for (int type = 0; type < packed_types; ++type) {
+      EXPECT_GT(table->peak(static_cast<PackedType>(type), 100), 0) << isa;
+    }
+  }
+  Executor executor(2);
+  const Limits limits = measure_limits(*table(), executor);
+  for (const double figure :
+       {limits.read_gbps, limits.f32_gflops, limits.bf16_gflops, limits.int8_gops}) {
+    EXPECT_GT(figure, 0.01);
+    EXPECT_LT(figure, 1e7);
+  }
+}
+
+TEST(Limits, ReadingReadsEveryWord) {
+  for (const char* isa : {"ref", "avx2", "avx512", "avx512bf16"}) {
+    const KernelTable* table = table_for(isa);
+    if (table == nullptr) continue;
+    struct alignas(64) Line {
+      std::uint64_t words[8];
+    };
+    std::vector<Line> lines(37);
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < lines.size() * 8; ++i) {
+      lines[i / 8].words[i % 8] = i * i;
+      sum += i * i;
+    }
+    EXPECT_EQ(table->read(lines.data(), 37 * 64), sum) << isa;
+  }
+}
+
+}  // namespace
+}  // namespace moebius::kernels
