@@ -37,10 +37,10 @@ class Splitter {
         options_(options),
         rows_(rows),
         seed_(seed),
-        down_DF_(dense_.down.to(at::kFloat)),
+        down_DF_(dense_.down.plain().to(at::kFloat)),
         h_TF_(trace.h_TF),
         reach_TF_(h_TF_.abs() * down_DF_.norm(2, 0)),
-        neurons_(dense_.down.size(1)),
+        neurons_(dense_.down.plain().size(1)),
         before_(dense_.gate.defined() ? dense_.gate : dense_.up),
         before_bias_(dense_.gate.defined() ? dense_.gate_bias : dense_.up_bias) {
     if (options_.router == "linear" || compares_divisions()) linear_.emplace(x_TD_);

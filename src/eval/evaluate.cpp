@@ -47,7 +47,7 @@ at::Tensor hidden_rows(const Model& model, const at::Tensor& ids_BS, Sums* sums)
 void add_window(const Model& model, const Model* reference, std::span<const std::int32_t> window,
                 Sums& sums) {
   const auto length = static_cast<std::int64_t>(window.size());
-  const at::Tensor ids = ids_tensor(window).to(model.weights.embed.device());
+  const at::Tensor ids = ids_tensor(window).to(model.weights.embed.plain().device());
   const at::Tensor hidden = hidden_rows(model, ids, &sums);
   const at::Tensor reference_hidden =
       reference != nullptr ? hidden_rows(*reference, ids, nullptr) : at::Tensor();

@@ -92,7 +92,7 @@ void GenerateOptions::declare(OptionSet& options) {
 }
 
 at::ScalarType compute_dtype(const Model& model) {
-  return model.weights.embed.scalar_type() == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
+  return model.weights.embed.plain().scalar_type() == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
 }
 
 void check_vocabulary(const ModelSpec& spec, const Tokenizer& tokenizer, const fs::path& model) {
@@ -135,7 +135,7 @@ Generation generate_one(const Model& model, const Tokenizer& tokenizer,
   }
   const std::int64_t limit = std::min(options.max_tokens, spec.context - prompt_tokens);
   const at::ScalarType dtype = compute_dtype(model);
-  const at::Device device = model.weights.embed.device();
+  const at::Device device = model.weights.embed.plain().device();
   TokenCache own;
   TokenCache& tokens = cache != nullptr ? *cache : own;
   keep_common_prefix(tokens, prompt);

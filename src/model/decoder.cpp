@@ -97,7 +97,7 @@ bool all_finite(const at::Tensor& x) {
   return at::isfinite(x).all().item<bool>();
 }
 
-at::Tensor norm(const ModelSpec& spec, const at::Tensor& x, const NormOf<at::Tensor>& w) {
+at::Tensor norm(const ModelSpec& spec, const at::Tensor& x, const NormOf<Weight>& w) {
   return ops::norm(x, w.weight, w.bias, spec.norm, spec.norm_eps);
 }
 
@@ -107,12 +107,12 @@ at::Tensor qk_norm(const ModelSpec& spec, const at::Tensor& x, const at::Tensor&
 
 /// x + residual_multiplier y, then the norm where norms come last.
 at::Tensor add_branch(const ModelSpec& spec, const at::Tensor& x, const at::Tensor& y,
-                      const NormOf<at::Tensor>& w) {
+                      const NormOf<Weight>& w) {
   const at::Tensor sum = x + (spec.residual_multiplier == 1.0 ? y : y * spec.residual_multiplier);
   return spec.post_norm ? norm(spec, sum, w) : sum;
 }
 
-Projections project_latent(const ModelSpec& spec, const AttentionOf<at::Tensor>& a,
+Projections project_latent(const ModelSpec& spec, const AttentionOf<Weight>& a,
                            const at::Tensor& x) {
   const LatentSpec& latent = *spec.latent;
   const auto normed = [&](const at::Tensor& c, const at::Tensor& weight) {
@@ -120,7 +120,7 @@ Projections project_latent(const ModelSpec& spec, const AttentionOf<at::Tensor>&
   };
   const auto query = [&] {
     if (a.q.defined()) return ops::linear(x, a.q);
-    const LatentOf<at::Tensor>& q = a.q_latent;
+    const LatentOf<Weight>& q = a.q_latent;
     return ops::linear(normed(ops::linear(x, q.a, q.a_bias), q.norm), q.b);
   };
   const at::Tensor kv = ops::linear(x, a.kv_latent.a, a.kv_latent.a_bias);
@@ -131,7 +131,7 @@ Projections project_latent(const ModelSpec& spec, const AttentionOf<at::Tensor>&
 
 Projections project(const ModelSpec& spec, const LayerWeights& w, const at::Tensor& x_BSD) {
   const at::Tensor x = spec.post_norm ? x_BSD : norm(spec, x_BSD, w.attn_norm);
-  const AttentionOf<at::Tensor>& a = w.attn;
+  const AttentionOf<Weight>& a = w.attn;
   if (spec.latent) return project_latent(spec, a, x);
   const auto heads = [&](const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& norm,
                          std::int64_t count) {
@@ -188,7 +188,7 @@ at::Tensor embed(const ModelSpec& spec, const Weights& w, const at::Tensor& ids_
   at::Tensor x = ops::embedding(ids_BS, w.embed, dtype);
   if (w.project_in.defined()) x = ops::linear(x, w.project_in);
   if (spec.position == PositionKind::learned) {
-    x = x + w.position.narrow(0, start + spec.position_offset, ids_BS.size(1)).to(dtype);
+    x = x + w.position.plain().narrow(0, start + spec.position_offset, ids_BS.size(1)).to(dtype);
   }
   return spec.embedding_multiplier == 1.0 ? x : x * spec.embedding_multiplier;
 }

@@ -13,8 +13,8 @@
 
 namespace moebius {
 
-using Weights = WeightsOf<at::Tensor>;
-using LayerWeights = LayerOf<at::Tensor>;
+using Weights = WeightsOf<Weight>;
+using LayerWeights = LayerOf<Weight>;
 
 /// Keys and values of the tokens so far, for one layer; with latents [B, 1, S, P] the rotary key
 /// and [B, 1, S, R] the latent, of which all keys and values are made.

@@ -90,7 +90,7 @@ Weights gather_weights(const ModelSpec& spec, const std::vector<StoredTensor>& t
     const auto parts = tensor.chunk(static_cast<std::int64_t>(names.size()), output_dim(tensor));
     for (std::size_t p = 0; p < parts.size(); ++p) slots[names[p]].push_back(parts[p]);
   }
-  auto weights = make_weights<at::Tensor>(spec);
+  auto weights = make_weights<Weight>(spec);
   const auto shapes = weight_shapes(spec);
   for_each_weight(
       [&](const std::string& slot, at::Tensor& weight, const Shape& shape) {
@@ -130,7 +130,7 @@ Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Devi
 }
 
 Weights init_weights(const ModelSpec& spec, std::uint64_t seed) {
-  auto weights = make_weights<at::Tensor>(spec);
+  auto weights = make_weights<Weight>(spec);
   const auto shapes = weight_shapes(spec);
   const double residual = 1.0 / std::sqrt(2.0 * static_cast<double>(spec.layers.size()));
   for_each_weight(

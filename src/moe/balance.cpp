@@ -68,10 +68,11 @@ RouterHealth router_health(std::span<const Routing> routings) {
 double expert_distance(const Moe& moe) {
   const at::NoGradGuard no_grad;
   double spread = 0, size = 0;
-  for (const at::Tensor* w : {&moe.experts.gate, &moe.experts.up, &moe.experts.down}) {
-    if (!w->defined()) continue;
-    const at::Tensor mean = w->mean(0, /*keepdim=*/true);
-    spread += (*w - mean).square().sum().item<double>() / static_cast<double>(w->size(0));
+  for (const Weight* weight : {&moe.experts.gate, &moe.experts.up, &moe.experts.down}) {
+    if (!weight->defined()) continue;
+    const at::Tensor& w = *weight;
+    const at::Tensor mean = w.mean(0, /*keepdim=*/true);
+    spread += (w - mean).square().sum().item<double>() / static_cast<double>(w.size(0));
     size += mean.square().sum().item<double>();
   }
   return size > 0 ? std::sqrt(spread / size) : 0.0;

@@ -156,7 +156,7 @@ MoeOutput moe_layer(const at::Tensor& x_TD, const Moe& w, const MoeSpec& moe,
     if (moe.shared_gate) shared = shared * at::sigmoid(ops::linear(x_TD, w.shared_gate));
     out.y_TD = out.y_TD + shared;
   }
-  if (w.bias.defined()) out.y_TD = out.y_TD + w.bias.to(out.y_TD.scalar_type());
+  if (w.bias.defined()) out.y_TD = out.y_TD + w.bias.plain().to(out.y_TD.scalar_type());
   return out;
 }
 

@@ -9,12 +9,13 @@
 #include <vector>
 
 #include "config/weights.h"
+#include "ops/weight.h"
 
 namespace moebius {
 
-using Ffn = FfnOf<at::Tensor>;
-using Moe = MoeOf<at::Tensor>;
-using Router = RouterOf<at::Tensor>;
+using Ffn = FfnOf<Weight>;
+using Moe = MoeOf<Weight>;
+using Router = RouterOf<Weight>;
 
 /// Which experts each token goes to, and how much each counts.
 struct Routing {

@@ -4,13 +4,14 @@
 #include <ATen/core/Tensor.h>
 
 #include "config/model_spec.h"
+#include "ops/weight.h"
 
 namespace moebius::ops {
 
 /// x [..., in] times w [out, in] transposed, plus bias [out] where defined. A weight stored in
 /// another dtype than x is widened or narrowed for the product: so a bf16 checkpoint computes in
 /// f32 without ever being held in f32. Throws Error if the inner dimensions differ.
-at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias = {});
+at::Tensor linear(const at::Tensor& x, const Weight& w, const at::Tensor& bias = {});
 
 /// Rows of w [V, D] for ids [...], in `dtype`.
 at::Tensor embedding(const at::Tensor& ids, const at::Tensor& w, at::ScalarType dtype);

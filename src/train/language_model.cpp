@@ -22,7 +22,7 @@ LanguageModelObjective::LanguageModelObjective(std::vector<TokenShard> shards, s
 BatchLoss LanguageModelObjective::next(const Model& model) {
   sampler_.next(buffer_);
   const at::Tensor ids =
-      ids_tensor(buffer_).view({batch_, sequence_ + 1}).to(model.weights.embed.device());
+      ids_tensor(buffer_).view({batch_, sequence_ + 1}).to(model.weights.embed.plain().device());
   const at::Tensor inputs = ids.narrow(1, 0, sequence_);
   const at::Tensor targets = ids.narrow(1, 1, sequence_).flatten();
 

@@ -139,8 +139,8 @@ TEST(EvaluateIds, RoutingSumsToOneAndNamesTheDead) {
   }
   EXPECT_NEAR(sum, 1.0, 1e-12);
   EXPECT_NEAR(result.layers[0].entropy, entropy, 1e-12);
-  std::get<Moe>(model.weights.layers[1].ffn)
-      .router.weight.zero_();  // ties: 0 and 1 for every token
+  std::get<Moe>(model.weights.layers[1].ffn).router.weight.plain().zero_();  // ties: 0 and 1 for
+                                                                             // every token
   result = evaluate_ids(model, ids, 8, nullptr, quiet());
   EXPECT_EQ(result.layers[0].share, (std::vector<double>{0.5, 0.5, 0.0}));
   EXPECT_EQ(result.layers[0].dead, std::vector<std::int64_t>{2});

@@ -84,7 +84,7 @@ TEST_F(Generate, APromptThatFillsTheContextIsAnError) {
 }
 
 TEST_F(Generate, NonFiniteLogitsNameTheLayer) {
-  model_.weights.layers[1].attn.v.fill_(NAN);
+  model_.weights.layers[1].attn.v.plain().fill_(NAN);
   EXPECT_TRUE(mentions(error_of([&] { run({1}); }), {"attention of layer 1"}));
 }
 

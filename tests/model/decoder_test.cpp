@@ -150,31 +150,32 @@ TEST(CheckFiniteLogits, AcceptsAHealthyModel) {
 
 TEST(CheckFiniteLogits, NamesTheAttentionOfTheLayer) {
   Model model = random_model(examples::llama_like("llama"));
-  model.weights.layers[1].attn.o[0][0] = nan;
+  model.weights.layers[1].attn.o.plain()[0][0] = nan;
   EXPECT_TRUE(mentions(complaint(model), {"attention of layer 1"}));
 }
 
 TEST(CheckFiniteLogits, NamesTheFfnOfTheLayer) {
   Model model = random_model(examples::gpt2());
-  std::get<Ffn>(model.weights.layers[0].ffn).down_bias[2] = std::numeric_limits<double>::infinity();
+  std::get<Ffn>(model.weights.layers[0].ffn).down_bias.plain()[2] =
+      std::numeric_limits<double>::infinity();
   EXPECT_TRUE(mentions(complaint(model), {"FFN of layer 0"}));
 }
 
 TEST(CheckFiniteLogits, NamesTheMoeOfTheLayer) {
   Model model = random_model(examples::llama_like("mixtral"));
-  std::get<Moe>(model.weights.layers[1].ffn).experts.up.fill_(nan);
+  std::get<Moe>(model.weights.layers[1].ffn).experts.up.plain().fill_(nan);
   EXPECT_TRUE(mentions(complaint(model), {"MoE of layer 1"}));
 }
 
 TEST(CheckFiniteLogits, NamesTheEmbeddingAndTheHead) {
   Model embedding = random_model(examples::llama_like("llama"));
-  embedding.weights.embed.fill_(nan);
+  embedding.weights.embed.plain().fill_(nan);
   EXPECT_TRUE(mentions(complaint(embedding), {"in the embedding"}));
   Model final = random_model(examples::llama_like("llama"));
-  final.weights.head[3][0] = nan;
+  final.weights.head.plain()[3][0] = nan;
   EXPECT_TRUE(mentions(complaint(final), {"final norm or the head"}));
   Model norm = random_model(examples::gpt2());
-  norm.weights.norm.bias[0] = nan;
+  norm.weights.norm.bias.plain()[0] = nan;
   EXPECT_TRUE(mentions(complaint(norm), {"final norm or the head"}));
 }
 

@@ -145,7 +145,8 @@ TEST(MapWeights, ExpertByExpertAsHuggingFaceWritesThemIsAViewToo) {
   expect_equal(mapped, model.weights, at::kFloat);
   const Ffn& experts = mapped.layers[1].moe()->experts;
   EXPECT_TRUE(lies_in(experts.up, index));
-  EXPECT_EQ(experts.up.stride(0), 3 * 6 * 8);  // w1, w2 and w3 of one expert after the other
+  EXPECT_EQ(experts.up.plain().stride(0),
+            3 * 6 * 8);  // w1, w2 and w3 of one expert after the other
 }
 
 TEST(MapWeights, ExpertsAtUnequalDistancesAreCopiedRight) {
@@ -177,10 +178,10 @@ TEST(CopyWeights, ArePrivateAndContiguous) {
   const TempDir dir;
   write(dir, config, random_model(config), DType::f32);
   const Model loaded = load_model(dir.path(), std::nullopt, at::kCPU);
-  const at::Tensor before = loaded.weights.layers[0].attn.q.clone();
+  const at::Tensor before = loaded.weights.layers[0].attn.q.plain().clone();
   Weights copy = copy_weights(loaded.weights, at::kFloat, at::kCPU);
-  EXPECT_TRUE(copy.layers[0].attn.q.is_contiguous());
-  copy.layers[0].attn.q.fill_(7);
+  EXPECT_TRUE(copy.layers[0].attn.q.plain().is_contiguous());
+  copy.layers[0].attn.q.plain().fill_(7);
   EXPECT_TRUE(at::equal(loaded.weights.layers[0].attn.q, before));
 }
 

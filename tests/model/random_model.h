@@ -22,7 +22,7 @@ inline at::Tensor normal_tensor(at::IntArrayRef sizes, std::uint64_t seed, doubl
 
 /// Weights that make every part count: matrices of deviation 0.3, biases of 0.1, norms around 1.
 inline Weights random_weights(const ModelSpec& spec, std::uint64_t seed) {
-  auto weights = make_weights<at::Tensor>(spec);
+  auto weights = make_weights<Weight>(spec);
   const auto shapes = weight_shapes(spec);
   for_each_weight(
       [&](const std::string& slot, at::Tensor& weight, const Shape& shape) {

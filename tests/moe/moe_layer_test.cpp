@@ -176,7 +176,8 @@ at::Tensor naive_layer(const at::Tensor& x_TD, const Moe& w, const Case& c,
     if (c.weights == RouterWeights::softmax) weights = chosen.exp() / scores.exp().sum();
     if (c.weights == RouterWeights::sigmoid) weights = 1 / (1 + (-chosen).exp());
     if (c.weights == RouterWeights::one_plus) {
-      weights = 1 + w.router.scale.index_select(0, ids_TK[t]) * chosen.exp() / scores.exp().sum();
+      weights =
+          1 + w.router.scale.plain().index_select(0, ids_TK[t]) * chosen.exp() / scores.exp().sum();
     }
     at::Tensor y = at::zeros_like(x_TD[t]);
     for (std::int64_t k = 0; k < c.top_k; ++k) {
@@ -186,7 +187,8 @@ at::Tensor naive_layer(const at::Tensor& x_TD, const Moe& w, const Case& c,
     if (c.shared > 0) {
       at::Tensor shared = naive_ffn(x_TD[t], w.shared, c.activation, -1);
       if (c.shared_gate)
-        shared = shared / (1 + (-at::mv(w.shared_gate.to(x_TD.scalar_type()), x_TD[t])).exp());
+        shared =
+            shared / (1 + (-at::mv(w.shared_gate.plain().to(x_TD.scalar_type()), x_TD[t])).exp());
       y = y + shared;
     }
     if (c.bias_once) y = y + w.bias;
@@ -254,8 +256,9 @@ TEST(MoeLayer, Bf16WeightsAndTokensStayNearTheF32Result) {
   const Case c{4, 2, 17, true, false};
   const Moe w = random_moe(c);
   Moe narrow = w;
-  narrow.experts = {w.experts.gate.to(at::kBFloat16), w.experts.up.to(at::kBFloat16),
-                    w.experts.down.to(at::kBFloat16)};
+  narrow.experts = {w.experts.gate.plain().to(at::kBFloat16),
+                    w.experts.up.plain().to(at::kBFloat16),
+                    w.experts.down.plain().to(at::kBFloat16)};
   const at::Tensor x = normal_tensor({c.tokens, width_d}, 7).to(at::kBFloat16);
   const MoeOutput out = moe_layer(x, narrow, c.spec(), c.activation);
   EXPECT_EQ(out.y_TD.scalar_type(), at::kBFloat16);
@@ -295,9 +298,9 @@ TEST(Experts, GradientsEqualCentralDifferencesInDouble) {
   const Permutation permutation = permute(routing, c.experts);
   at::Tensor x = normal_tensor({c.tokens, width_d}, 7).to(at::kDouble);
   routing.weights_TK = routing.weights_TK.to(at::kDouble);
-  for (at::Tensor* t : {&w.experts.gate, &w.experts.up, &w.experts.down, &w.experts.gate_bias,
-                        &w.experts.up_bias, &w.experts.down_bias}) {
-    *t = t->to(at::kDouble);
+  for (Weight* t : {&w.experts.gate, &w.experts.up, &w.experts.down, &w.experts.gate_bias,
+                    &w.experts.up_bias, &w.experts.down_bias}) {
+    *t = t->plain().to(at::kDouble);
   }
   const at::Tensor probe = normal_tensor({c.tokens, width_d}, 70).to(at::kDouble);
   const auto value = [&] {

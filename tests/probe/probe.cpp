@@ -71,7 +71,7 @@ void write_gradients(const Model& opened, const at::Tensor& ids, const fs::path&
       decode(opened.spec, weights, ids.narrow(1, 0, length), nullptr, at::kFloat);
   const at::Tensor logits = head(opened.spec, weights, run.hidden_BSD.flatten(0, 1));
   at::cross_entropy_loss(logits, ids.narrow(1, 1, length).flatten()).backward();
-  auto gradients = make_weights<at::Tensor>(opened.spec);
+  auto gradients = make_weights<Weight>(opened.spec);
   for_each_weight(
       [](const std::string&, at::Tensor& gradient, const at::Tensor& weight) {
         if (!weight.defined()) return;

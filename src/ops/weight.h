@@ -1,0 +1,63 @@
+// What a leaf of a model's weights is: a tensor, or a matrix packed for the dot products of the
+// CPU.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+
+#include "kernels/drivers.h"
+
+namespace moebius {
+
+/// Where packed weights are computed with: kernels, threads, memory for a moment. One thread at a
+/// time may compute with the weights that share it.
+struct CpuShop {
+  explicit CpuShop(int threads);
+
+  const kernels::KernelTable& table;
+  Executor executor;
+  Arena arena;
+
+  kernels::Workshop workshop() { return {table, executor, arena}; }
+};
+
+/// Matrices [N, K] of one shape, one or E of them, in the layout of kernels/packed.h.
+class PackedWeight {
+ public:
+  /// Packs w [N, K] or [E, N, K] of any float type. Throws Error naming K if it has no elements.
+  PackedWeight(const at::Tensor& w, kernels::PackedType type, std::int64_t group,
+               std::shared_ptr<CpuShop> shop);
+
+  const kernels::PackedShape& shape() const { return shape_; }
+  std::int64_t count() const { return data_.size(0); }
+  kernels::PackedMatrix matrix(std::int64_t expert = 0) const;
+  kernels::Workshop workshop() const { return shop_->workshop(); }
+  std::int64_t bytes() const;
+
+ private:
+  kernels::PackedShape shape_;
+  std::shared_ptr<CpuShop> shop_;
+  at::Tensor data_, scales_;  ///< uint8 [E, bytes], bf16 [E, scales]
+};
+
+class Weight {
+ public:
+  Weight() = default;
+  Weight(at::Tensor plain) : plain_(std::move(plain)) {}  // NOLINT: a tensor is a weight
+  explicit Weight(std::shared_ptr<const PackedWeight> packed) : packed_(std::move(packed)) {}
+
+  bool defined() const { return packed_ != nullptr || plain_.defined(); }
+  const PackedWeight* packed() const { return packed_.get(); }
+  /// Throw Error for packed ones: what asks for it cannot compute with them.
+  const at::Tensor& plain() const;
+  at::Tensor& plain();
+  operator const at::Tensor&() const { return plain(); }  // NOLINT
+  operator at::Tensor&() { return plain(); }              // NOLINT
+
+ private:
+  at::Tensor plain_;
+  std::shared_ptr<const PackedWeight> packed_;
+};
+
+}  // namespace moebius
