@@ -9,12 +9,13 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "kernels/kernels.h"
 
 namespace moebius {
 
 enum class NormKind { rms, layer };
 enum class PositionKind { rope, learned };
-enum class Activation { silu, gelu_tanh, gelu_erf, relu };
+using kernels::Activation;
 /// RMS norm of queries and keys before rotation: none, over each head (Qwen3), or over all heads
 /// together (OLMoE).
 enum class QkNorm { none, head, all };

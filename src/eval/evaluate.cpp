@@ -105,7 +105,8 @@ void EvalOptions::declare(OptionSet& options) {
   options.add("context", context,
               "tokens of a window (default: the smaller of 1024 and the model's)");
   options.add("reference", reference, "model to compare with: adds kl and top1_agreement");
-  options.choice("weights", weights, "dtype to compute with (default: as stored)", {"f32", "bf16"});
+  options.choice("weights", weights, "what to compute with (default: as stored)",
+                 {"f32", "bf16", "int8", "int4"});
 }
 
 Divergence divergence(const at::Tensor& reference_NV, const at::Tensor& model_NV) {
@@ -196,14 +197,13 @@ EvalResult merge_results(std::span<const EvalResult> results) {
 EvalReport evaluate(const EvalOptions& options, const Context& ctx) {
   const fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
   const Tokenizer tokenizer = Tokenizer::load(directory);
-  std::optional<DType> dtype;
-  if (!options.weights.empty()) dtype = dtype_from_config(options.weights);
-  const Model model = load_model(directory, dtype, device_of(ctx));
+  const Model model = load_for_inference(directory, options.weights, ctx);
   check_vocabulary(model.spec, tokenizer, options.model);
   std::optional<Model> reference;
   if (!options.reference.empty()) {
-    reference =
-        load_model(resolve_model(options.reference, ModelParts::all, ctx), dtype, device_of(ctx));
+    const bool packed = options.weights == "int8" || options.weights == "int4";
+    reference = load_for_inference(resolve_model(options.reference, ModelParts::all, ctx),
+                                   packed ? "" : options.weights, ctx);
     if (reference->spec.vocab != model.spec.vocab) {
       fail("{}: the reference's vocabulary has {} ids, the model's {}", options.reference.string(),
            reference->spec.vocab, model.spec.vocab);

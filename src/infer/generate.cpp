@@ -88,11 +88,14 @@ void GenerateOptions::declare(OptionSet& options) {
   options.add("repetition-penalty", sampling.repetition_penalty,
               "divides scores of tokens that stood before, 1 for none");
   options.add("stop", stop, "end before this text; may be given several times");
-  options.choice("weights", weights, "dtype to compute with (default: as stored)", {"f32", "bf16"});
+  options.choice("weights", weights, "what to compute with (default: as stored)",
+                 {"f32", "bf16", "int8", "int4"});
 }
 
 at::ScalarType compute_dtype(const Model& model) {
-  return model.weights.embed.plain().scalar_type() == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
+  const bool packed = model.weights.head.packed() != nullptr;
+  const bool bf16 = model.weights.embed.plain().scalar_type() == at::kBFloat16;
+  return bf16 && !packed ? at::kBFloat16 : at::kFloat;
 }
 
 void check_vocabulary(const ModelSpec& spec, const Tokenizer& tokenizer, const fs::path& model) {
@@ -193,9 +196,7 @@ OpenModel open_model(const GenerateOptions& options, const Context& ctx) {
   }
   fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
   Tokenizer tokenizer = Tokenizer::load(directory);
-  std::optional<DType> dtype;
-  if (!options.weights.empty()) dtype = dtype_from_config(options.weights);
-  Model model = load_model(directory, dtype, device_of(ctx));
+  Model model = load_for_inference(directory, options.weights, ctx);
   check_vocabulary(model.spec, tokenizer, options.model);
   return {std::move(directory), std::move(model), std::move(tokenizer)};
 }

@@ -9,7 +9,7 @@
 
 namespace moebius {
 
-/// Dtype that activations have when weights are stored as `w`: bf16 stays, all else is f32.
+/// Dtype that activations have: bf16 where the weights are bf16 tensors, else f32.
 at::ScalarType compute_dtype(const Model& model);
 
 /// A model and its tokenizer, which fit each other.

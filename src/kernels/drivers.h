@@ -58,7 +58,7 @@ struct GroupedFfn {
   const float* x = nullptr;
   float* y = nullptr;
   std::int64_t tokens = 0, ldx = 0, ldy = 0;
-  ActivationKind activation = ActivationKind::silu;
+  Activation activation = Activation::silu;
 };
 void grouped_ffn(const Workshop& shop, const GroupedFfn& args);
 

@@ -51,12 +51,12 @@ struct Tile {
   std::int64_t ldy;
 };
 
-enum class ActivationKind { silu, gelu_tanh, gelu_erf, relu };
+enum class Activation { silu, gelu_tanh, gelu_erf, relu };
 
 /// h = act(x), or act(x) * up where `up` is not 0: the value `up` places after. `columns` is a
 /// multiple of 16.
 struct Activate {
-  ActivationKind kind;
+  Activation kind;
   const float* x;
   float* h;
   std::int64_t m, columns;

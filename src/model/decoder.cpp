@@ -133,7 +133,7 @@ Projections project(const ModelSpec& spec, const LayerWeights& w, const at::Tens
   const at::Tensor x = spec.post_norm ? x_BSD : norm(spec, x_BSD, w.attn_norm);
   const AttentionOf<Weight>& a = w.attn;
   if (spec.latent) return project_latent(spec, a, x);
-  const auto heads = [&](const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& norm,
+  const auto heads = [&](const Weight& weight, const at::Tensor& bias, const at::Tensor& norm,
                          std::int64_t count) {
     at::Tensor y = ops::linear(x, weight, bias);
     if (spec.qk_norm == QkNorm::all) y = qk_norm(spec, y, norm);

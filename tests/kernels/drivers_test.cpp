@@ -78,15 +78,15 @@ void for_each_table_and_type(Fn fn) {
   }
 }
 
-double act(ActivationKind kind, double x) {
+double act(Activation kind, double x) {
   switch (kind) {
-    case ActivationKind::silu:
+    case Activation::silu:
       return x / (1 + std::exp(-x));
-    case ActivationKind::gelu_tanh:
+    case Activation::gelu_tanh:
       return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case ActivationKind::gelu_erf:
+    case Activation::gelu_erf:
       return x / 2 * (1 + std::erf(x / std::sqrt(2.0)));
-    case ActivationKind::relu:
+    case Activation::relu:
       break;
   }
   return std::max(x, 0.0);
@@ -169,8 +169,7 @@ class Layer {
  public:
   static constexpr std::int64_t d = 70, top_k = 2, experts = 5;
 
-  Layer(PackedType in, PackedType out, bool gated, bool biased, ActivationKind kind,
-        std::int64_t group)
+  Layer(PackedType in, PackedType out, bool gated, bool biased, Activation kind, std::int64_t group)
       : kind_(kind) {
     for (std::int64_t e = 0; e <= experts; ++e) {
       const auto s = static_cast<std::uint64_t>(10 * e);
@@ -252,7 +251,7 @@ class Layer {
   }
 
  private:
-  ActivationKind kind_;
+  Activation kind_;
   std::vector<Ffn> ffns_;
 };
 
@@ -262,7 +261,7 @@ TEST(GroupedFfn, IsTheWeightedSumOfItsFfns) {
   for_each_table_and_type([&](const KernelTable& table, PackedType type, double tolerance) {
     for (const bool gated : {true, false}) {
       for (const bool biased : {true, false}) {
-        const Layer layer(type, type, gated, biased, ActivationKind::silu, 32);
+        const Layer layer(type, type, gated, biased, Activation::silu, 32);
         for (const std::int64_t count : {std::int64_t{1}, std::int64_t{3}, tokens}) {
           EXPECT_LT(distance(layer.run(table, 3, x, 0, count), layer.expected(x, count)),
                     2 * tolerance)
@@ -276,8 +275,8 @@ TEST(GroupedFfn, IsTheWeightedSumOfItsFfns) {
 TEST(GroupedFfn, EveryActivation) {
   const std::vector<float> x = normal(9 * Layer::d, 8, 3.0);
   for_each_table_and_type([&](const KernelTable& table, PackedType type, double tolerance) {
-    for (const ActivationKind kind : {ActivationKind::silu, ActivationKind::gelu_tanh,
-                                      ActivationKind::gelu_erf, ActivationKind::relu}) {
+    for (const Activation kind :
+         {Activation::silu, Activation::gelu_tanh, Activation::gelu_erf, Activation::relu}) {
       const Layer layer(type, type, true, false, kind, 32);
       EXPECT_LT(distance(layer.run(table, 2, x, 0, 9), layer.expected(x, 9)), 2 * tolerance)
           << static_cast<int>(kind);
@@ -289,7 +288,7 @@ TEST(GroupedFfn, DownMayBeOfAnotherTypeAndGroupsOfAnyLength) {
   const std::vector<float> x = normal(30 * Layer::d, 9);
   for_each_table_and_type([&](const KernelTable& table, PackedType type, double) {
     for (const std::int64_t group : {8, 24, 64}) {
-      const Layer layer(type, PackedType::int8, true, true, ActivationKind::silu, group);
+      const Layer layer(type, PackedType::int8, true, true, Activation::silu, group);
       EXPECT_LT(distance(layer.run(table, 2, x, 0, 30), layer.expected(x, 30)), 2e-2) << group;
     }
   });
@@ -299,7 +298,7 @@ TEST(GroupedFfn, BitsDependNeitherOnThreadsNorOnOtherTokens) {
   constexpr std::int64_t tokens = 90;
   const std::vector<float> x = normal(tokens * Layer::d, 10);
   for_each_table_and_type([&](const KernelTable& table, PackedType type, double) {
-    const Layer layer(type, type, true, true, ActivationKind::silu, 32);
+    const Layer layer(type, type, true, true, Activation::silu, 32);
     const std::vector<float> together = layer.run(table, 1, x, 0, tokens);
     EXPECT_EQ(layer.run(table, 3, x, 0, tokens), together);
     for (const std::int64_t t : {0, 1, 44, 89}) {

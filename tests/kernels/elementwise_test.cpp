@@ -103,7 +103,7 @@ TEST(ActivateKernel, OverTheWholeRangeOfFloats) {
   const auto columns = std::ssize(x);
   for_each_table([&](const KernelTable& table) {
     std::vector<float> h(x.size());
-    const auto check = [&](ActivationKind kind, double tolerance, auto expected) {
+    const auto check = [&](Activation kind, double tolerance, auto expected) {
       table.activate({kind, x.data(), h.data(), 1, columns, 0, columns, columns});
       for (std::size_t i = 0; i < x.size(); ++i) {
         const double y = expected(static_cast<double>(x[i]));
@@ -111,12 +111,12 @@ TEST(ActivateKernel, OverTheWholeRangeOfFloats) {
             << static_cast<int>(kind) << " of " << x[i];
       }
     };
-    check(ActivationKind::relu, 0, [](double v) { return std::max(v, 0.0); });
-    check(ActivationKind::silu, 1e-6, [](double v) { return v / (1 + std::exp(-v)); });
-    check(ActivationKind::gelu_tanh, 2e-4, [](double v) {
+    check(Activation::relu, 0, [](double v) { return std::max(v, 0.0); });
+    check(Activation::silu, 1e-6, [](double v) { return v / (1 + std::exp(-v)); });
+    check(Activation::gelu_tanh, 2e-4, [](double v) {
       return v / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
     });
-    check(ActivationKind::gelu_erf, 5e-4,
+    check(Activation::gelu_erf, 5e-4,
           [](double v) { return v / 2 * (1 + std::erf(v / std::sqrt(2.0))); });
   });
 }

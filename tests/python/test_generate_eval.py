@@ -361,6 +361,34 @@ def test_reference_and_routing_equal_torch(moebius, chars, tmp_path, family):
         assert row["dead"] == [e for e, s in enumerate(share) if s == 0]
 
 
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_packed_weights_stay_near_the_model(hf, moebius, tmp_path, family):
+    """Errors are those of rounding the weights, in groups of 32, and the activations; and, of that, tokens
+    that go to other experts."""
+    model = tiny.make_model(hf, family, seed=5)
+    directory = tiny.add_char_tokenizer(tiny.save(model, tmp_path / "model"), 131)
+    text = tmp_path / "text.txt"
+    text.write_text(tiny.to_text(tiny.random_ids(131, rows=1, length=200)[0].tolist()))
+    spread = tiny.hf_logits(model, tiny.random_ids(131)).std().item()
+    kl = {}
+    for weights in ("int8", "int4"):
+        found = as_json(moebius, "eval", directory, "--data", text, "--context", 64, "--reference", directory,
+                        "--weights", weights, "--threads", 3)
+        kl[weights] = found["kl"] / spread**2
+    assert 0 < kl["int8"] < 1e-2 and 5 * kl["int8"] < kl["int4"] < 0.2, kl
+
+
+def test_packed_weights_generate_the_same_at_any_number_of_threads(moebius, stories):
+    texts = {generate(moebius, stories, "--prompt", "Once", "--max-tokens", 60, "--weights", weights,
+                      "--threads", threads) for weights, threads in (("int8", 1), ("int8", 2), ("int8", 3))}
+    assert len(texts) == 1
+
+
+def test_packed_weights_are_for_the_cpu(moebius, stories):
+    done = moebius("generate", stories, "--prompt", "x", "--weights", "int4", "--device", "cuda")
+    assert done.returncode == 2
+
+
 def test_dead_experts_are_named(hf, moebius, tmp_path):
     model = tiny.make_model(hf, "mixtral", num_hidden_layers=2, num_experts_per_tok=2)
     with torch.no_grad():

@@ -48,22 +48,22 @@ static VecF erf_of(VecF x) {
   return x < 0.0f ? -y : y;
 }
 
-template <ActivationKind KIND>
+template <Activation KIND>
 static VecF activated(VecF x) {
   switch (KIND) {
-    case ActivationKind::silu:
+    case Activation::silu:
       return x * sigmoid_of(x);
-    case ActivationKind::gelu_tanh:  // (1 + tanh z) / 2 is the sigmoid of 2 z
+    case Activation::gelu_tanh:  // (1 + tanh z) / 2 is the sigmoid of 2 z
       return x * sigmoid_of(1.59576912f * (x + 0.044715f * x * x * x));
-    case ActivationKind::gelu_erf:
+    case Activation::gelu_erf:
       return 0.5f * x * (1.0f + erf_of(x * 0.707106781f));
-    case ActivationKind::relu:
+    case Activation::relu:
       return x < 0.0f ? VecF{} : x;
   }
   return x;
 }
 
-template <ActivationKind KIND>
+template <Activation KIND>
 static void activate_rows(const Activate& a) {
   for (long r = 0; r < a.m; ++r) {
     const float *gate = a.x + r * a.ldx, *up = gate + a.up;
@@ -77,14 +77,14 @@ static void activate_rows(const Activate& a) {
 
 static void activate(const Activate& a) {
   switch (a.kind) {
-    case ActivationKind::silu:
-      return activate_rows<ActivationKind::silu>(a);
-    case ActivationKind::gelu_tanh:
-      return activate_rows<ActivationKind::gelu_tanh>(a);
-    case ActivationKind::gelu_erf:
-      return activate_rows<ActivationKind::gelu_erf>(a);
-    case ActivationKind::relu:
-      return activate_rows<ActivationKind::relu>(a);
+    case Activation::silu:
+      return activate_rows<Activation::silu>(a);
+    case Activation::gelu_tanh:
+      return activate_rows<Activation::gelu_tanh>(a);
+    case Activation::gelu_erf:
+      return activate_rows<Activation::gelu_erf>(a);
+    case Activation::relu:
+      return activate_rows<Activation::relu>(a);
   }
 }
 

@@ -121,15 +121,15 @@ void tile(const PackedShape& s, const Tile& t) {
   }
 }
 
-float activated(ActivationKind kind, float x) {
+float activated(Activation kind, float x) {
   switch (kind) {
-    case ActivationKind::silu:
+    case Activation::silu:
       return x / (1 + std::exp(-x));
-    case ActivationKind::gelu_tanh:
+    case Activation::gelu_tanh:
       return 0.5f * x * (1 + std::tanh(0.797884561f * (x + 0.044715f * x * x * x)));
-    case ActivationKind::gelu_erf:
+    case Activation::gelu_erf:
       return 0.5f * x * (1 + std::erf(x * 0.707106781f));
-    case ActivationKind::relu:
+    case Activation::relu:
       break;
   }
   return x < 0 ? 0 : x;
