@@ -38,27 +38,27 @@ struct TileWork {
 
 class AttentionRun {
  public:
-  AttentionRun(const Workshop& shop, const Attention& args, std::span<const Queries> sequences)
-      : shop_(shop),
+  AttentionRun(const CpuContext& cpu, const Attention& args, std::span<const Queries> sequences)
+      : cpu_(cpu),
         args_(args),
         share_(args.heads / args.layout.groups),
         width_(args.layout.values().panels() * panel_width) {
     list_work(sequences);
-    desks_ = shop.arena.take<Desk>(shop.executor.threads());
-    for (int t = 0; t < shop.executor.threads(); ++t) desks_[t] = make_desk();
+    scratch_ = cpu.arena.take<Scratch>(cpu.executor.threads());
+    for (int t = 0; t < cpu.executor.threads(); ++t) scratch_[t] = make_scratch();
   }
 
   void run() {
-    if (count_ >= 4 * shop_.executor.threads() || chunks_ == 1) {
-      shop_.executor.run(count_, [&](std::int64_t w, int thread) {
-        const Desk& desk = desks_[thread];
-        desk.total.clear(width_);
+    if (count_ >= 4 * cpu_.executor.threads() || chunks_ == 1) {
+      cpu_.executor.run(count_, [&](std::int64_t w, int thread) {
+        const Scratch& scratch = scratch_[thread];
+        scratch.total.clear(width_);
         const std::int64_t chunks = chunks_of(work_[w]);
         for (std::int64_t c = 0; c < chunks; ++c) {
-          attend_chunk(work_[w], c, desk, desk.partial);
-          merge(work_[w], desk.partial, desk.total);
+          attend_chunk(work_[w], c, scratch, scratch.partial);
+          merge(work_[w], scratch.partial, scratch.total);
         }
-        finish(work_[w], desk.total);
+        finish(work_[w], scratch.total);
       });
     } else {
       run_by_chunks();
@@ -67,7 +67,7 @@ class AttentionRun {
 
  private:
   /// What a thread needs for a tile.
-  struct Desk {
+  struct Scratch {
     Partial partial, total;
     float* scores;  ///< [M, 64]; q before
     float* sums;    ///< [M, 32]
@@ -76,8 +76,8 @@ class AttentionRun {
     RowStore q_rows, q, p_rows, p;
   };
 
-  Desk make_desk() const {
-    Arena& arena = shop_.arena;
+  Scratch make_scratch() const {
+    Arena& arena = cpu_.arena;
     const PackedShape q = args_.layout.keys(), p = args_.layout.values();
     return {Partial(arena, width_),
             Partial(arena, width_),
@@ -93,11 +93,11 @@ class AttentionRun {
   }
 
   void list_work(std::span<const Queries> sequences) {
-    const int most = shop_.table.tile_rows[static_cast<int>(PackedType::bf16)];
+    const int most = cpu_.table.tile_rows[static_cast<int>(PackedType::bf16)];
     const auto tiles_of = [&](const Queries& q) { return Tiling(0, q.count * share_, most); };
     std::int64_t all = 0;
     for (const Queries& queries : sequences) all += tiles_of(queries).count * args_.layout.groups;
-    work_ = shop_.arena.take<TileWork>(all);
+    work_ = cpu_.arena.take<TileWork>(all);
     for (const Queries& queries : sequences) {
       const Tiling tiling = tiles_of(queries);
       for (std::int64_t g = 0; g < args_.layout.groups; ++g) {
@@ -121,32 +121,33 @@ class AttentionRun {
     return (last_of(w, w.rows - 1) + chunk_tokens - 1) / chunk_tokens;
   }
 
-  void attend_chunk(const TileWork& w, std::int64_t chunk, const Desk& desk,
+  void attend_chunk(const TileWork& w, std::int64_t chunk, const Scratch& scratch,
                     const Partial& out) const {
     out.clear(width_);
     const std::int64_t begin = std::max(chunk * chunk_tokens, first_of(w, 0)) / page_tokens;
     const std::int64_t end = std::min((chunk + 1) * chunk_tokens, last_of(w, w.rows - 1));
     if (begin * page_tokens >= end) return;
-    load_queries(w, desk);
+    load_queries(w, scratch);
     for (std::int64_t page = begin; page * page_tokens < end; ++page) {
-      attend_page(w, page, desk, out);
+      attend_page(w, page, scratch, out);
     }
   }
 
-  void load_queries(const TileWork& w, const Desk& desk) const {
+  void load_queries(const TileWork& w, const Scratch& scratch) const {
     const std::int64_t dim = args_.layout.key_dim;
     for (std::int64_t r = 0; r < w.rows; ++r) {
       const std::int64_t query = (w.begin + r) / share_, head = (w.begin + r) % share_;
       const float* q = w.queries->q + query * args_.ldq + (w.group * share_ + head) * dim;
-      for (std::int64_t i = 0; i < dim; ++i) desk.scores[r * dim + i] = q[i] * args_.scale;
+      for (std::int64_t i = 0; i < dim; ++i) scratch.scores[r * dim + i] = q[i] * args_.scale;
     }
-    shop_.table.prepare(desk.q.shape, desk.scores, dim, w.rows, desk.q_rows.rows(0));
-    shop_.table.interleave(desk.q.shape, desk.q_rows.rows(0), nullptr, desk.q.tile(0, w.rows));
+    cpu_.table.prepare(scratch.q.shape, scratch.scores, dim, w.rows, scratch.q_rows.rows(0));
+    cpu_.table.interleave(scratch.q.shape, scratch.q_rows.rows(0), nullptr,
+                          scratch.q.tile(0, w.rows));
   }
 
-  void attend_page(const TileWork& w, std::int64_t page, const Desk& desk,
+  void attend_page(const TileWork& w, std::int64_t page, const Scratch& scratch,
                    const Partial& out) const {
-    const KernelTable& table = shop_.table;
+    const KernelTable& table = cpu_.table;
     const std::byte* keys = w.queries->pages[page] + w.group * args_.layout.group_bytes();
     const std::byte* values = keys + args_.layout.keys().bytes();
     const PackedShape k = args_.layout.keys(), v = args_.layout.values();
@@ -156,7 +157,7 @@ class AttentionRun {
       table.tile(s, {rows, {a, a + s.panel_bytes()}, {}, y, ldy});
     };
     for (std::int64_t pair = 0; pair < k.panels() / 2; ++pair) {
-      two_panels(k, keys, pair, desk.q.tile(0, w.rows), desk.scores + pair * 2 * panel_width,
+      two_panels(k, keys, pair, scratch.q.tile(0, w.rows), scratch.scores + pair * 2 * panel_width,
                  page_tokens);
     }
     const std::int64_t begin = page * page_tokens;
@@ -164,23 +165,23 @@ class AttentionRun {
       const auto within = [&](std::int64_t token) {
         return static_cast<std::int32_t>(std::clamp<std::int64_t>(token - begin, 0, page_tokens));
       };
-      desk.first[r] = within(first_of(w, r));
-      desk.last[r] = within(last_of(w, r));
+      scratch.first[r] = within(first_of(w, r));
+      scratch.last[r] = within(last_of(w, r));
     }
-    table.softmax({desk.scores, desk.first, desk.last, out.max, out.sum, desk.decay, w.rows,
-                   page_tokens, page_tokens});
-    table.prepare(desk.p.shape, desk.scores, page_tokens, w.rows, desk.p_rows.rows(0));
-    table.interleave(desk.p.shape, desk.p_rows.rows(0), nullptr, desk.p.tile(0, w.rows));
+    table.softmax({scratch.scores, scratch.first, scratch.last, out.max, out.sum, scratch.decay,
+                   w.rows, page_tokens, page_tokens});
+    table.prepare(scratch.p.shape, scratch.scores, page_tokens, w.rows, scratch.p_rows.rows(0));
+    table.interleave(scratch.p.shape, scratch.p_rows.rows(0), nullptr, scratch.p.tile(0, w.rows));
     for (std::int64_t pair = 0; pair < v.panels() / 2; ++pair) {
-      two_panels(v, values, pair, desk.p.tile(0, w.rows), desk.sums, 2 * panel_width);
-      table.decay_and_add({desk.sums, out.y + pair * 2 * panel_width, desk.decay, w.rows,
+      two_panels(v, values, pair, scratch.p.tile(0, w.rows), scratch.sums, 2 * panel_width);
+      table.decay_and_add({scratch.sums, out.y + pair * 2 * panel_width, scratch.decay, w.rows,
                            2 * panel_width, 2 * panel_width, width_});
     }
   }
 
   /// Adds what a chunk gave to what the ones before did.
   void merge(const TileWork& w, const Partial& part, const Partial& total) const {
-    shop_.table.merge_softmax(
+    cpu_.table.merge_softmax(
         {part.y, part.max, part.sum, total.y, total.max, total.sum, w.rows, width_});
   }
 
@@ -196,14 +197,14 @@ class AttentionRun {
   /// Few tiles with a long past: their chunks are computed side by side.
   void run_by_chunks() {
     const std::int64_t pieces = count_ * chunks_;
-    auto* parts = shop_.arena.take<Partial>(pieces);
-    for (std::int64_t i = 0; i < pieces; ++i) parts[i] = Partial(shop_.arena, width_);
-    shop_.executor.run(pieces, [&](std::int64_t i, int thread) {
+    auto* parts = cpu_.arena.take<Partial>(pieces);
+    for (std::int64_t i = 0; i < pieces; ++i) parts[i] = Partial(cpu_.arena, width_);
+    cpu_.executor.run(pieces, [&](std::int64_t i, int thread) {
       const TileWork& w = work_[i / chunks_];
       if (i % chunks_ >= chunks_of(w)) return;
-      attend_chunk(w, i % chunks_, desks_[thread], parts[i]);
+      attend_chunk(w, i % chunks_, scratch_[thread], parts[i]);
     });
-    const Partial& total = desks_[0].total;
+    const Partial& total = scratch_[0].total;
     for (std::int64_t i = 0; i < count_; ++i) {
       total.clear(width_);
       for (std::int64_t c = 0; c < chunks_of(work_[i]); ++c) {
@@ -213,13 +214,13 @@ class AttentionRun {
     }
   }
 
-  const Workshop& shop_;
+  const CpuContext& cpu_;
   const Attention& args_;
   std::int64_t share_;  ///< heads that read the same keys
   std::int64_t width_;  ///< of a value, padded
   std::int64_t chunks_ = 1, count_ = 0;
   TileWork* work_ = nullptr;
-  Desk* desks_ = nullptr;
+  Scratch* scratch_ = nullptr;
 };
 
 }  // namespace
@@ -251,9 +252,9 @@ void append_kv(const KvLayout& layout, std::byte* const* pages, std::int64_t pas
   }
 }
 
-void attend(const Workshop& shop, const Attention& args, std::span<const Queries> sequences) {
-  const Arena::Scope scope(shop.arena);
-  AttentionRun(shop, args, sequences).run();
+void attend(const CpuContext& cpu, const Attention& args, std::span<const Queries> sequences) {
+  const Arena::Scope scope(cpu.arena);
+  AttentionRun(cpu, args, sequences).run();
 }
 
 }  // namespace moebius::kernels

@@ -46,6 +46,6 @@ struct Attention {
   float scale = 1.0f;
   std::int64_t ldq = 0, ldy = 0;
 };
-void attend(const Workshop& shop, const Attention& args, std::span<const Queries> sequences);
+void attend(const CpuContext& cpu, const Attention& args, std::span<const Queries> sequences);
 
 }  // namespace moebius::kernels

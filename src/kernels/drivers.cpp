@@ -19,8 +19,8 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
 }
 
-int most_rows(const Workshop& shop, const PackedShape& shape) {
-  return shop.table.tile_rows[static_cast<int>(shape.type)];
+int most_rows(const CpuContext& cpu, const PackedShape& shape) {
+  return cpu.table.tile_rows[static_cast<int>(shape.type)];
 }
 
 void run_tile(const KernelTable& table, const PackedMatrix& a, std::int64_t panel_a,
@@ -46,16 +46,16 @@ void add_bias(const float* bias, std::int64_t columns, std::int64_t m, float* y)
 }
 
 /// Rows of x in tiles, ready for the dot products.
-RowStore tiles_of(const Workshop& shop, const PackedShape& shape, const float* x, std::int64_t ldx,
+RowStore tiles_of(const CpuContext& cpu, const PackedShape& shape, const float* x, std::int64_t ldx,
                   const Tiling& tiling) {
-  const RowStore rows(shop.arena, shape, tiling.rows), tiles(shop.arena, shape, tiling.rows);
+  const RowStore rows(cpu.arena, shape, tiling.rows), tiles(cpu.arena, shape, tiling.rows);
   const auto make = [&](std::int64_t t, int) {
     const std::int64_t r = tiling.start(t), m = tiling.size(t);
-    shop.table.prepare(shape, x + r * ldx, ldx, m, rows.rows(r));
-    shop.table.interleave(shape, rows.rows(r), nullptr, tiles.tile(r, m));
+    cpu.table.prepare(shape, x + r * ldx, ldx, m, rows.rows(r));
+    cpu.table.interleave(shape, rows.rows(r), nullptr, tiles.tile(r, m));
   };
   if (tiling.rows * shape.k > little) {
-    shop.executor.run(tiling.count, make);
+    cpu.executor.run(tiling.count, make);
   } else {
     for (std::int64_t t = 0; t < tiling.count; ++t) make(t, 0);
   }
@@ -64,9 +64,9 @@ RowStore tiles_of(const Workshop& shop, const PackedShape& shape, const float* x
 
 /// Pairs of panels that a piece of work takes: some for each thread in turn, as many as stay cached
 /// where there are several tiles.
-std::int64_t pairs_a_piece(const Workshop& shop, std::int64_t pairs, const PackedShape& shape,
+std::int64_t pairs_a_piece(const CpuContext& cpu, std::int64_t pairs, const PackedShape& shape,
                            std::int64_t tiles) {
-  const std::int64_t fair = std::max<std::int64_t>(1, pairs / (8 * shop.executor.threads()));
+  const std::int64_t fair = std::max<std::int64_t>(1, pairs / (8 * cpu.executor.threads()));
   if (tiles == 1) return fair;
   return std::min(fair, std::max<std::int64_t>(1, cached_bytes / (2 * shape.panel_bytes())));
 }
@@ -91,7 +91,7 @@ void finish_product(const KernelTable& table, const Product& p, std::int64_t n, 
 /// One call of `grouped_ffn`.
 class GroupedRun {
  public:
-  GroupedRun(const Workshop& shop, const GroupedFfn& args) : shop_(shop), args_(args) {}
+  GroupedRun(const CpuContext& cpu, const GroupedFfn& args) : cpu_(cpu), args_(args) {}
 
   void run() {
     list_jobs();
@@ -112,17 +112,17 @@ class GroupedRun {
   const PackedShape& in_shape() const { return active_[0].job->up.shape; }
   Tiling tiling(const FfnJob& job) const {
     // One way to cut rows into tiles, for x and for what is hidden.
-    const int most = std::min(most_rows(shop_, job.up.shape), most_rows(shop_, job.down.shape));
+    const int most = std::min(most_rows(cpu_, job.up.shape), most_rows(cpu_, job.down.shape));
     return {job.begin, job.end, most};
   }
 
   void list_jobs() {
-    active_ = shop_.arena.take<Active>(std::ssize(args_.jobs));
+    active_ = cpu_.arena.take<Active>(std::ssize(args_.jobs));
     for (const FfnJob& job : args_.jobs) {
       if (job.begin == job.end) continue;
       const PackedShape& down = job.down.shape;
       block_ = std::lcm(pair_width, down.quantised() ? down.group : pair_width);
-      active_[count_] = {&job, RowStore(shop_.arena, down, job.end - job.begin), pieces_};
+      active_[count_] = {&job, RowStore(cpu_.arena, down, job.end - job.begin), pieces_};
       pieces_ += ceil_div(down.k, block_);
       rows_ = std::max(rows_, job.end);
       ++count_;
@@ -132,21 +132,21 @@ class GroupedRun {
   /// x in tiles of each job.
   void gather() {
     const PackedShape& shape = in_shape();
-    const RowStore rows(shop_.arena, shape, args_.tokens);
-    tiles_ = RowStore(shop_.arena, shape, rows_);
+    const RowStore rows(cpu_.arena, shape, args_.tokens);
+    tiles_ = RowStore(cpu_.arena, shape, rows_);
     const auto prepare = [&](std::int64_t token, int) {
-      shop_.table.prepare(shape, args_.x + token * args_.ldx, args_.ldx, 1, rows.rows(token));
+      cpu_.table.prepare(shape, args_.x + token * args_.ldx, args_.ldx, 1, rows.rows(token));
     };
     const auto interleave = [&](std::int64_t a, int) {
       const Tiling tiles = tiling(*active_[a].job);
       for (std::int64_t t = 0; t < tiles.count; ++t) {
         const std::int64_t r = tiles.start(t);
-        shop_.table.interleave(shape, rows.rows(0), args_.rows + r, tiles_.tile(r, tiles.size(t)));
+        cpu_.table.interleave(shape, rows.rows(0), args_.rows + r, tiles_.tile(r, tiles.size(t)));
       }
     };
     if (rows_ * shape.k > little) {
-      shop_.executor.run(args_.tokens, prepare);
-      shop_.executor.run(count_, interleave);
+      cpu_.executor.run(args_.tokens, prepare);
+      cpu_.executor.run(count_, interleave);
     } else {
       for (std::int64_t t = 0; t < args_.tokens; ++t) prepare(t, 0);
       for (std::int64_t a = 0; a < count_; ++a) interleave(a, 0);
@@ -154,32 +154,32 @@ class GroupedRun {
   }
 
   /// What a thread needs for a tile of some neurons.
-  struct Bench {
+  struct Scratch {
     float* sums;    ///< [M, 32]
     float* values;  ///< [M, block]
     RowStore rows;
   };
 
   void hidden() {
-    auto* benches = shop_.arena.take<Bench>(shop_.executor.threads());
-    for (int t = 0; t < shop_.executor.threads(); ++t) {
+    auto* scratches = cpu_.arena.take<Scratch>(cpu_.executor.threads());
+    for (int t = 0; t < cpu_.executor.threads(); ++t) {
       PackedShape part = active_[0].job->down.shape;
       part.k = block_;
-      benches[t] = {shop_.arena.take<float>(max_tile_rows * pair_width),
-                    shop_.arena.take<float>(max_tile_rows * block_),
-                    RowStore(shop_.arena, part, max_tile_rows)};
+      scratches[t] = {cpu_.arena.take<float>(max_tile_rows * pair_width),
+                      cpu_.arena.take<float>(max_tile_rows * block_),
+                      RowStore(cpu_.arena, part, max_tile_rows)};
     }
-    shop_.executor.run(pieces_, [&](std::int64_t piece, int thread) {
+    cpu_.executor.run(pieces_, [&](std::int64_t piece, int thread) {
       const Active* after =
           std::upper_bound(active_, active_ + count_, piece,
                            [](std::int64_t p, const Active& a) { return p < a.first_piece; });
       const Active& active = after[-1];
-      hidden_block(active, (piece - active.first_piece) * block_, benches[thread]);
+      hidden_block(active, (piece - active.first_piece) * block_, scratches[thread]);
     });
   }
 
   /// Neurons [begin, begin + block) of all rows of a job.
-  void hidden_block(const Active& active, std::int64_t begin, const Bench& bench) const {
+  void hidden_block(const Active& active, std::int64_t begin, const Scratch& scratch) const {
     const FfnJob& job = *active.job;
     const std::int64_t end = std::min(begin + block_, job.down.shape.k);
     const bool gated = job.gate.data != nullptr;
@@ -191,25 +191,25 @@ class GroupedRun {
       const std::int64_t r = tiles.start(t), m = tiles.size(t);
       for (std::int64_t n = begin; n < end; n += width) {
         const std::int64_t panel = n / panel_width, columns = std::min(width, end - n);
-        run_tile(shop_.table, gated ? job.gate : job.up, panel, job.up, gated ? panel : panel + 1,
-                 tiles_.tile(r, m), bench.sums);
+        run_tile(cpu_.table, gated ? job.gate : job.up, panel, job.up, gated ? panel : panel + 1,
+                 tiles_.tile(r, m), scratch.sums);
         const auto from_n = [&](const float* bias) { return bias == nullptr ? bias : bias + n; };
-        if (gated) add_bias(from_n(job.gate_bias), columns, m, bench.sums);
-        add_bias(from_n(job.up_bias), columns, m, bench.sums + (gated ? panel_width : 0));
-        shop_.table.activate({args_.activation, bench.sums, bench.values + (n - begin), m, width,
-                              gated ? panel_width : 0, pair_width, block_});
+        if (gated) add_bias(from_n(job.gate_bias), columns, m, scratch.sums);
+        add_bias(from_n(job.up_bias), columns, m, scratch.sums + (gated ? panel_width : 0));
+        cpu_.table.activate({args_.activation, scratch.sums, scratch.values + (n - begin), m, width,
+                             gated ? panel_width : 0, pair_width, block_});
       }
-      shop_.table.prepare(part, bench.values, block_, m, bench.rows.rows(0));
-      shop_.table.interleave(part, bench.rows.rows(0), nullptr,
-                             active.hidden.tile(r - job.begin, m, begin));
+      cpu_.table.prepare(part, scratch.values, block_, m, scratch.rows.rows(0));
+      cpu_.table.interleave(part, scratch.rows.rows(0), nullptr,
+                            active.hidden.tile(r - job.begin, m, begin));
     }
   }
 
   void down() const {
     const PackedShape& shape = active_[0].job->down.shape;
     const std::int64_t pairs = shape.panels() / 2;
-    const std::int64_t step = pairs_a_piece(shop_, pairs, shape, rows_ / count_);
-    shop_.executor.run(ceil_div(pairs, step), [&](std::int64_t piece, int) {
+    const std::int64_t step = pairs_a_piece(cpu_, pairs, shape, rows_ / count_);
+    cpu_.executor.run(ceil_div(pairs, step), [&](std::int64_t piece, int) {
       const std::int64_t begin = piece * step, end = std::min(begin + step, pairs);
       for (std::int64_t a = 0; a < count_; ++a) down_columns(active_[a], begin, end);
     });
@@ -224,16 +224,16 @@ class GroupedRun {
       for (std::int64_t pair = begin; pair < end; ++pair) {
         const std::int64_t n = pair * pair_width;
         const std::int64_t columns = std::min(pair_width, job.down.shape.n - n);
-        run_tile(shop_.table, job.down, 2 * pair, job.down, 2 * pair + 1,
+        run_tile(cpu_.table, job.down, 2 * pair, job.down, 2 * pair + 1,
                  active.hidden.tile(r - job.begin, m), sums);
         add_bias(job.down_bias == nullptr ? nullptr : job.down_bias + n, columns, m, sums);
-        shop_.table.add_scaled({sums, args_.y + n, args_.rows + r, args_.scales + r, m, columns,
-                                pair_width, args_.ldy});
+        cpu_.table.add_scaled({sums, args_.y + n, args_.rows + r, args_.scales + r, m, columns,
+                               pair_width, args_.ldy});
       }
     }
   }
 
-  const Workshop& shop_;
+  const CpuContext& cpu_;
   const GroupedFfn& args_;
   Active* active_ = nullptr;
   std::int64_t count_ = 0, pieces_ = 0, rows_ = 0, block_ = 0;
@@ -242,17 +242,17 @@ class GroupedRun {
 
 }  // namespace
 
-void linear(const Workshop& shop, const float* x, std::int64_t ldx, std::int64_t m,
+void linear(const CpuContext& cpu, const float* x, std::int64_t ldx, std::int64_t m,
             std::span<const Product> products) {
   if (m == 0) return;
-  const Arena::Scope scope(shop.arena);
+  const Arena::Scope scope(cpu.arena);
   const PackedShape& shape = products[0].w.shape;
-  const Tiling tiling(0, m, most_rows(shop, shape));
-  const RowStore tiles = tiles_of(shop, shape, x, ldx, tiling);
+  const Tiling tiling(0, m, most_rows(cpu, shape));
+  const RowStore tiles = tiles_of(cpu, shape, x, ldx, tiling);
   std::int64_t pairs = 0;
   for (const Product& p : products) pairs += p.w.shape.panels() / 2;
-  const std::int64_t step = pairs_a_piece(shop, pairs, shape, tiling.count);
-  shop.executor.run(ceil_div(pairs, step), [&](std::int64_t piece, int) {
+  const std::int64_t step = pairs_a_piece(cpu, pairs, shape, tiling.count);
+  cpu.executor.run(ceil_div(pairs, step), [&](std::int64_t piece, int) {
     alignas(64) float sums[max_tile_rows * pair_width];
     for (std::int64_t t = 0; t < tiling.count; ++t) {
       const std::int64_t r = tiling.start(t), rows = tiling.size(t);
@@ -262,8 +262,8 @@ void linear(const Workshop& shop, const float* x, std::int64_t ldx, std::int64_t
         const std::int64_t begin = std::max(piece * step, first);
         for (std::int64_t at = begin; at < std::min((piece + 1) * step, last); ++at) {
           const std::int64_t pair = at - first;
-          run_tile(shop.table, p.w, 2 * pair, p.w, 2 * pair + 1, tiles.tile(r, rows), sums);
-          finish_product(shop.table, p, pair * pair_width, r, rows, sums);
+          run_tile(cpu.table, p.w, 2 * pair, p.w, 2 * pair + 1, tiles.tile(r, rows), sums);
+          finish_product(cpu.table, p, pair * pair_width, r, rows, sums);
         }
         first = last;
       }
@@ -271,9 +271,9 @@ void linear(const Workshop& shop, const float* x, std::int64_t ldx, std::int64_t
   });
 }
 
-void grouped_ffn(const Workshop& shop, const GroupedFfn& args) {
-  const Arena::Scope scope(shop.arena);
-  GroupedRun(shop, args).run();
+void grouped_ffn(const CpuContext& cpu, const GroupedFfn& args) {
+  const Arena::Scope scope(cpu.arena);
+  GroupedRun(cpu, args).run();
 }
 
 }  // namespace moebius::kernels

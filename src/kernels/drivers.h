@@ -20,7 +20,7 @@ struct PackedMatrix {
 };
 
 /// What drivers work with.
-struct Workshop {
+struct CpuContext {
   const KernelTable& table;
   Executor& executor;
   Arena& arena;
@@ -37,7 +37,7 @@ struct Product {
   float scale = 1.0f;
 };
 /// Several products of the same x; their matrices have one K, type and group.
-void linear(const Workshop& shop, const float* x, std::int64_t ldx, std::int64_t m,
+void linear(const CpuContext& cpu, const float* x, std::int64_t ldx, std::int64_t m,
             std::span<const Product> products);
 
 /// One FFN, down(act(gate x) * up x) or, without gate, down(act(up x)), and its rows [begin, end)
@@ -60,6 +60,6 @@ struct GroupedFfn {
   std::int64_t tokens = 0, ldx = 0, ldy = 0;
   Activation activation = Activation::silu;
 };
-void grouped_ffn(const Workshop& shop, const GroupedFfn& args);
+void grouped_ffn(const CpuContext& cpu, const GroupedFfn& args);
 
 }  // namespace moebius::kernels

@@ -144,9 +144,9 @@ Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Devi
 
 void pack_weights(Model& model, kernels::PackedType type, int threads) {
   constexpr std::int64_t group = 32;
-  const auto shop = std::make_shared<CpuShop>(threads);
+  const auto backend = std::make_shared<CpuBackend>(threads);
   const auto packed = [&](const at::Tensor& w) {
-    return Weight(std::make_shared<const PackedWeight>(w, type, group, shop));
+    return Weight(std::make_shared<const PackedWeight>(w, type, group, backend));
   };
   Weights& w = model.weights;
   if (!w.head.defined()) w.head = w.embed;

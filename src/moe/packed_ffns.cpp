@@ -65,7 +65,7 @@ void PackedFfns::add_all_rows(const FfnOf<Weight>& w, const at::Tensor& scales_T
 at::Tensor PackedFfns::run(Activation activation) const {
   at::Tensor y_TD = at::zeros_like(x_TD_);
   const std::int64_t width = x_TD_.size(1);
-  kernels::grouped_ffn(first_->workshop(),
+  kernels::grouped_ffn(first_->cpu(),
                        {jobs_, rows_.data(), scales_.data(), x_TD_.const_data_ptr<float>(),
                         y_TD.mutable_data_ptr<float>(), x_TD_.size(0), width, width, activation});
   return y_TD.to(dtype_);

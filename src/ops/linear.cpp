@@ -32,11 +32,7 @@ bool suits_rows_gemm(const at::Tensor& x, const at::Tensor& w) {
 }
 
 at::Tensor rows_gemm(const at::Tensor& x, const at::Tensor& w) {
-  const kernels::KernelTable* table = kernels::table();
-  if (table == nullptr) {
-    throw Error("MOEBIUS_ISA names an instruction set that is unknown or that this processor lacks",
-                "unset it, or use ref, avx2 or avx512");
-  }
+  const kernels::KernelTable& table = kernel_table();
   const at::Tensor flat = x.reshape({-1, x.size(-1)}).contiguous();
   std::vector<std::int64_t> sizes = x.sizes().vec();
   sizes.back() = w.size(0);
@@ -53,7 +49,7 @@ at::Tensor rows_gemm(const at::Tensor& x, const at::Tensor& w) {
                                weight_type(w.scalar_type())};
   const std::int64_t grain = std::max<std::int64_t>(1, (1 << 17) / (args.m * args.k + 1));
   at::parallel_for(0, args.n, grain, [&](std::int64_t begin, std::int64_t end) {
-    table->rows_gemm(args, begin, end);
+    table.rows_gemm(args, begin, end);
   });
   return y;
 }
@@ -70,7 +66,7 @@ at::Tensor packed_linear(const at::Tensor& x, const PackedWeight& w, const at::T
   at::Tensor y = at::empty(sizes, rows.options());
   const kernels::Product product{w.matrix(), b.defined() ? b.const_data_ptr<float>() : nullptr,
                                  y.mutable_data_ptr<float>(), shape.n};
-  kernels::linear(w.workshop(), rows.const_data_ptr<float>(), shape.k, rows.size(0), {&product, 1});
+  kernels::linear(w.cpu(), rows.const_data_ptr<float>(), shape.k, rows.size(0), {&product, 1});
   return y.to(x.scalar_type());
 }
 

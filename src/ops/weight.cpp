@@ -5,21 +5,18 @@
 #include "base/error.h"
 
 namespace moebius {
-namespace {
 
-const kernels::KernelTable& table_or_fail() {
+const kernels::KernelTable& kernel_table() {
   if (const kernels::KernelTable* table = kernels::table()) return *table;
   throw Error("MOEBIUS_ISA names an instruction set that is unknown or that this processor lacks",
               "unset it, or use ref, avx2, avx512 or avx512bf16");
 }
 
-}  // namespace
-
-CpuShop::CpuShop(int threads) : table(table_or_fail()), executor(threads) {}
+CpuBackend::CpuBackend(int threads) : table(kernel_table()), executor(threads) {}
 
 PackedWeight::PackedWeight(const at::Tensor& w, kernels::PackedType type, std::int64_t group,
-                           std::shared_ptr<CpuShop> shop)
-    : shape_{type, w.size(-2), w.size(-1), group}, shop_(std::move(shop)) {
+                           std::shared_ptr<CpuBackend> backend)
+    : shape_{type, w.size(-2), w.size(-1), group}, backend_(std::move(backend)) {
   const at::Tensor matrices = w.dim() == 3 ? w : w.unsqueeze(0);
   const std::int64_t count = matrices.size(0), panels = shape_.panels();
   data_ = at::empty({count, shape_.bytes()}, at::kByte);
@@ -29,7 +26,7 @@ PackedWeight::PackedWeight(const at::Tensor& w, kernels::PackedType type, std::i
   for (std::int64_t e = 0; e < count; ++e) {
     const at::Tensor matrix = matrices[e].to(at::kCPU, at::kFloat).contiguous();
     const auto* from = matrix.const_data_ptr<float>();
-    shop_->executor.run(panels, [&](std::int64_t panel, int) {
+    backend_->executor.run(panels, [&](std::int64_t panel, int) {
       kernels::pack(shape_, from, shape_.k, panel, panel + 1, data + e * shape_.bytes(),
                     scales + e * shape_.scales());
     });

@@ -49,13 +49,13 @@ TEST(PackedWeights, AreRefusedWhereTensorsAreNeeded) {
 }
 
 TEST(PackedWeights, TakeAsManyBytesAsTheirCodesAndScales) {
-  const auto shop = std::make_shared<CpuShop>(1);
+  const auto backend = std::make_shared<CpuBackend>(1);
   const at::Tensor w = at::zeros({3, 64, 128});
   for (const auto& [type, bits] : {std::pair{PackedType::f32, 32.0},
                                    {PackedType::bf16, 16.0},
                                    {PackedType::int8, 8.5},
                                    {PackedType::int4, 4.5}}) {
-    EXPECT_EQ(static_cast<double>(PackedWeight(w, type, 32, shop).bytes()) * 8,
+    EXPECT_EQ(static_cast<double>(PackedWeight(w, type, 32, backend).bytes()) * 8,
               bits * static_cast<double>(w.numel()));
   }
 }
