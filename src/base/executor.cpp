@@ -30,10 +30,20 @@ void wait_for_change(const std::atomic<T>& value, T old) {
 }  // namespace
 
 Executor::Executor(int threads) {
-  for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { serve(t); });
+  workers_.reserve(static_cast<std::size_t>(threads));
+  try {
+    for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { serve(t); });
+  } catch (...) {
+    stop();
+    throw;
+  }
 }
 
 Executor::~Executor() {
+  stop();
+}
+
+void Executor::stop() {
   over_.store(true, std::memory_order_relaxed);
   job_.fetch_add(next_job, std::memory_order_release);
   job_.notify_all();

@@ -16,7 +16,8 @@ namespace moebius {
 /// threads spin for some microseconds and then sleep.
 class Executor {
  public:
-  /// `threads` at least 1; one thread is no pool at all.
+  /// `threads` at least 1; one thread is no pool at all. Throws std::system_error if one cannot
+  /// start.
   explicit Executor(int threads);
   ~Executor();
   Executor(const Executor&) = delete;
@@ -46,6 +47,7 @@ class Executor {
   void start(std::uint32_t count, std::int64_t first, Piece piece, void* callee);
   bool take_piece(int thread);
   void serve(int thread);
+  void stop();
 
   // The number of the job, and below it how many of its pieces nobody has taken. A piece is taken
   // by counting down, which fails for a job that is over; so what follows can only be read by a

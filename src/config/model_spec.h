@@ -10,6 +10,7 @@
 
 #include "base/dtype.h"
 #include "kernels/kernels.h"
+#include "kernels/routing.h"
 
 namespace moebius {
 
@@ -58,12 +59,7 @@ struct LatentSpec {
 /// CMoE), without the second factor in an FFN without gate.
 enum class RouterScores { linear, neurons };
 
-/// How the K chosen experts are weighted, s being the scores of all E experts:
-/// `softmax_renorm` softmax over the chosen (Mixtral, Granite), `softmax` over all E and kept,
-/// `sigmoid` of each score, `sigmoid_renorm` that over the sum of the chosen, `one` for a plain
-/// sum, `one_plus` 1 + u_e softmax(s)_e with a learned u_E that starts at 0: a plain sum from which
-/// training can depart.
-enum class RouterWeights { softmax_renorm, softmax, sigmoid, sigmoid_renorm, one, one_plus };
+using kernels::RouterWeights;
 
 /// Of `groups` groups of neighbouring experts only those in the `kept` best may be chosen; a group
 /// is as good as the sum of its `best` best scores.

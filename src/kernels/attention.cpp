@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "base/dtype.h"
-#include "kernels/row_store.h"
+#include "kernels/tiles.h"
 
 namespace moebius::kernels {
 namespace {
@@ -82,7 +82,7 @@ class AttentionRun {
     return {Partial(arena, width_),
             Partial(arena, width_),
             arena.take<float>(max_tile_rows * std::max(page_tokens, args_.layout.key_dim)),
-            arena.take<float>(max_tile_rows * 2 * panel_width),
+            arena.take<float>(max_tile_rows * pair_width),
             arena.take<float>(max_tile_rows),
             arena.take<std::int32_t>(max_tile_rows),
             arena.take<std::int32_t>(max_tile_rows),
@@ -93,7 +93,7 @@ class AttentionRun {
   }
 
   void list_work(std::span<const Queries> sequences) {
-    const int most = cpu_.table.tile_rows[static_cast<int>(PackedType::bf16)];
+    const int most = most_rows(cpu_.table, args_.layout.keys());
     const auto tiles_of = [&](const Queries& q) { return Tiling(0, q.count * share_, most); };
     std::int64_t all = 0;
     for (const Queries& queries : sequences) all += tiles_of(queries).count * args_.layout.groups;
@@ -140,25 +140,19 @@ class AttentionRun {
       const float* q = w.queries->q + query * args_.ldq + (w.group * share_ + head) * dim;
       for (std::int64_t i = 0; i < dim; ++i) scratch.scores[r * dim + i] = q[i] * args_.scale;
     }
-    cpu_.table.prepare(scratch.q.shape, scratch.scores, dim, w.rows, scratch.q_rows.rows(0));
-    cpu_.table.interleave(scratch.q.shape, scratch.q_rows.rows(0), nullptr,
-                          scratch.q.tile(0, w.rows));
+    make_tile(cpu_.table, scratch.q.shape, scratch.scores, dim, scratch.q_rows.rows(0),
+              scratch.q.tile(0, w.rows));
   }
 
   void attend_page(const TileWork& w, std::int64_t page, const Scratch& scratch,
                    const Partial& out) const {
     const KernelTable& table = cpu_.table;
-    const std::byte* keys = w.queries->pages[page] + w.group * args_.layout.group_bytes();
-    const std::byte* values = keys + args_.layout.keys().bytes();
-    const PackedShape k = args_.layout.keys(), v = args_.layout.values();
-    const auto two_panels = [&](const PackedShape& s, const std::byte* data, std::int64_t pair,
-                                const TileRows& rows, float* y, std::int64_t ldy) {
-      const std::byte* a = data + 2 * pair * s.panel_bytes();
-      table.tile(s, {rows, {a, a + s.panel_bytes()}, {}, y, ldy});
-    };
-    for (std::int64_t pair = 0; pair < k.panels() / 2; ++pair) {
-      two_panels(k, keys, pair, scratch.q.tile(0, w.rows), scratch.scores + pair * 2 * panel_width,
-                 page_tokens);
+    const std::byte* data = w.queries->pages[page] + w.group * args_.layout.group_bytes();
+    const PackedMatrix keys{args_.layout.keys(), data, nullptr};
+    const PackedMatrix values{args_.layout.values(), data + keys.shape.bytes(), nullptr};
+    for (std::int64_t pair = 0; pair < keys.shape.panels() / 2; ++pair) {
+      run_pair(table, keys, pair, scratch.q.tile(0, w.rows), scratch.scores + pair * pair_width,
+               page_tokens);
     }
     const std::int64_t begin = page * page_tokens;
     for (std::int64_t r = 0; r < w.rows; ++r) {
@@ -170,12 +164,12 @@ class AttentionRun {
     }
     table.softmax({scratch.scores, scratch.first, scratch.last, out.max, out.sum, scratch.decay,
                    w.rows, page_tokens, page_tokens});
-    table.prepare(scratch.p.shape, scratch.scores, page_tokens, w.rows, scratch.p_rows.rows(0));
-    table.interleave(scratch.p.shape, scratch.p_rows.rows(0), nullptr, scratch.p.tile(0, w.rows));
-    for (std::int64_t pair = 0; pair < v.panels() / 2; ++pair) {
-      two_panels(v, values, pair, scratch.p.tile(0, w.rows), scratch.sums, 2 * panel_width);
-      table.decay_and_add({scratch.sums, out.y + pair * 2 * panel_width, scratch.decay, w.rows,
-                           2 * panel_width, 2 * panel_width, width_});
+    make_tile(table, scratch.p.shape, scratch.scores, page_tokens, scratch.p_rows.rows(0),
+              scratch.p.tile(0, w.rows));
+    for (std::int64_t pair = 0; pair < values.shape.panels() / 2; ++pair) {
+      run_pair(table, values, pair, scratch.p.tile(0, w.rows), scratch.sums, pair_width);
+      table.decay_and_add({scratch.sums, out.y + pair * pair_width, scratch.decay, w.rows,
+                           pair_width, pair_width, width_});
     }
   }
 

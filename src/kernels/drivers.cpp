@@ -4,12 +4,11 @@
 #include <cstring>
 #include <numeric>
 
-#include "kernels/row_store.h"
+#include "kernels/tiles.h"
 
 namespace moebius::kernels {
 namespace {
 
-constexpr std::int64_t pair_width = 2 * panel_width;
 /// Below so many values it is not worth to wake other threads.
 constexpr std::int64_t little = 1 << 14;
 /// Weights of a piece that meets many tiles; they are to stay in the second-level cache.
@@ -19,23 +18,12 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
 }
 
-int most_rows(const CpuContext& cpu, const PackedShape& shape) {
-  return cpu.table.tile_rows[static_cast<int>(shape.type)];
-}
-
-void run_tile(const KernelTable& table, const PackedMatrix& a, std::int64_t panel_a,
-              const PackedMatrix& b, std::int64_t panel_b, const TileRows& rows, float* y) {
-  const auto data = [](const PackedMatrix& w, std::int64_t panel) {
-    return w.data + panel * w.shape.panel_bytes();
-  };
-  const auto scales = [](const PackedMatrix& w, std::int64_t panel) {
-    return w.scales + panel * w.shape.panel_scales();
-  };
-  table.tile(a.shape, {rows,
-                       {data(a, panel_a), data(b, panel_b)},
-                       {scales(a, panel_a), scales(b, panel_b)},
-                       y,
-                       pair_width});
+/// Calls work(piece, thread) for each of `count` pieces that go over so many values, on all threads
+/// if that is worth it.
+template <class Work>
+void run_pieces(const CpuContext& cpu, std::int64_t values, std::int64_t count, Work work) {
+  if (values > little) return cpu.executor.run(count, work);
+  for (std::int64_t piece = 0; piece < count; ++piece) work(piece, 0);
 }
 
 void add_bias(const float* bias, std::int64_t columns, std::int64_t m, float* y) {
@@ -49,16 +37,10 @@ void add_bias(const float* bias, std::int64_t columns, std::int64_t m, float* y)
 RowStore tiles_of(const CpuContext& cpu, const PackedShape& shape, const float* x, std::int64_t ldx,
                   const Tiling& tiling) {
   const RowStore rows(cpu.arena, shape, tiling.rows), tiles(cpu.arena, shape, tiling.rows);
-  const auto make = [&](std::int64_t t, int) {
-    const std::int64_t r = tiling.start(t), m = tiling.size(t);
-    cpu.table.prepare(shape, x + r * ldx, ldx, m, rows.rows(r));
-    cpu.table.interleave(shape, rows.rows(r), nullptr, tiles.tile(r, m));
-  };
-  if (tiling.rows * shape.k > little) {
-    cpu.executor.run(tiling.count, make);
-  } else {
-    for (std::int64_t t = 0; t < tiling.count; ++t) make(t, 0);
-  }
+  run_pieces(cpu, tiling.rows * shape.k, tiling.count, [&](std::int64_t t, int) {
+    const std::int64_t r = tiling.start(t);
+    make_tile(cpu.table, shape, x + r * ldx, ldx, rows.rows(r), tiles.tile(r, tiling.size(t)));
+  });
   return tiles;
 }
 
@@ -112,7 +94,8 @@ class GroupedRun {
   const PackedShape& in_shape() const { return active_[0].job->up.shape; }
   Tiling tiling(const FfnJob& job) const {
     // One way to cut rows into tiles, for x and for what is hidden.
-    const int most = std::min(most_rows(cpu_, job.up.shape), most_rows(cpu_, job.down.shape));
+    const int most =
+        std::min(most_rows(cpu_.table, job.up.shape), most_rows(cpu_.table, job.down.shape));
     return {job.begin, job.end, most};
   }
 
@@ -134,23 +117,16 @@ class GroupedRun {
     const PackedShape& shape = in_shape();
     const RowStore rows(cpu_.arena, shape, args_.tokens);
     tiles_ = RowStore(cpu_.arena, shape, rows_);
-    const auto prepare = [&](std::int64_t token, int) {
+    run_pieces(cpu_, rows_ * shape.k, args_.tokens, [&](std::int64_t token, int) {
       cpu_.table.prepare(shape, args_.x + token * args_.ldx, args_.ldx, 1, rows.rows(token));
-    };
-    const auto interleave = [&](std::int64_t a, int) {
+    });
+    run_pieces(cpu_, rows_ * shape.k, count_, [&](std::int64_t a, int) {
       const Tiling tiles = tiling(*active_[a].job);
       for (std::int64_t t = 0; t < tiles.count; ++t) {
         const std::int64_t r = tiles.start(t);
         cpu_.table.interleave(shape, rows.rows(0), args_.rows + r, tiles_.tile(r, tiles.size(t)));
       }
-    };
-    if (rows_ * shape.k > little) {
-      cpu_.executor.run(args_.tokens, prepare);
-      cpu_.executor.run(count_, interleave);
-    } else {
-      for (std::int64_t t = 0; t < args_.tokens; ++t) prepare(t, 0);
-      for (std::int64_t a = 0; a < count_; ++a) interleave(a, 0);
-    }
+    });
   }
 
   /// What a thread needs for a tile of some neurons.
@@ -192,16 +168,15 @@ class GroupedRun {
       for (std::int64_t n = begin; n < end; n += width) {
         const std::int64_t panel = n / panel_width, columns = std::min(width, end - n);
         run_tile(cpu_.table, gated ? job.gate : job.up, panel, job.up, gated ? panel : panel + 1,
-                 tiles_.tile(r, m), scratch.sums);
+                 tiles_.tile(r, m), scratch.sums, pair_width);
         const auto from_n = [&](const float* bias) { return bias == nullptr ? bias : bias + n; };
         if (gated) add_bias(from_n(job.gate_bias), columns, m, scratch.sums);
         add_bias(from_n(job.up_bias), columns, m, scratch.sums + (gated ? panel_width : 0));
         cpu_.table.activate({args_.activation, scratch.sums, scratch.values + (n - begin), m, width,
                              gated ? panel_width : 0, pair_width, block_});
       }
-      cpu_.table.prepare(part, scratch.values, block_, m, scratch.rows.rows(0));
-      cpu_.table.interleave(part, scratch.rows.rows(0), nullptr,
-                            active.hidden.tile(r - job.begin, m, begin));
+      make_tile(cpu_.table, part, scratch.values, block_, scratch.rows.rows(0),
+                active.hidden.tile(r - job.begin, m, begin));
     }
   }
 
@@ -224,8 +199,8 @@ class GroupedRun {
       for (std::int64_t pair = begin; pair < end; ++pair) {
         const std::int64_t n = pair * pair_width;
         const std::int64_t columns = std::min(pair_width, job.down.shape.n - n);
-        run_tile(cpu_.table, job.down, 2 * pair, job.down, 2 * pair + 1,
-                 active.hidden.tile(r - job.begin, m), sums);
+        run_pair(cpu_.table, job.down, pair, active.hidden.tile(r - job.begin, m), sums,
+                 pair_width);
         add_bias(job.down_bias == nullptr ? nullptr : job.down_bias + n, columns, m, sums);
         cpu_.table.add_scaled({sums, args_.y + n, args_.rows + r, args_.scales + r, m, columns,
                                pair_width, args_.ldy});
@@ -247,7 +222,7 @@ void linear(const CpuContext& cpu, const float* x, std::int64_t ldx, std::int64_
   if (m == 0) return;
   const Arena::Scope scope(cpu.arena);
   const PackedShape& shape = products[0].w.shape;
-  const Tiling tiling(0, m, most_rows(cpu, shape));
+  const Tiling tiling(0, m, most_rows(cpu.table, shape));
   const RowStore tiles = tiles_of(cpu, shape, x, ldx, tiling);
   std::int64_t pairs = 0;
   for (const Product& p : products) pairs += p.w.shape.panels() / 2;
@@ -262,7 +237,7 @@ void linear(const CpuContext& cpu, const float* x, std::int64_t ldx, std::int64_
         const std::int64_t begin = std::max(piece * step, first);
         for (std::int64_t at = begin; at < std::min((piece + 1) * step, last); ++at) {
           const std::int64_t pair = at - first;
-          run_tile(cpu.table, p.w, 2 * pair, p.w, 2 * pair + 1, tiles.tile(r, rows), sums);
+          run_pair(cpu.table, p.w, pair, tiles.tile(r, rows), sums, pair_width);
           finish_product(cpu.table, p, pair * pair_width, r, rows, sums);
         }
         first = last;

@@ -79,30 +79,30 @@ void weigh(const RoutingRule& rule, const float* logits, const float* scale,
   const auto fill = [&](auto weight) {
     for (std::int64_t k = 0; k < rule.top_k; ++k) weights[k] = weight(k);
   };
-  switch (rule.gate) {
-    case Gate::softmax_renorm: {
+  switch (rule.kind) {
+    case RouterWeights::softmax_renorm: {
       const Softmax softmax(rule.top_k, chosen);
       fill([&](std::int64_t k) { return softmax.of(chosen(k)); });
       break;
     }
-    case Gate::softmax: {
+    case RouterWeights::softmax: {
       const Softmax softmax(rule.experts, [&](std::int64_t e) { return logits[e]; });
       fill([&](std::int64_t k) { return softmax.of(chosen(k)); });
       break;
     }
-    case Gate::sigmoid:
+    case RouterWeights::sigmoid:
       fill([&](std::int64_t k) { return sigmoid(chosen(k)); });
       break;
-    case Gate::sigmoid_renorm: {
+    case RouterWeights::sigmoid_renorm: {
       float sum = 1e-20f;
       for (std::int64_t k = 0; k < rule.top_k; ++k) sum += sigmoid(chosen(k));
       fill([&](std::int64_t k) { return sigmoid(chosen(k)) / sum; });
       break;
     }
-    case Gate::one:
+    case RouterWeights::one:
       fill([](std::int64_t) { return 1.0f; });
       break;
-    case Gate::one_plus: {
+    case RouterWeights::one_plus: {
       const Softmax softmax(rule.experts, [&](std::int64_t e) { return logits[e]; });
       fill([&](std::int64_t k) { return 1 + softmax.of(chosen(k)) * scale[ids[k]]; });
       break;

@@ -6,8 +6,12 @@
 
 namespace moebius::kernels {
 
-/// How the chosen are weighted; s are the scores of all E experts, see `RouterWeights`.
-enum class Gate { softmax_renorm, softmax, sigmoid, sigmoid_renorm, one, one_plus };
+/// How the K chosen experts are weighted, s being the scores of all E experts:
+/// `softmax_renorm` softmax over the chosen (Mixtral, Granite), `softmax` over all E and kept,
+/// `sigmoid` of each score, `sigmoid_renorm` that over the sum of the chosen, `one` for a plain
+/// sum, `one_plus` 1 + u_e softmax(s)_e with a learned u_E that starts at 0: a plain sum from which
+/// training can depart.
+enum class RouterWeights { softmax_renorm, softmax, sigmoid, sigmoid_renorm, one, one_plus };
 
 /// As in `MoeSpec`: groups of `group_size` neighbours are chosen whole, by the sum of their scores;
 /// or, of `limit_groups` groups only the `limit_kept` with the largest sums of their `limit_best`
@@ -15,7 +19,7 @@ enum class Gate { softmax_renorm, softmax, sigmoid, sigmoid_renorm, one, one_plu
 struct RoutingRule {
   std::int64_t experts = 0, top_k = 0, group_size = 1;
   std::int64_t limit_groups = 1, limit_kept = 1, limit_best = 1;
-  Gate gate = Gate::softmax_renorm;
+  RouterWeights kind = RouterWeights::softmax_renorm;
   float factor = 1.0f;  ///< on the weights
 };
 

@@ -12,24 +12,13 @@
 #include <vector>
 
 #include "base/dtype.h"
-#include "base/random.h"
+#include "kernels/support.h"
 
 namespace moebius::kernels {
 namespace {
 
 constexpr std::int64_t key_dim = 24, value_dim = 20, groups = 2, heads = 6;
 constexpr KvLayout layout{groups, key_dim, value_dim};
-
-std::size_t index(std::int64_t n) {
-  return static_cast<std::size_t>(n);
-}
-
-std::vector<float> normal(std::int64_t count, std::uint64_t stream) {
-  const Random random(13, stream);
-  std::vector<float> out(index(count));
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(random.normal(i));
-  return out;
-}
 
 /// One sequence: its queries, and its keys and values in pages.
 class Sequence {
@@ -99,14 +88,6 @@ void run(const KernelTable& table, int threads, std::int64_t window,
   Arena arena;
   attend({table, executor, arena},
          {layout, heads, window, scale, heads * key_dim, heads * value_dim}, sequences);
-}
-
-template <class Fn>
-void for_each_table(Fn fn) {
-  for (const char* isa : {"ref", "avx2", "avx512", "avx512bf16"}) {
-    SCOPED_TRACE(isa);
-    if (const KernelTable* table = table_for(isa)) fn(*table);
-  }
 }
 
 double distance(const Sequence& s, const std::vector<float>& y, std::int64_t past,

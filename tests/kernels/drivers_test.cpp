@@ -9,27 +9,13 @@
 #include <string>
 #include <vector>
 
-#include "base/random.h"
+#include "kernels/support.h"
 
 namespace moebius::kernels {
 namespace {
 
-constexpr const char* isas[] = {"ref", "avx2", "avx512", "avx512bf16"};
 /// What rounding the activations may cost, relative to the norm of the result.
 constexpr double tolerances[] = {1e-6, 4e-3, 1.2e-2, 1.2e-2};
-
-std::size_t index(std::int64_t n) {
-  return static_cast<std::size_t>(n);
-}
-
-std::vector<float> normal(std::int64_t count, std::uint64_t stream, double deviation = 1) {
-  const Random random(11, stream);
-  std::vector<float> out(index(count));
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i] = static_cast<float>(deviation * random.normal(i));
-  }
-  return out;
-}
 
 class Matrix {
  public:
@@ -68,14 +54,12 @@ double distance(const std::vector<float>& y, const std::vector<double>& expected
 
 template <class Fn>
 void for_each_table_and_type(Fn fn) {
-  for (const char* isa : isas) {
-    const KernelTable* table = table_for(isa);
-    if (table == nullptr) continue;
+  for_each_table([&](const KernelTable& table) {
     for (int type = 0; type < packed_types; ++type) {
-      SCOPED_TRACE(std::string(isa) + " type " + std::to_string(type));
-      fn(*table, static_cast<PackedType>(type), tolerances[type]);
+      SCOPED_TRACE(type);
+      fn(table, static_cast<PackedType>(type), tolerances[type]);
     }
-  }
+  });
 }
 
 double act(Activation kind, double x) {

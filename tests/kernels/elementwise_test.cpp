@@ -5,28 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "base/random.h"
 #include "kernels/kernels.h"
+#include "kernels/support.h"
 
 namespace moebius::kernels {
 namespace {
-
-std::vector<float> normal(std::int64_t count, std::uint64_t stream, double scale = 1) {
-  const Random random(17, stream);
-  std::vector<float> out(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i] = static_cast<float>(scale * random.normal(i));
-  }
-  return out;
-}
-
-template <class Fn>
-void for_each_table(Fn fn) {
-  for (const char* isa : {"ref", "avx2", "avx512", "avx512bf16"}) {
-    SCOPED_TRACE(isa);
-    if (const KernelTable* table = table_for(isa)) fn(*table);
-  }
-}
 
 TEST(Norm, OfRmsAndOfLayers) {
   for_each_table([](const KernelTable& table) {

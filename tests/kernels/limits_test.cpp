@@ -2,20 +2,19 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <vector>
+
+#include "kernels/support.h"
 
 namespace moebius::kernels {
 namespace {
 
 TEST(Limits, EveryTableMeasuresSomething) {
-  for (const char* isa : {"ref", "avx2", "avx512", "avx512bf16"}) {
-    const KernelTable* table = table_for(isa);
-    if (table == nullptr) continue;
+  for_each_table([](const KernelTable& table) {
     for (int type = 0; type < packed_types; ++type) {
-      EXPECT_GT(table->peak(static_cast<PackedType>(type), 100), 0) << isa;
+      EXPECT_GT(table.peak(static_cast<PackedType>(type), 100), 0);
     }
-  }
+  });
   Executor executor(2);
   const Limits limits = measure_limits(*table(), executor);
   for (const double figure :
@@ -26,9 +25,7 @@ TEST(Limits, EveryTableMeasuresSomething) {
 }
 
 TEST(Limits, ReadingReadsEveryWord) {
-  for (const char* isa : {"ref", "avx2", "avx512", "avx512bf16"}) {
-    const KernelTable* table = table_for(isa);
-    if (table == nullptr) continue;
+  for_each_table([](const KernelTable& table) {
     struct alignas(64) Line {
       std::uint64_t words[8];
     };
@@ -38,8 +35,8 @@ TEST(Limits, ReadingReadsEveryWord) {
       lines[i / 8].words[i % 8] = i * i;
       sum += i * i;
     }
-    EXPECT_EQ(table->read(lines.data(), 37 * 64), sum) << isa;
-  }
+    EXPECT_EQ(table.read(lines.data(), 37 * 64), sum);
+  });
 }
 
 }  // namespace

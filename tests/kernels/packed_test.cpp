@@ -12,25 +12,13 @@
 #include <vector>
 
 #include "base/dtype.h"
-#include "base/random.h"
 #include "kernels/kernels.h"
+#include "kernels/support.h"
 
 namespace moebius::kernels {
 namespace {
 
 constexpr const char* names[] = {"f32", "bf16", "int8", "int4"};
-constexpr const char* isas[] = {"ref", "avx2", "avx512", "avx512bf16"};
-
-std::size_t index(std::int64_t n) {
-  return static_cast<std::size_t>(n);
-}
-
-std::vector<float> normal(std::int64_t count, std::uint64_t stream) {
-  const Random random(7, stream);
-  std::vector<float> out(index(count));
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(random.normal(i));
-  return out;
-}
 
 struct Packed {
   PackedShape shape;
@@ -116,13 +104,6 @@ void check_tile(const KernelTable& table, const PackedShape& s, int m) {
           << " k " << s.k << " group " << s.group << " at " << i << ", " << c;
     }
     for (std::int64_t c = 32; c < ldy && i + 1 < m; ++c) ASSERT_EQ(y[index(i * ldy + c)], -7.5f);
-  }
-}
-
-template <class Fn>
-void for_each_table(Fn fn) {
-  for (const char* isa : isas) {
-    if (const KernelTable* table = table_for(isa)) fn(*table);
   }
 }
 

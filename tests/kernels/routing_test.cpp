@@ -51,18 +51,20 @@ TEST(Route, EveryGate) {
   double all = 0;
   for (const float s : logits) all += std::exp(s);
   const double first = std::exp(2.0), second = std::exp(1.0);
-  const auto weights = [&](Gate gate) {
-    return run({.experts = 4, .top_k = 2, .gate = gate}, logits, {}, {0, 3, 0, 5}).weights;
+  const auto weights = [&](RouterWeights gate) {
+    return run({.experts = 4, .top_k = 2, .kind = gate}, logits, {}, {0, 3, 0, 5}).weights;
   };
-  expect_near(weights(Gate::softmax_renorm), {first / (first + second), second / (first + second)});
-  expect_near(weights(Gate::softmax), {first / all, second / all});
-  expect_near(weights(Gate::sigmoid), {sigmoid(2), sigmoid(1)});
+  expect_near(weights(RouterWeights::softmax_renorm),
+              {first / (first + second), second / (first + second)});
+  expect_near(weights(RouterWeights::softmax), {first / all, second / all});
+  expect_near(weights(RouterWeights::sigmoid), {sigmoid(2), sigmoid(1)});
   const double sum = sigmoid(2) + sigmoid(1);
-  expect_near(weights(Gate::sigmoid_renorm), {sigmoid(2) / sum, sigmoid(1) / sum});
-  expect_near(weights(Gate::one), {1, 1});
-  expect_near(weights(Gate::one_plus), {1 + 3 * first / all, 1 + 5 * second / all});
-  expect_near(run({.experts = 4, .top_k = 1, .gate = Gate::one, .factor = 2.5f}, logits).weights,
-              {2.5});
+  expect_near(weights(RouterWeights::sigmoid_renorm), {sigmoid(2) / sum, sigmoid(1) / sum});
+  expect_near(weights(RouterWeights::one), {1, 1});
+  expect_near(weights(RouterWeights::one_plus), {1 + 3 * first / all, 1 + 5 * second / all});
+  expect_near(
+      run({.experts = 4, .top_k = 1, .kind = RouterWeights::one, .factor = 2.5f}, logits).weights,
+      {2.5});
 }
 
 TEST(Route, WholeGroupsByTheSumOfTheirScores) {
@@ -79,7 +81,7 @@ TEST(Route, OnlyGroupsThatAreGoodEnough) {
 }
 
 TEST(Route, TheCorrectionChoosesAndDoesNotWeigh) {
-  const RoutingRule rule{.experts = 3, .top_k = 1, .gate = Gate::sigmoid};
+  const RoutingRule rule{.experts = 3, .top_k = 1, .kind = RouterWeights::sigmoid};
   const Routed r = run(rule, {2, 1, 0}, {0, 0, 1});
   EXPECT_EQ(r.ids, (Ids{2}));
   expect_near(r.weights, {0.5});

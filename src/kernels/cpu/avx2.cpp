@@ -1,7 +1,9 @@
-// AVX2 with FMA and F16C. 16 registers: 2 x 5 sums, 2 widened pieces of w, one of x.
+// AVX2 with FMA and F16C. Of 16 registers rows_gemm takes 2 x 5 for sums, 2 for widened pieces of
+// w, one for x.
 #include <immintrin.h>
 
 #include "kernels/cpu/tables.h"
+#include "kernels/cpu/unroll.h"
 
 namespace moebius::kernels::avx2 {
 
@@ -21,8 +23,6 @@ static float sum_of(VecF v) {
   return _mm_cvtss_f32(_mm_add_ss(twos, _mm_movehdup_ps(twos)));
 }
 
-#include "kernels/cpu/rows_gemm_body.h"
-
 struct F16 {
   __m256 low, high;
 };
@@ -34,7 +34,7 @@ using B64 = I16;
 static inline void keep(F16& x) {
   asm volatile("" : "+x"(x.low), "+x"(x.high));
 }
-static inline void keep_i(I16& x) {
+static inline void keep(I16& x) {
   asm volatile("" : "+x"(x.low), "+x"(x.high));
 }
 static constexpr int CHAINS = 6;
@@ -112,14 +112,8 @@ static inline I16 dot_u8(I16 acc, B64 w, B64 x) {
   return dot_u4(acc, {_mm256_andnot_si256(seven, w.low), _mm256_andnot_si256(seven, w.high)}, x);
 }
 
-#include "kernels/cpu/elementwise_body.h"
-#include "kernels/cpu/limits_body.h"
-#include "kernels/cpu/panel_body.h"
+#include "kernels/cpu/table_body.h"
 
-const KernelTable table{"avx2",        rows_gemm,     {TILE_F32, TILE_BF16, TILE_INT, TILE_INT},
-                        prepare,       interleave,    tile,
-                        activate,      add_scaled,    softmax,
-                        decay_and_add, merge_softmax, norm,
-                        rotate,        peak,          read};
+const KernelTable table = table_named("avx2");
 
 }  // namespace moebius::kernels::avx2

@@ -1,28 +1,10 @@
-// AVX-512 (F, BW, VL, DQ). 32 registers: 4 x 6 sums, 4 widened pieces of w, one of x.
+// AVX-512 (F, BW, VL, DQ).
 #include <immintrin.h>
 
 #include "kernels/cpu/tables.h"
+#include "kernels/cpu/unroll.h"
 
 namespace moebius::kernels::avx512 {
-
-typedef float VecF __attribute__((vector_size(64)));
-typedef unsigned VecU __attribute__((vector_size(64)));
-typedef unsigned short VecH __attribute__((vector_size(32)));
-static constexpr int LANES = 16, ROWS = 4, COLS = 6, CUT = 2048;
-
-static VecF widen_f16(VecH h) {
-  return (VecF)_mm512_maskz_cvtph_ps(0xFFFF, (__m256i)h);
-}
-
-static float sum_of(VecF v) {
-  const __m256 eights = _mm256_add_ps(_mm512_maskz_extractf32x8_ps(0xFF, (__m512)v, 0),
-                                      _mm512_maskz_extractf32x8_ps(0xFF, (__m512)v, 1));
-  const __m128 fours = _mm_add_ps(_mm256_castps256_ps128(eights), _mm256_extractf128_ps(eights, 1));
-  const __m128 twos = _mm_add_ps(fours, _mm_movehl_ps(fours, fours));
-  return _mm_cvtss_f32(_mm_add_ss(twos, _mm_movehdup_ps(twos)));
-}
-
-#include "kernels/cpu/rows_gemm_body.h"
 
 #include "kernels/cpu/avx512_vectors.h"
 
@@ -46,14 +28,8 @@ static inline I16 dot_u8(I16 acc, B64 w, B64 x) {
   return dot_u4(dot_u4(acc, w & seven, x), w & ~seven, x);
 }
 
-#include "kernels/cpu/elementwise_body.h"
-#include "kernels/cpu/limits_body.h"
-#include "kernels/cpu/panel_body.h"
+#include "kernels/cpu/table_body.h"
 
-const KernelTable table{"avx512",      rows_gemm,     {TILE_F32, TILE_BF16, TILE_INT, TILE_INT},
-                        prepare,       interleave,    tile,
-                        activate,      add_scaled,    softmax,
-                        decay_and_add, merge_softmax, norm,
-                        rotate,        peak,          read};
+const KernelTable table = table_named("avx512");
 
 }  // namespace moebius::kernels::avx512

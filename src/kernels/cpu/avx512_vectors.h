@@ -1,5 +1,23 @@
-// Vectors of 64 bytes, for panel_body.h; included inside the namespace of an instruction set. Where
+// Vectors of 64 bytes, for table_body.h; included inside the namespace of an instruction set. Where
 // GCC's intrinsics start from an undefined register, which it then warns about, operators serve.
+// Of 32 registers rows_gemm takes 4 x 6 for sums, 4 for widened pieces of w, one for x.
+
+typedef float VecF __attribute__((vector_size(64)));
+typedef unsigned VecU __attribute__((vector_size(64)));
+typedef unsigned short VecH __attribute__((vector_size(32)));
+static constexpr int LANES = 16, ROWS = 4, COLS = 6, CUT = 2048;
+
+static VecF widen_f16(VecH h) {
+  return (VecF)_mm512_maskz_cvtph_ps(0xFFFF, (__m256i)h);
+}
+
+static float sum_of(VecF v) {
+  const __m256 eights = _mm256_add_ps(_mm512_maskz_extractf32x8_ps(0xFF, (__m512)v, 0),
+                                      _mm512_maskz_extractf32x8_ps(0xFF, (__m512)v, 1));
+  const __m128 fours = _mm_add_ps(_mm256_castps256_ps128(eights), _mm256_extractf128_ps(eights, 1));
+  const __m128 twos = _mm_add_ps(fours, _mm_movehl_ps(fours, fours));
+  return _mm_cvtss_f32(_mm_add_ss(twos, _mm_movehdup_ps(twos)));
+}
 
 using F16 = __m512;
 using I16 = __m512i;
@@ -11,7 +29,7 @@ static inline F16 load_f32(const float* from) {
   return _mm512_loadu_ps(from);
 }
 static inline F16 load_bf16(const unsigned short* from) {
-  const VecH half = load_unaligned<sizeof(VecH), VecH>(from);
+  const VecH half = (VecH)_mm256_loadu_si256((const __m256i*)from);
   return (F16)(__builtin_convertvector(half, VecU) << 16);
 }
 static inline B64 load_bytes(const void* from) {
@@ -50,7 +68,7 @@ static inline F16 to_float(I16 x) {
 static inline void keep(F16& x) {
   asm volatile("" : "+v"(x));
 }
-static inline void keep_i(I16& x) {
+static inline void keep(I16& x) {
   asm volatile("" : "+v"(x));
 }
 static constexpr int CHAINS = 12;

@@ -1,4 +1,5 @@
-// Body of the kernels that go over values one by one; included as rows_gemm_body.h is, after it.
+// Body of the kernels that go over values one by one, for table_body.h, with the vectors of
+// rows_gemm_body.h.
 
 typedef int VecI __attribute__((vector_size(sizeof(VecF))));
 

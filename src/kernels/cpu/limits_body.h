@@ -1,22 +1,17 @@
-// Body of what measures the limits of an instruction set; included after panel_body.h, whose
-// vectors it uses. CHAINS sums that do not depend on each other hide the latency of each.
-
-#ifdef __clang__
-#define UNROLL
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
+// Body of what measures the limits of an instruction set, for table_body.h, with the vectors of
+// panel_body.h; the instruction set has defined `keep` and CHAINS besides: so many sums that do not
+// depend on each other hide the latency of each.
 
 template <class V, class Keep, class Step>
-static void run_chains(std::int64_t rounds, V start, Keep keep_it, Step step) {
+static void run_chains(std::int64_t rounds, V start, Keep keep_both, Step step) {
   V sums[CHAINS];
-  UNROLL
+  MOEBIUS_UNROLL
   for (int c = 0; c < CHAINS; ++c) sums[c] = start;
   for (std::int64_t r = 0; r < rounds; ++r) {
-    UNROLL
+    MOEBIUS_UNROLL
     for (int c = 0; c < CHAINS; ++c) {
       sums[c] = step(sums[c]);
-      keep_it(sums[c]);
+      keep_both(sums[c]);
     }
   }
 }
@@ -25,24 +20,20 @@ static std::int64_t peak(PackedType type, std::int64_t rounds) {
   // Where a dot product is several instructions, none of them may move out of the loop.
   I16 w = splat_i32(0x01010101);
   const I16 x = w;
-  const auto keep_f = [&](F16& sum) {
+  const auto keep_both = [&](auto& sum) {
     keep(sum);
-    keep_i(w);
-  };
-  const auto keep_sum = [&](I16& sum) {
-    keep_i(sum);
-    keep_i(w);
+    keep(w);
   };
   std::int64_t products = 1;
   if (type == PackedType::f32) {
     const F16 half = splat_f32(0.5f);
-    run_chains(rounds, splat_f32(1), keep_f, [&](F16 sum) { return fma(sum, half, half); });
+    run_chains(rounds, splat_f32(1), keep_both, [&](F16 sum) { return fma(sum, half, half); });
   } else if (type == PackedType::bf16) {
     products = 2;
-    run_chains(rounds, splat_f32(1), keep_f, [&](F16 sum) { return dot_bf16(sum, w, x); });
+    run_chains(rounds, splat_f32(1), keep_both, [&](F16 sum) { return dot_bf16(sum, w, x); });
   } else {
     products = 4;
-    run_chains(rounds, splat_i32(1), keep_sum, [&](I16 sum) {
+    run_chains(rounds, splat_i32(1), keep_both, [&](I16 sum) {
       return type == PackedType::int8 ? dot_u8(sum, w, x) : dot_u4(sum, w, x);
     });
   }
@@ -56,7 +47,7 @@ static std::uint64_t read(const void* from, std::int64_t bytes) {
   Words sums[parts] = {};
   std::int64_t i = 0;
   for (; i + parts * width <= bytes; i += parts * width) {
-    UNROLL
+    MOEBIUS_UNROLL
     for (int p = 0; p < parts; ++p) sums[p] += load_unaligned<width, Words>(at + i + p * width);
   }
   for (; i + width <= bytes; i += width) sums[0] += load_unaligned<width, Words>(at + i);
@@ -65,5 +56,3 @@ static std::uint64_t read(const void* from, std::int64_t bytes) {
   for (std::size_t lane = 0; lane < width / 8; ++lane) total += all[lane];
   return total;
 }
-
-#undef UNROLL

@@ -1,5 +1,4 @@
-// Body of the kernels over packed matrices, included once by the file of each instruction set
-// inside its own namespace, after it has defined
+// Body of the kernels over packed matrices, for table_body.h. The instruction set has defined
 //   F16, I16   16 floats, 16 int32      B64   64 bytes of weights, or 4 bytes 16 times
 //   load_f32, load_bf16, load_bytes, splat_f32, splat_i32, splat_bytes, store
 //   low_halves, high_halves             of each byte
@@ -7,19 +6,18 @@
 //   dot_bf16(acc, w, x), dot_u8(acc, w, x), dot_u4(acc, w, x)   a step of 16 dot products: pairs of
 //                                       bf16; four unsigned bytes, or bytes below 16, with signed
 //   TILE_F32, TILE_BF16, TILE_INT       most rows of a tile
-// No inline function from elsewhere is called here; see rows_gemm_body.h.
 //
 // A tile keeps its sums in registers and walks K once; each piece of w serves M rows.
 
-#ifdef __clang__
-#define UNROLL
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
+template <int M>
+static void clear(F16 (&y)[M][2]) {
+  MOEBIUS_UNROLL
+  for (int i = 0; i < M; ++i) y[i][0] = y[i][1] = splat_f32(0);
+}
 
 template <int M>
 static void store_tile(const Tile& t, const F16 (&y)[M][2]) {
-  UNROLL
+  MOEBIUS_UNROLL
   for (int i = 0; i < M; ++i) {
     store(t.y + i * t.ldy, y[i][0]);
     store(t.y + i * t.ldy + 16, y[i][1]);
@@ -29,14 +27,13 @@ static void store_tile(const Tile& t, const F16 (&y)[M][2]) {
 template <int M>
 static void tile_f32(const PackedShape& s, const Tile& t) {
   F16 y[M][2];
-  UNROLL
-  for (int i = 0; i < M; ++i) y[i][0] = y[i][1] = splat_f32(0);
+  clear<M>(y);
   const auto* x = static_cast<const float*>(t.rows.x);
   const auto* w0 = static_cast<const float*>(t.w[0]);
   const auto* w1 = static_cast<const float*>(t.w[1]);
   for (long k = 0; k < s.k; ++k, x += M, w0 += 16, w1 += 16) {
     const F16 a = load_f32(w0), b = load_f32(w1);
-    UNROLL
+    MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) {
       const F16 xi = splat_f32(x[i]);
       y[i][0] = fma(a, xi, y[i][0]);
@@ -46,82 +43,71 @@ static void tile_f32(const PackedShape& s, const Tile& t) {
   store_tile<M>(t, y);
 }
 
+/// A step of the dot products of M rows, 4 bytes of each, with two panels.
+template <int M, class Sum, class Dot>
+static void add_products(Sum (&sum)[M][2], B64 a, B64 b, const void* x, Dot dot) {
+  MOEBIUS_UNROLL
+  for (int i = 0; i < M; ++i) {
+    const B64 xi = splat_bytes(static_cast<const unsigned char*>(x) + 4 * i);
+    sum[i][0] = dot(sum[i][0], a, xi);
+    sum[i][1] = dot(sum[i][1], b, xi);
+  }
+}
+
 template <int M>
 static void tile_bf16(const PackedShape& s, const Tile& t) {
+  const auto dot = [](F16 sum, B64 w, B64 x) { return dot_bf16(sum, w, x); };
   F16 y[M][2];
-  UNROLL
-  for (int i = 0; i < M; ++i) y[i][0] = y[i][1] = splat_f32(0);
+  clear<M>(y);
   const auto* x = static_cast<const unsigned short*>(t.rows.x);
   const auto* w0 = static_cast<const unsigned char*>(t.w[0]);
   const auto* w1 = static_cast<const unsigned char*>(t.w[1]);
   for (long k = 0; k < s.k; k += 2, x += 2 * M, w0 += 64, w1 += 64) {
-    const B64 a = load_bytes(w0), b = load_bytes(w1);
-    UNROLL
-    for (int i = 0; i < M; ++i) {
-      const B64 xi = splat_bytes(x + 2 * i);
-      y[i][0] = dot_bf16(y[i][0], a, xi);
-      y[i][1] = dot_bf16(y[i][1], b, xi);
-    }
+    add_products<M>(y, load_bytes(w0), load_bytes(w1), x, dot);
   }
   store_tile<M>(t, y);
 }
 
-/// Four columns of w at a time, of 64 bytes, or eight in half bytes of 64.
-template <int M>
-struct Int8Steps {
+/// 64 bytes of a panel: four columns of w, or eight in half bytes.
+struct Int8Step {
   static constexpr int columns = 4;
+  template <int M>
   static void run(I16 (&sum)[M][2], const signed char* x, const unsigned char* w0,
                   const unsigned char* w1) {
-    const B64 a = load_bytes(w0), b = load_bytes(w1);
-    UNROLL
-    for (int i = 0; i < M; ++i) {
-      const B64 xi = splat_bytes(x + 4 * i);
-      sum[i][0] = dot_u8(sum[i][0], a, xi);
-      sum[i][1] = dot_u8(sum[i][1], b, xi);
-    }
+    const auto dot = [](I16 acc, B64 w, B64 xi) { return dot_u8(acc, w, xi); };
+    add_products<M>(sum, load_bytes(w0), load_bytes(w1), x, dot);
   }
 };
 
-template <int M>
-struct Int4Steps {
+struct Int4Step {
   static constexpr int columns = 8;
+  template <int M>
   static void run(I16 (&sum)[M][2], const signed char* x, const unsigned char* w0,
                   const unsigned char* w1) {
+    const auto dot = [](I16 acc, B64 w, B64 xi) { return dot_u4(acc, w, xi); };
     const B64 a = load_bytes(w0), b = load_bytes(w1);
-    const B64 a_low = low_halves(a), b_low = low_halves(b);
-    UNROLL
-    for (int i = 0; i < M; ++i) {
-      const B64 xi = splat_bytes(x + 4 * i);
-      sum[i][0] = dot_u4(sum[i][0], a_low, xi);
-      sum[i][1] = dot_u4(sum[i][1], b_low, xi);
-    }
-    const B64 a_high = high_halves(a), b_high = high_halves(b);
-    UNROLL
-    for (int i = 0; i < M; ++i) {
-      const B64 xi = splat_bytes(x + 4 * (M + i));
-      sum[i][0] = dot_u4(sum[i][0], a_high, xi);
-      sum[i][1] = dot_u4(sum[i][1], b_high, xi);
-    }
+    add_products<M>(sum, low_halves(a), low_halves(b), x, dot);
+    add_products<M>(sum, high_halves(a), high_halves(b), x + 4 * M, dot);
   }
 };
 
 /// Whole groups of G columns: their number is known, so that the loop unrolls; G 0: `columns`.
-template <class Steps, int M, int G>
+template <class Step, int M, int G>
 static void add_group(const Tile& t, long g, long columns, const signed char*& x,
                       const unsigned char*& w0, const unsigned char*& w1, F16 (&y)[M][2]) {
   I16 sum[M][2];
-  UNROLL
+  MOEBIUS_UNROLL
   for (int i = 0; i < M; ++i) sum[i][0] = sum[i][1] = splat_i32(t.rows.offsets[g * M + i]);
-  const long count = (G > 0 ? G : columns) / Steps::columns;
-  UNROLL
+  const long count = (G > 0 ? G : columns) / Step::columns;
+  MOEBIUS_UNROLL
   for (long step = 0; step < count; ++step) {
-    Steps::run(sum, x, w0, w1);
-    x += Steps::columns * M;
+    Step::template run<M>(sum, x, w0, w1);
+    x += Step::columns * M;
     w0 += 64;
     w1 += 64;
   }
   const F16 a = load_bf16(t.scales[0] + g * 16), b = load_bf16(t.scales[1] + g * 16);
-  UNROLL
+  MOEBIUS_UNROLL
   for (int i = 0; i < M; ++i) {
     const F16 xi = splat_f32(t.rows.scales[g * M + i]);
     y[i][0] = fma(to_float(sum[i][0]), mul(a, xi), y[i][0]);
@@ -129,26 +115,25 @@ static void add_group(const Tile& t, long g, long columns, const signed char*& x
   }
 }
 
-template <template <int> class Steps, int M, int G>
+template <class Step, int M, int G>
 static void tile_groups(const PackedShape& s, const Tile& t) {
   F16 y[M][2];
-  UNROLL
-  for (int i = 0; i < M; ++i) y[i][0] = y[i][1] = splat_f32(0);
+  clear<M>(y);
   const auto* x = static_cast<const signed char*>(t.rows.x);
   const auto* w0 = static_cast<const unsigned char*>(t.w[0]);
   const auto* w1 = static_cast<const unsigned char*>(t.w[1]);
-  const long group = G > 0 ? G : s.group, padded = (s.k + 7) / 8 * 8;
+  const long group = G > 0 ? G : s.group, padded = s.padded_k();
   long g = 0, k = 0;
   for (; k + group <= padded; k += group, ++g) {
-    add_group<Steps<M>, M, G>(t, g, group, x, w0, w1, y);
+    add_group<Step, M, G>(t, g, group, x, w0, w1, y);
   }
-  if (k < padded) add_group<Steps<M>, M, 0>(t, g, padded - k, x, w0, w1, y);
+  if (k < padded) add_group<Step, M, 0>(t, g, padded - k, x, w0, w1, y);
   store_tile<M>(t, y);
 }
 
-template <template <int> class Steps, int M>
+template <class Step, int M>
 static void tile_int(const PackedShape& s, const Tile& t) {
-  return s.group == 32 ? tile_groups<Steps, M, 32>(s, t) : tile_groups<Steps, M, 0>(s, t);
+  return s.group == 32 ? tile_groups<Step, M, 32>(s, t) : tile_groups<Step, M, 0>(s, t);
 }
 
 /// Of tiles with at most M rows the one with as many as `t` has.
@@ -165,20 +150,17 @@ static void tile_of(const PackedShape& s, const Tile& t) {
       if constexpr (M <= TILE_BF16) tile_bf16<M>(s, t);
       return;
     case PackedType::int8:
-      if constexpr (M <= TILE_INT) tile_int<Int8Steps, M>(s, t);
+      if constexpr (M <= TILE_INT) tile_int<Int8Step, M>(s, t);
       return;
     case PackedType::int4:
-      if constexpr (M <= TILE_INT) tile_int<Int4Steps, M>(s, t);
+      if constexpr (M <= TILE_INT) tile_int<Int4Step, M>(s, t);
       return;
   }
 }
 
-static constexpr int MOST_ROWS = TILE_F32 > TILE_BF16   ? TILE_F32
-                                 : TILE_BF16 > TILE_INT ? TILE_BF16
-                                                        : TILE_INT;
-
 static void tile(const PackedShape& s, const Tile& t) {
-  tile_of<MOST_ROWS>(s, t);
+  static_assert(TILE_F32 >= TILE_BF16 && TILE_F32 >= TILE_INT && TILE_F32 <= max_tile_rows);
+  tile_of<TILE_F32>(s, t);
 }
 
 static unsigned bits_of(float value) {
@@ -222,12 +204,12 @@ static void prepare_group(const float* x, long k, long padded, signed char* out,
 
 static void prepare(const PackedShape& s, const float* x, std::int64_t ldx, std::int64_t m,
                     const Prepared& out) {
-  const long padded = (s.k + 7) / 8 * 8, groups = (padded + s.group - 1) / s.group;
+  const long padded = s.padded_k(), groups = s.groups();
   for (long r = 0; r < m; ++r, x += ldx) {
     if (s.type == PackedType::f32) {
-      __builtin_memcpy(static_cast<float*>(out.x) + r * s.k, x, (unsigned long)s.k * 4);
+      __builtin_memcpy(static_cast<float*>(out.x) + r * padded, x, (unsigned long)s.k * 4);
     } else if (s.type == PackedType::bf16) {
-      prepare_bf16(x, s.k, static_cast<unsigned short*>(out.x) + r * (s.k + s.k % 2));
+      prepare_bf16(x, s.k, static_cast<unsigned short*>(out.x) + r * padded);
     } else {
       for (long g = 0; g < groups; ++g) {
         const long k = g * s.group, end = k + s.group < padded ? k + s.group : padded;
@@ -251,12 +233,10 @@ static void weave(const void* x, const std::int32_t* ids, long steps, int m, voi
 
 static void interleave(const PackedShape& s, const Prepared& from, const std::int32_t* ids,
                        const TileRows& out) {
-  const long padded = (s.k + 7) / 8 * 8, groups = (padded + s.group - 1) / s.group;
-  const long steps = s.type == PackedType::f32    ? s.k
-                     : s.type == PackedType::bf16 ? (s.k + 1) / 2
-                                                  : padded / 4;
-  weave<std::uint32_t>(from.x, ids, steps, out.m, out.x);
-  if (s.type != PackedType::int8 && s.type != PackedType::int4) return;
+  const long padded = s.padded_k(), groups = s.groups();
+  const long per_word = s.type == PackedType::f32 ? 1 : s.type == PackedType::bf16 ? 2 : 4;
+  weave<std::uint32_t>(from.x, ids, padded / per_word, out.m, out.x);
+  if (groups == 0) return;
   weave<float>(from.scales, ids, groups, out.m, out.scales);
   const int zero = s.type == PackedType::int8 ? -128 : -8;
   for (int i = 0; i < out.m; ++i) {
@@ -264,5 +244,3 @@ static void interleave(const PackedShape& s, const Prepared& from, const std::in
     for (long g = 0; g < groups; ++g) out.offsets[g * out.m + i] = zero * sums[g];
   }
 }
-
-#undef UNROLL

@@ -1,8 +1,6 @@
-// Body of rows_gemm, included once by the file of each instruction set inside its own namespace,
-// after it has defined: VecF (float vector), VecU (uint32 vector of equal length), VecH (uint16
-// vector of half its bytes), widen_f16(VecH), sum_of(VecF), LANES, ROWS (rows of w in a block),
-// COLS (rows of x in a block). No inline function from elsewhere is called here, not even of the
-// standard library: the linker might keep this file's copy for the whole program.
+// Body of rows_gemm, for table_body.h. The instruction set has defined VecF (float vector), VecU
+// (uint32 vector of equal length), VecH (uint16 vector of half its bytes), widen_f16(VecH),
+// sum_of(VecF), LANES, ROWS (rows of w in a block), COLS (rows of x in a block).
 //
 // A block keeps ROWS x COLS sums in registers and walks K once; each widened piece of w serves
 // COLS products, each piece of x ROWS. With many rows of x, K is cut into pieces of CUT columns so

@@ -1,8 +1,8 @@
-// How drivers hold activations that are ready for the dot products.
+// What drivers share: how they cut rows into tiles, hold them ready for the dot products, and run
+// them.
 #pragma once
 
-#include "base/arena.h"
-#include "kernels/kernels.h"
+#include "kernels/drivers.h"
 
 namespace moebius::kernels {
 
@@ -46,5 +46,42 @@ struct Tiling {
   std::int64_t start(std::int64_t t) const { return begin + rows * t / count; }
   std::int64_t size(std::int64_t t) const { return start(t + 1) - start(t); }
 };
+
+/// Columns of a tile.
+inline constexpr std::int64_t pair_width = 2 * panel_width;
+
+inline int most_rows(const KernelTable& table, const PackedShape& shape) {
+  return table.tile_rows[static_cast<int>(shape.type)];
+}
+
+/// Rows of x [M, K] as one tile; `rows` is room for them on the way.
+inline void make_tile(const KernelTable& table, const PackedShape& shape, const float* x,
+                      std::int64_t ldx, const Prepared& rows, const TileRows& tile) {
+  table.prepare(shape, x, ldx, tile.m, rows);
+  table.interleave(shape, rows, nullptr, tile);
+}
+
+/// y [M, 32] of a tile with one panel of `a` and one of `b`, matrices of one shape.
+inline void run_tile(const KernelTable& table, const PackedMatrix& a, std::int64_t panel_a,
+                     const PackedMatrix& b, std::int64_t panel_b, const TileRows& rows, float* y,
+                     std::int64_t ldy) {
+  const auto data = [](const PackedMatrix& w, std::int64_t panel) {
+    return w.data + panel * w.shape.panel_bytes();
+  };
+  const auto scales = [](const PackedMatrix& w, std::int64_t panel) {
+    return w.scales + panel * w.shape.panel_scales();
+  };
+  table.tile(a.shape, {rows,
+                       {data(a, panel_a), data(b, panel_b)},
+                       {scales(a, panel_a), scales(b, panel_b)},
+                       y,
+                       ldy});
+}
+
+/// The same with two neighbouring panels.
+inline void run_pair(const KernelTable& table, const PackedMatrix& w, std::int64_t pair,
+                     const TileRows& rows, float* y, std::int64_t ldy) {
+  run_tile(table, w, 2 * pair, w, 2 * pair + 1, rows, y, ldy);
+}
 
 }  // namespace moebius::kernels
