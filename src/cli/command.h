@@ -33,6 +33,7 @@ void print(std::string_view text);
 /// One JSON object and a newline on stdout.
 void print_json(const Json& json);
 
+void run_bench(const Command&, const std::vector<std::string>&);
 void run_convert(const Command&, const std::vector<std::string>&);
 void run_data_synth(const Command&, const std::vector<std::string>&);
 void run_demo(const Command&, const std::vector<std::string>&);

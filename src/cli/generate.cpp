@@ -11,6 +11,7 @@ Json to_json(const Generation& generation) {
   out["prompt"] = generation.prompt;
   out["text"] = generation.text;
   out["prompt_tokens"] = generation.prompt_tokens;
+  out["cached_tokens"] = generation.cached_tokens;
   out["new_tokens"] = generation.new_tokens;
   out["finish_reason"] = generation.finish_reason;
   out["prefill_seconds"] = generation.prefill_seconds;

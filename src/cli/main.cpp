@@ -21,6 +21,7 @@ const std::vector<Command>& commands() {
       {"tokenizer train", "train a byte-level BPE tokenizer on a corpus", run_tokenizer_train},
       {"train", "train a model, dense or MoE, from scratch or on", run_train},
       {"eval", "perplexity, divergence from a reference, routing", run_eval},
+      {"bench", "how fast a model generates, beside what the machine can do", run_bench},
       {"data synth", "write four synthetic text domains", run_data_synth},
       {"demo", "the whole way once, small: data, dense, MoE, a table", run_demo},
   };

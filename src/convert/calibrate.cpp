@@ -18,21 +18,21 @@ constexpr std::int64_t longest_window = 512;
 
 /// One sequence on its way through the layers.
 struct Sequence {
-  Rotary angles;
+  TensorOps ops;
   at::Tensor x_BSD, in, hidden;  // residual stream; the FFN's inputs; a dense FFN's neurons
-  std::optional<Routing> routing;
+
+  const Routing& routing() { return ops.routings().back(); }
 };
 
 class Tracer {
  public:
   Tracer(const Source& source, const std::vector<at::Tensor>& ids, const Context& ctx)
-      : spec_(source.spec),
-        ctx_(ctx),
-        weights_(map_weights(source.spec, source.index)),
-        sequences_(ids.size()) {
+      : spec_(source.spec), ctx_(ctx), weights_(map_weights(source.spec, source.index)) {
+    for (const at::Tensor& each : ids) {
+      sequences_.push_back({TensorOps(spec_, each.size(1), at::kFloat, at::kCPU), {}, {}, {}});
+    }
     for_each_sequence([&](std::size_t i) {
-      sequences_[i].angles = rotary(spec_, 0, ids[i].size(1), at::kCPU);
-      sequences_[i].x_BSD = embed(spec_, weights_, ids[i], 0, at::kFloat);
+      sequences_[i].x_BSD = graph::embed(sequences_[i].ops, weights_, ids[i]);
     });
   }
 
@@ -41,9 +41,8 @@ class Tracer {
     const LayerWeights& w = weights_.layers[layer];
     for_each_sequence([&](std::size_t i) {
       Sequence& s = sequences_[i];
-      s.x_BSD =
-          attention_block(spec_, w, s.x_BSD, s.angles, spec_.layers[layer].window, nullptr, 0);
-      s.in = ffn_input(spec_, w, s.x_BSD);
+      s.x_BSD = graph::attention_block(s.ops, w, layer, s.x_BSD);
+      s.in = graph::ffn_input(s.ops, w, s.x_BSD);
       if (w.moe() == nullptr) s.hidden = ffn_hidden(s.in, std::get<Ffn>(w.ffn), spec_.activation);
     });
   }
@@ -53,19 +52,19 @@ class Tracer {
     const LayerWeights& w = weights_.layers[layer];
     for_each_sequence([&](std::size_t i) {
       Sequence& s = sequences_[i];
-      FfnOutput out;
+      at::Tensor y;
       if (w.moe() != nullptr) {
-        out = ffn_branch(spec_, spec_.layers[layer], w, s.x_BSD);
+        s.ops.routings().clear();
+        y = s.ops.moe(s.in, *w.moe(), *spec_.layers[layer].moe);
       } else {
         const Ffn& dense = std::get<Ffn>(w.ffn);
-        out.y_BSD = ops::linear(s.hidden, dense.down, dense.down_bias);
+        y = ops::linear(s.hidden, dense.down, dense.down_bias);
       }
-      s.x_BSD = add_ffn(spec_, w, s.x_BSD, out.y_BSD);
-      s.routing = std::move(out.routing);
+      s.x_BSD = graph::add_branch(s.ops, s.x_BSD, y, w.ffn_norm);
     });
   }
 
-  FfnTrace trace(std::size_t layer) const {
+  FfnTrace trace(std::size_t layer) {
     const LayerWeights& w = weights_.layers[layer];
     FfnTrace out{static_cast<std::int64_t>(layer), joined(&Sequence::in), nullptr, {}, {}, {}};
     if (w.moe() == nullptr) {
@@ -76,9 +75,9 @@ class Tracer {
     const std::int64_t experts = spec_.layers[layer].moe->experts;
     std::vector<at::Tensor> logits;
     at::Tensor counts = at::zeros({experts}, at::kLong);
-    for (const Sequence& s : sequences_) {
-      logits.push_back(s.routing->logits_TE);
-      counts = counts + at::bincount(s.routing->ids_TK.flatten(), {}, experts);
+    for (Sequence& s : sequences_) {
+      logits.push_back(s.routing().logits_TE);
+      counts = counts + at::bincount(s.routing().ids_TK.flatten(), {}, experts);
     }
     out.router_TE = at::cat(logits);
     for (std::int64_t e = 0; e < experts; ++e) out.usage.push_back(counts[e].item<double>());

@@ -12,6 +12,7 @@
 #include "convert/prepare.h"
 #include "infer/generate.h"
 #include "model/device.h"
+#include "model/load.h"
 #include "model/runtime.h"
 
 namespace moebius {
@@ -174,20 +175,23 @@ Json report_json(const ConversionReport& report, const ConvertOptions& options,
 /// Opens what was written and lets it generate; throws Error if it can't.
 std::string try_output(const fs::path& directory, const std::optional<Tokenizer>& tokenizer,
                        const std::vector<std::int32_t>& ids, const Context& ctx) {
-  const Model model = load_model(directory, std::nullopt, at::kCPU);
+  // Weights stay in the mapped files: the result may be larger than the memory.
+  auto model = tensor_inference(load_model(directory, std::nullopt, at::kCPU));
+  const std::int64_t context = model->spec().context;
   if (tokenizer) {
+    if (std::ssize(ids) >= context) return {};
     GenerateOptions options;
     options.max_tokens = sample_tokens;
-    if (static_cast<std::int64_t>(ids.size()) >= model.spec.context) return {};
-    return generate_one(model, *tokenizer, ids, options, ctx, 0, [](std::string_view) {}).text;
+    OpenModel open = make_open_model(directory, std::move(model), *tokenizer);
+    return continue_prompts(open, {&ids, 1}, options, ctx, 0, [](std::size_t, std::string_view) {})
+        .at(0)
+        .text;
   }
-  const at::InferenceMode inference;
-  const at::Tensor tokens = ids_tensor(ids);
-  const at::ScalarType dtype = compute_dtype(model);
-  const at::Tensor hidden = decode(model.spec, model.weights, tokens, nullptr, dtype).hidden_BSD;
-  const at::Tensor last = hidden.narrow(1, hidden.size(1) - 1, 1);
-  check_finite_logits(head(model.spec, model.weights, last), model.spec, model.weights, tokens,
-                      dtype);
+  Engine engine(std::move(model));
+  const auto last = ids.begin() + std::min(std::ssize(ids), context - 1);
+  engine.add({.prompt = {ids.begin(), last}, .max_tokens = 1});
+  const NewToken token = engine.step().at(0);
+  if (token.error) std::rethrow_exception(token.error);
   return {};
 }
 

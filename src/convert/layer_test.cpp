@@ -49,22 +49,24 @@ class LayerTester {
                        const std::vector<std::int64_t>& candidates) {
     const ModelSpec& spec = before_.spec;
     LayerTestResult result;
-    at::Tensor x = embed(spec, weights_, ids_, 0, at::kFloat);  // [streams, T, D]
+    TensorOps ops(spec, ids_.size(1), at::kFloat, at::kCPU);
+    at::Tensor x = graph::embed(ops, weights_, ids_);  // [streams, T, D]
     if (!accepted.empty()) x = at::cat({x, x});
-    const Rotary angles = rotary(spec, 0, ids_.size(1), at::kCPU);
     for (std::size_t l = 0; l < spec.layers.size(); ++l) {
       ctx_.check_interrupt();
       const auto layer = static_cast<std::int64_t>(l);
       const LayerWeights w = layer_of(before_, layer, "");
-      x = attention_block(spec, w, x, angles, spec.layers[l].window, nullptr, 0);
-      const at::Tensor dense = ffn_branch(spec, spec.layers[l], w, x).y_BSD;
-      at::Tensor next = add_ffn(spec, w, x, dense);
+      x = graph::attention_block(ops, w, l, x);
+      const at::Tensor in = graph::ffn_input(ops, w, x);
+      const at::Tensor dense = branch(ops, w, spec.layers[l], in);
+      at::Tensor next = graph::add_branch(ops, x, dense, w.ffn_norm);
       const std::int64_t last = x.size(0) - 1;
       const bool candidate =
           std::find(candidates.begin(), candidates.end(), layer) != candidates.end();
       if (candidate || accepted.contains(layer)) {
-        const at::Tensor moe = moe_branch(layer, w, x.narrow(0, last, 1));
-        const at::Tensor with_moe = add_ffn(spec, w, x.narrow(0, last, 1), moe);
+        const at::Tensor moe = branch(ops, layer_of(after_, layer, "moe."), after_.spec.layers[l],
+                                      in.narrow(0, last, 1));
+        const at::Tensor with_moe = graph::add_branch(ops, x.narrow(0, last, 1), moe, w.ffn_norm);
         if (candidate) {
           const at::Tensor wanted = dense.narrow(0, last, 1);
           result.layers.push_back(record(layer, moe, wanted));
@@ -107,11 +109,11 @@ class LayerTester {
         .layers[static_cast<std::size_t>(layer)];
   }
 
-  /// Output of the converted FFN of `layer` for x [1, T, D], all else being `before`.
-  at::Tensor moe_branch(std::int64_t layer, const LayerWeights& before, const at::Tensor& x) const {
-    LayerWeights w = before;
-    w.ffn = layer_of(after_, layer, "moe.").ffn;
-    return ffn_branch(after_.spec, after_.spec.layers[static_cast<std::size_t>(layer)], w, x).y_BSD;
+  /// Output of the FFN of a layer, without the residual.
+  static at::Tensor branch(TensorOps& ops, const LayerWeights& w, const LayerSpec& layer,
+                           const at::Tensor& in) {
+    if (w.moe() != nullptr) return ops.moe(in, *w.moe(), *layer.moe);
+    return ffn(in, std::get<Ffn>(w.ffn), ops.spec().activation);
   }
 
   /// KL, agreement and exactness from the last hidden states of all streams, a few positions at a

@@ -6,6 +6,7 @@
 #include "convert/calibrate.h"
 #include "convert/router.h"
 #include "infer/generate.h"
+#include "model/load.h"
 
 namespace moebius {
 namespace {

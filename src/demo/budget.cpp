@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 
 #include "config/weights.h"
 
@@ -22,16 +21,6 @@ std::int64_t activation_bytes(const ModelSpec& spec, std::int64_t tokens) {
 }
 
 }  // namespace
-
-std::int64_t available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string key;
-  std::int64_t kilobytes = 0;
-  for (std::string unit; file >> key >> kilobytes; std::getline(file, unit)) {
-    if (key == "MemAvailable:") return kilobytes * 1024;
-  }
-  return 0;
-}
 
 TrainingBudget plan_training(const ModelSpec& spec, std::int64_t tokens_per_batch,
                              double forward_seconds, double seconds, std::int64_t wanted,

@@ -17,9 +17,6 @@ struct TrainingBudget {
   std::string reason;
 };
 
-/// Memory that the system says it could give, in bytes.
-std::int64_t available_memory();
-
 /// `forward_seconds` of one batch of the model. Training everything takes 16 bytes a parameter
 /// (weights, gradients and two moments in f32), routers alone 4; a step takes three times a
 /// forward pass. Steps are bounded by `wanted` and by `seconds`.

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/staged.h"
 #include "convert/run.h"
 #include "data/documents.h"
@@ -12,6 +13,7 @@
 #include "demo/run.h"
 #include "hub/resolve.h"
 #include "infer/generate.h"
+#include "model/load.h"
 #include "text/bpe_trainer.h"
 #include "train/run.h"
 
@@ -170,22 +172,24 @@ class Story {
 
   /// What the machine can do with this model in the time; the small model of our own always fits.
   TrainingBudget plan(const fs::path& moe) {
-    const Model model = load_model(moe, std::nullopt, at::kCPU);
-    context_ = std::min<std::int64_t>(256, model.spec.context);
+    // The graph that trains tells what a training step will take.
+    const auto model = tensor_inference(load_model(moe, std::nullopt, at::kCPU));
+    const ModelSpec& spec = model->spec();
+    context_ = std::min<std::int64_t>(256, spec.context);
     if (options_.model.empty()) return {"all", options_.steps, 0, 0, ""};
-    sequence_ = std::min(sequence, model.spec.context);
+    sequence_ = std::min(sequence, spec.context);
     batch_ = 2;
     const Tokenizer tokenizer = Tokenizer::load(tokenizer_folder_);
     const auto text = read_domains(out_ / "data", tokenizer, std::nullopt,
                                    static_cast<std::size_t>(2 * sequence_));
-    const EvalResult probe = evaluate_ids(model, text[0].ids, sequence_, nullptr, quiet_);
+    const EvalResult probe = evaluate_ids(*model, text[0].ids, sequence_, nullptr, quiet_);
     const double second_per_token = probe.seconds / static_cast<double>(probe.tokens);
     const double seconds = options_.minutes * 60;
     // Two trainings, and two models measured in three rounds on four domains.
     heldout_limit_ = std::max<std::size_t>(
         64, static_cast<std::size_t>(seconds * 0.3 / second_per_token / (3 * 2 * 4)));
     const TrainingBudget budget = plan_training(
-        model.spec, sequence_ * batch_, second_per_token * static_cast<double>(sequence_ * batch_),
+        spec, sequence_ * batch_, second_per_token * static_cast<double>(sequence_ * batch_),
         seconds * 0.3, options_.steps,
         static_cast<std::int64_t>(0.8 * static_cast<double>(available_memory())));
     line("budget",

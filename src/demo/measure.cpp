@@ -65,16 +65,16 @@ void measure_rows(std::vector<DemoRow>& rows, const std::vector<DomainText>& dom
   std::vector<std::vector<double>> speeds(rows.size());
   for (int round = 0; round < rounds; ++round) {
     for (std::size_t r = 0; r < rows.size(); ++r) {
-      const Model model = load_model(rows[r].model, std::nullopt, at::kCPU);
+      const auto model = open_for_inference(rows[r].model, "", ctx);
       std::vector<EvalResult> results;
       for (const DomainText& domain : domains) {
-        results.push_back(evaluate_ids(model, domain.ids, context, nullptr, ctx));
+        results.push_back(evaluate_ids(*model, domain.ids, context, nullptr, ctx));
         results.back().name = domain.name;
       }
       EvalResult total = merge_results(results);
       speeds[r].push_back(static_cast<double>(total.tokens) / total.seconds);
       if (round > 0) continue;
-      rows[r].cost = model_cost(model.spec);
+      rows[r].cost = model_cost(model->spec());
       rows[r].domains = std::move(results);
       rows[r].total = std::move(total);
     }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "config/weights.h"
 #include "eval/evaluate.h"
 #include "text/tokenizer.h"
 

@@ -4,12 +4,13 @@
 
 #include <chrono>
 #include <cmath>
+#include <numeric>
 
 #include "base/progress.h"
 #include "data/corpus.h"
 #include "hub/resolve.h"
 #include "infer/generate.h"
-#include "model/device.h"
+#include "model/decoder.h"
 
 namespace moebius {
 namespace {
@@ -18,78 +19,67 @@ namespace {
 struct Sums {
   double nll = 0, kl = 0;
   std::int64_t tokens = 0, agreements = 0;
-  std::vector<at::Tensor> counts_E, entropy;  ///< by MoE layer, f64
-  std::int64_t routed = 0;
+  RoutingSums routing;
 };
 
-constexpr std::int64_t rows_at_once = 256;  // bounds the logits held at once: 256 x V
+constexpr std::size_t tokens_at_once = 256;  // bounds the logits held at once: 256 x V
 
-at::Tensor hidden_rows(const Model& model, const at::Tensor& ids_BS, Sums* sums) {
-  DecoderOutput out = decode(model.spec, model.weights, ids_BS, nullptr, compute_dtype(model));
-  if (sums != nullptr) {
-    if (sums->counts_E.empty()) {
-      for (const Routing& r : out.routings) {
-        sums->counts_E.push_back(at::zeros({r.logits_TE.size(1)}, at::kDouble));
-        sums->entropy.push_back(at::zeros({}, at::kDouble));
-      }
-    }
-    for (std::size_t m = 0; m < out.routings.size(); ++m) {
-      const Routing& r = out.routings[m];
-      sums->counts_E[m] += at::bincount(r.ids_TK.flatten(), {}, r.logits_TE.size(1)).to(at::kCPU);
-      const at::Tensor log_p = at::log_softmax(r.logits_TE, -1);
-      sums->entropy[m] -= (log_p.exp() * log_p).sum(at::kDouble).to(at::kCPU);
-    }
-    sums->routed += ids_BS.numel();
-  }
-  return out.hidden_BSD.flatten(0, 1);
+/// Scores [N, V] after each of `ids`, which go on with a window.
+at::Tensor scores_of(InferenceModel& model, SequenceCache& cache, std::span<const std::int32_t> ids,
+                     RoutingSums* sums) {
+  const SequencePart part{&cache, ids, Scores::all};
+  const std::span<float> scores = model.run({&part, 1}, sums);
+  return at::from_blob(scores.data(), {std::ssize(ids), model.spec().vocab});
 }
 
-void add_window(const Model& model, const Model* reference, std::span<const std::int32_t> window,
-                Sums& sums) {
-  const auto length = static_cast<std::int64_t>(window.size());
-  const at::Tensor ids = ids_tensor(window).to(model.weights.embed.plain().device());
-  const at::Tensor hidden = hidden_rows(model, ids, &sums);
-  const at::Tensor reference_hidden =
-      reference != nullptr ? hidden_rows(*reference, ids, nullptr) : at::Tensor();
-  const at::Tensor targets = ids[0].narrow(0, 1, length - 1);
-  for (std::int64_t row = 0; row < length - 1; row += rows_at_once) {
-    const std::int64_t count = std::min(rows_at_once, length - 1 - row);
-    const at::Tensor logits = head(model.spec, model.weights, hidden.narrow(0, row, count));
-    check_finite_logits(logits, model.spec, model.weights, ids, compute_dtype(model));
-    const at::Tensor log_p = at::log_softmax(logits, -1);
-    sums.nll -=
-        log_p.gather(1, targets.narrow(0, row, count).unsqueeze(1)).sum(at::kDouble).item<double>();
-    if (reference != nullptr) {
-      const Divergence d = divergence(
-          head(reference->spec, reference->weights, reference_hidden.narrow(0, row, count)),
-          logits);
-      sums.kl += d.kl_sum;
-      sums.agreements += d.agreements;
-    }
+void add_window(InferenceModel& model, InferenceModel* reference,
+                std::span<const std::int32_t> window, Sums& sums) {
+  const auto cache = model.make_cache();
+  const auto reference_cache = reference != nullptr ? reference->make_cache() : nullptr;
+  const std::size_t last = window.size() - 1;  // predicts nothing
+  for (std::size_t begin = 0; begin < window.size(); begin += tokens_at_once) {
+    const auto ids = window.subspan(begin, std::min(tokens_at_once, window.size() - begin));
+    const at::Tensor all = scores_of(model, *cache, ids, &sums.routing);
+    const auto count = static_cast<std::int64_t>(std::min(begin + ids.size(), last) - begin);
+    const at::Tensor scores = all.narrow(0, 0, count);
+    if (!at::isfinite(scores).all().item<bool>()) model.fail_where_not_finite(window);
+    const at::Tensor targets =
+        ids_tensor(window.subspan(begin + 1, static_cast<std::size_t>(count)));
+    sums.nll -= at::log_softmax(scores, -1).gather(1, targets.t()).sum(at::kDouble).item<double>();
+    if (reference == nullptr) continue;
+    const at::Tensor wanted = scores_of(*reference, *reference_cache, ids, nullptr);
+    const Divergence d = divergence(wanted.narrow(0, 0, count), scores);
+    sums.kl += d.kl_sum;
+    sums.agreements += d.agreements;
   }
-  sums.tokens += length - 1;
+  sums.tokens += static_cast<std::int64_t>(last);
 }
 
-std::vector<LayerRouting> routing_of(const Model& model, const Sums& sums) {
+/// Entropy and dead experts from the shares.
+void summarise(LayerRouting& row) {
+  row.entropy = 0;
+  row.dead.clear();
+  for (std::size_t e = 0; e < row.share.size(); ++e) {
+    if (row.share[e] == 0) {
+      row.dead.push_back(static_cast<std::int64_t>(e));
+    } else {
+      row.entropy -= row.share[e] * std::log(row.share[e]);
+    }
+  }
+}
+
+std::vector<LayerRouting> routing_of(const RoutingSums& sums) {
   std::vector<LayerRouting> rows;
-  std::size_t m = 0;
-  for (std::size_t l = 0; l < model.spec.layers.size() && m < sums.counts_E.size(); ++l) {
-    if (!model.spec.layers[l].moe) continue;
+  for (std::size_t l = 0; l < sums.layers.size(); ++l) {
+    const RoutingSums::Layer& layer = sums.layers[l];
+    if (layer.tokens_E.empty()) continue;
     LayerRouting row;
     row.layer = static_cast<std::int64_t>(l);
-    const at::Tensor share_E = sums.counts_E[m] / sums.counts_E[m].sum();
-    for (std::int64_t e = 0; e < share_E.numel(); ++e) {
-      const double share = share_E[e].item<double>();
-      row.share.push_back(share);
-      if (share == 0) {
-        row.dead.push_back(e);
-      } else {
-        row.entropy -= share * std::log(share);
-      }
-    }
-    row.router_entropy = sums.entropy[m].item<double>() / static_cast<double>(sums.routed);
+    const double all = std::accumulate(layer.tokens_E.begin(), layer.tokens_E.end(), 0.0);
+    for (const double tokens : layer.tokens_E) row.share.push_back(tokens / all);
+    summarise(row);
+    row.router_entropy = layer.entropy / static_cast<double>(sums.tokens);
     rows.push_back(std::move(row));
-    ++m;
   }
   return rows;
 }
@@ -118,8 +108,8 @@ Divergence divergence(const at::Tensor& reference_NV, const at::Tensor& model_NV
   return d;
 }
 
-EvalResult evaluate_ids(const Model& model, std::span<const std::int32_t> ids, std::int64_t context,
-                        const Model* reference, const Context& ctx) {
+EvalResult evaluate_ids(InferenceModel& model, std::span<const std::int32_t> ids,
+                        std::int64_t context, InferenceModel* reference, const Context& ctx) {
   const at::InferenceMode inference;
   const auto start = std::chrono::steady_clock::now();
   Progress progress(ctx, "eval", static_cast<double>(ids.size()), "tokens");
@@ -134,14 +124,14 @@ EvalResult evaluate_ids(const Model& model, std::span<const std::int32_t> ids, s
   const auto tokens = static_cast<double>(sums.tokens);
   EvalResult result;
   result.tokens = sums.tokens;
-  result.routed = sums.routed;
+  result.routed = sums.routing.tokens;
   result.nll = sums.nll / tokens;
   result.perplexity = std::exp(result.nll);
   if (reference != nullptr) {
     result.kl = sums.kl / tokens;
     result.top1_agreement = static_cast<double>(sums.agreements) / tokens;
   }
-  result.layers = routing_of(model, sums);
+  result.layers = routing_of(sums.routing);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
@@ -180,16 +170,8 @@ EvalResult merge_results(std::span<const EvalResult> results) {
   if (total.top1_agreement) total.top1_agreement = agreement / tokens;
   for (LayerRouting& row : total.layers) {
     row.router_entropy /= routed;
-    row.entropy = 0;
-    row.dead.clear();
-    for (std::size_t e = 0; e < row.share.size(); ++e) {
-      row.share[e] /= routed;
-      if (row.share[e] == 0) {
-        row.dead.push_back(static_cast<std::int64_t>(e));
-      } else {
-        row.entropy -= row.share[e] * std::log(row.share[e]);
-      }
-    }
+    for (double& share : row.share) share /= routed;
+    summarise(row);
   }
   return total;
 }
@@ -197,33 +179,33 @@ EvalResult merge_results(std::span<const EvalResult> results) {
 EvalReport evaluate(const EvalOptions& options, const Context& ctx) {
   const fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
   const Tokenizer tokenizer = Tokenizer::load(directory);
-  const Model model = load_for_inference(directory, options.weights, ctx);
-  check_vocabulary(model.spec, tokenizer, options.model);
-  std::optional<Model> reference;
+  const auto model = open_for_inference(directory, options.weights, ctx);
+  const ModelSpec& spec = model->spec();
+  check_vocabulary(spec, tokenizer, options.model);
+  std::unique_ptr<InferenceModel> reference;
   if (!options.reference.empty()) {
-    const bool packed = options.weights == "int8" || options.weights == "int4";
-    reference = load_for_inference(resolve_model(options.reference, ModelParts::all, ctx),
-                                   packed ? "" : options.weights, ctx);
-    if (reference->spec.vocab != model.spec.vocab) {
+    const bool quantised = options.weights == "int8" || options.weights == "int4";
+    reference = open_for_inference(resolve_model(options.reference, ModelParts::all, ctx),
+                                   quantised ? "" : options.weights, ctx);
+    if (reference->spec().vocab != spec.vocab) {
       fail("{}: the reference's vocabulary has {} ids, the model's {}", options.reference.string(),
-           reference->spec.vocab, model.spec.vocab);
+           reference->spec().vocab, spec.vocab);
     }
   }
   const std::int64_t longest =
-      std::min(model.spec.context, reference ? reference->spec.context : model.spec.context);
+      std::min(spec.context, reference ? reference->spec().context : spec.context);
   const std::int64_t context =
       options.context != 0 ? options.context : std::min<std::int64_t>(1024, longest);
   if (context < 2 || context > longest) {
     fail("--context {}: must be in [2, {}], the model's longest", context, longest);
   }
   std::optional<std::int64_t> eos;
-  if (!model.spec.eos.empty()) eos = model.spec.eos[0];
+  if (!spec.eos.empty()) eos = spec.eos[0];
   EvalReport report;
   for (const std::string& file : options.data) {
     const auto ids = tokenize_file(file, options.key, tokenizer, eos);
     if (ids.size() < 2) fail("{}: {} tokens are too few to predict any", file, ids.size());
-    report.domains.push_back(
-        evaluate_ids(model, ids, context, reference ? &*reference : nullptr, ctx));
+    report.domains.push_back(evaluate_ids(*model, ids, context, reference.get(), ctx));
     report.domains.back().name = fs::path(file).filename().string();
   }
   report.total = merge_results(report.domains);

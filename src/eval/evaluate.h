@@ -1,17 +1,19 @@
 // Evaluation with models that are already open.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <span>
 
 #include "eval/run.h"
-#include "model/load.h"
+#include "infer/inference.h"
 
 namespace moebius {
 
 /// Cuts `ids` into windows of `context` tokens, each on its own; a last window counts if it has two
 /// tokens or more. `reference` may be null.
-EvalResult evaluate_ids(const Model& model, std::span<const std::int32_t> ids, std::int64_t context,
-                        const Model* reference, const Context& ctx);
+EvalResult evaluate_ids(InferenceModel& model, std::span<const std::int32_t> ids,
+                        std::int64_t context, InferenceModel* reference, const Context& ctx);
 
 /// Sums results of several texts, weighted by their tokens.
 EvalResult merge_results(std::span<const EvalResult> results);

@@ -16,7 +16,7 @@ std::vector<std::int32_t> ChatFormat::ids(const OpenModel& open, const Json& mes
   const std::string text = template_.render(messages, {.add_generation_prompt = true});
   std::vector<std::int32_t> ids = open.tokenizer.encode(text, /*add_special=*/false);
   if (ids.empty()) fail("the model's chat template makes no text of the conversation");
-  check_ids(open.model.spec, ids);
+  check_ids(open.spec(), ids);
   return ids;
 }
 
@@ -31,7 +31,7 @@ std::vector<std::int32_t> ChatFormat::ids(const OpenModel& open, const std::stri
 void ChatFormat::add_end_of_turn(OpenModel& open) const {
   const auto token = template_.special_token("eos_token");
   const auto id = token ? open.tokenizer.id_of(*token) : std::nullopt;
-  if (id) open.model.spec.eos.push_back(*id);
+  if (id) open.stop_ids.push_back(*id);
 }
 
 }  // namespace moebius

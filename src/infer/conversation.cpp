@@ -18,7 +18,7 @@ struct Conversation::Impl {
 
   std::vector<std::int32_t> ids_of_messages() const {
     std::vector<std::int32_t> ids = format.ids(open, messages);
-    const std::int64_t context = open.model.spec.context;
+    const std::int64_t context = open.spec().context;
     if (static_cast<std::int64_t>(ids.size()) >= context) {
       throw Error(fmt::format("the conversation has {} tokens, the model's context is {}",
                               ids.size(), context),
@@ -32,7 +32,6 @@ struct Conversation::Impl {
   OpenModel open;
   ChatFormat format;
   Json messages = Json::array();
-  TokenCache cache;
   std::uint64_t turns = 0;
 };
 
@@ -58,12 +57,12 @@ Generation Conversation::say(const std::string& text,
   self.messages.push_back(chat_message("user", text));
   try {
     const auto ids = self.ids_of_messages();
-    const auto note = [&](std::string_view piece) {
+    const auto note = [&](std::size_t, std::string_view piece) {
       answer += piece;
       on_text(piece);
     };
-    Generation out = generate_one(self.open.model, self.open.tokenizer, ids, self.options, self.ctx,
-                                  self.turns++, note, &self.cache);
+    Generation out = std::move(
+        continue_prompts(self.open, {&ids, 1}, self.options, self.ctx, self.turns++, note)[0]);
     self.messages.push_back(chat_message("assistant", out.text));
     out.prompt = text;
     return out;

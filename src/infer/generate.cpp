@@ -1,16 +1,14 @@
 #include "infer/generate.h"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <chrono>
+#include <map>
+#include <utility>
 
 #include "base/utf8.h"
 #include "hub/resolve.h"
 #include "infer/chat_format.h"
-#include "infer/sampler.h"
 #include "infer/stop_filter.h"
-#include "model/device.h"
 
 namespace moebius {
 namespace {
@@ -21,43 +19,96 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// Scores of the token after `ids`, which are added to the cache.
-at::Tensor step(const Model& model, std::span<const std::int32_t> ids, TokenCache& cache,
-                at::ScalarType dtype, at::Device device) {
-  const at::Tensor hidden =
-      decode(model.spec, model.weights, ids_tensor(ids).to(device), &cache.keys_values, dtype)
-          .hidden_BSD;
-  cache.ids.insert(cache.ids.end(), ids.begin(), ids.end());
-  return head(model.spec, model.weights, hidden.narrow(1, hidden.size(1) - 1, 1))
-      .flatten()
-      .to(at::kCPU)
-      .contiguous();
-}
-
-/// Makes room for `capacity` tokens; grows by doubling, since a conversation goes on.
-void ensure_capacity(const ModelSpec& spec, KvCache& cache, std::int64_t capacity,
-                     const at::TensorOptions& options) {
-  if (cache.capacity >= capacity) return;
-  capacity = std::max(capacity, std::min(2 * cache.capacity, spec.context));
-  KvCache larger = make_cache(spec, 1, capacity, options);
-  larger.length = cache.length;
-  for (std::size_t l = 0; l < cache.layers.size(); ++l) {
-    const auto copy = [&](const at::Tensor& from, const at::Tensor& to) {
-      to.narrow(2, 0, cache.length).copy_(from.narrow(2, 0, cache.length));
-    };
-    copy(cache.layers[l].k_BGSA, larger.layers[l].k_BGSA);
-    copy(cache.layers[l].v_BGSA, larger.layers[l].v_BGSA);
+/// What becomes text of the tokens of one prompt.
+class Continuation {
+ public:
+  Continuation(const OpenModel& open, std::span<const std::int32_t> prompt,
+               const std::vector<std::string>& stops)
+      : open_(open), decoder_(open.tokenizer, prompt), filter_(stops) {
+    out_.prompt_tokens = std::ssize(prompt);
   }
-  cache = std::move(larger);
-}
 
-/// Forgets what `prompt` does not begin with; at least its last token stays to be computed.
-void keep_common_prefix(TokenCache& cache, std::span<const std::int32_t> prompt) {
-  const auto [end, other] =
-      std::mismatch(cache.ids.begin(), cache.ids.end(), prompt.begin(), prompt.end() - 1);
-  cache.ids.erase(end, cache.ids.end());
-  cache.keys_values.length = static_cast<std::int64_t>(cache.ids.size());
-}
+  /// Text that can be printed now. `finished()` from the last token or a stop string on.
+  std::string push(const NewToken& token) {
+    const double now = seconds_since(start_);
+    if (out_.new_tokens++ == 0) out_.prefill_seconds = now;
+    out_.decode_seconds = now - out_.prefill_seconds;
+    std::string text;
+    if (token.finish == Finish::stop) {
+      out_.finish_reason = "stop";
+    } else {
+      if (token.id < open_.tokenizer.vocab_size()) text = filter_.push(decoder_.push(token.id));
+      if (filter_.stopped()) {
+        out_.finish_reason = "stop";
+      } else if (token.finish == Finish::length) {
+        out_.finish_reason = "length";
+      }
+    }
+    if (finished()) {
+      text += filter_.push(decoder_.finish());
+      text += filter_.finish();
+    }
+    out_.text += text;
+    return text;
+  }
+  bool finished() const { return !out_.finish_reason.empty(); }
+  Generation& result() { return out_; }
+
+ private:
+  const OpenModel& open_;
+  StreamDecoder decoder_;
+  StopFilter filter_;
+  Clock::time_point start_ = Clock::now();
+  Generation out_;
+};
+
+/// Hands texts that come side by side on one after the other.
+class InOrder {
+ public:
+  InOrder(std::size_t count, const OnText& on_text) : held_(count), over_(count), show_(on_text) {}
+
+  void add(std::size_t prompt, std::string_view text, bool last) {
+    held_[prompt] += text;
+    over_[prompt] = last;
+    while (current_ < held_.size()) {
+      if (!held_[current_].empty()) show_(current_, std::exchange(held_[current_], {}));
+      if (!over_[current_]) return;
+      ++current_;
+    }
+  }
+
+ private:
+  std::vector<std::string> held_;
+  std::vector<bool> over_;
+  const OnText& show_;
+  std::size_t current_ = 0;
+};
+
+/// Ends what is still running when work is given up.
+class Requests {
+ public:
+  explicit Requests(Engine& engine) : engine_(engine) {}
+  ~Requests() {
+    for (const auto& [request, prompt] : prompts_) engine_.cancel(request);
+  }
+  Requests(const Requests&) = delete;
+  Requests& operator=(const Requests&) = delete;
+
+  void add(Request request, std::size_t prompt) {
+    prompts_[engine_.add(std::move(request))] = prompt;
+  }
+  std::size_t prompt_of(std::int64_t request) const { return prompts_.at(request); }
+  bool has(std::int64_t request) const { return prompts_.contains(request); }
+  void end(std::int64_t request) {
+    engine_.cancel(request);
+    prompts_.erase(request);
+  }
+  bool empty() const { return prompts_.empty(); }
+
+ private:
+  Engine& engine_;
+  std::map<std::int64_t, std::size_t> prompts_;
+};
 
 std::vector<std::string> read_prompts(const fs::path& file) {
   const std::string content = read_file(file);
@@ -92,12 +143,6 @@ void GenerateOptions::declare(OptionSet& options) {
                  {"f32", "bf16", "int8", "int4"});
 }
 
-at::ScalarType compute_dtype(const Model& model) {
-  const bool packed = model.weights.head.packed() != nullptr;
-  const bool bf16 = model.weights.embed.plain().scalar_type() == at::kBFloat16;
-  return bf16 && !packed ? at::kBFloat16 : at::kFloat;
-}
-
 void check_vocabulary(const ModelSpec& spec, const Tokenizer& tokenizer, const fs::path& model) {
   if (tokenizer.vocab_size() > spec.vocab) {
     fail("{}: the tokenizer has {} ids, the model's vocabulary {}", model.string(),
@@ -124,70 +169,57 @@ std::vector<std::int32_t> prompt_ids(const ModelSpec& spec, const Tokenizer& tok
   return ids;
 }
 
-Generation generate_one(const Model& model, const Tokenizer& tokenizer,
-                        std::span<const std::int32_t> prompt, const GenerateOptions& options,
-                        const Context& ctx, std::uint64_t stream,
-                        const std::function<void(std::string_view)>& on_text, TokenCache* cache) {
-  const at::InferenceMode inference;
-  const ModelSpec& spec = model.spec;
-  const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
-  if (prompt_tokens >= spec.context) {
-    throw Error(fmt::format("the prompt has {} tokens, the model's context is {}", prompt_tokens,
-                            spec.context),
-                "shorten the prompt");
+std::vector<Generation> continue_prompts(OpenModel& open,
+                                         std::span<const std::vector<std::int32_t>> prompts,
+                                         const GenerateOptions& options, const Context& ctx,
+                                         std::uint64_t first_stream, const OnText& on_text) {
+  const std::int64_t context = open.spec().context;
+  std::vector<Continuation> texts;
+  Requests requests(open.engine);
+  for (std::size_t p = 0; p < prompts.size(); ++p) {
+    const auto tokens = std::ssize(prompts[p]);
+    if (tokens >= context) {
+      throw Error(
+          fmt::format("the prompt has {} tokens, the model's context is {}", tokens, context),
+          "shorten the prompt");
+    }
+    requests.add({.prompt = prompts[p],
+                  .max_tokens = std::min(options.max_tokens, context - tokens),
+                  .sampling = options.sampling,
+                  .seed = ctx.seed,
+                  .stream = first_stream + p,
+                  .stop_ids = open.stop_ids},
+                 p);
+    texts.emplace_back(open, prompts[p], options.stop);
   }
-  const std::int64_t limit = std::min(options.max_tokens, spec.context - prompt_tokens);
-  const at::ScalarType dtype = compute_dtype(model);
-  const at::Device device = model.weights.embed.plain().device();
-  TokenCache own;
-  TokenCache& tokens = cache != nullptr ? *cache : own;
-  keep_common_prefix(tokens, prompt);
-  ensure_capacity(spec, tokens.keys_values, prompt_tokens + limit,
-                  at::TensorOptions(dtype).device(device));
-  Sampler sampler(options.sampling, ctx.seed, stream);
-  for (const std::int32_t id : prompt) sampler.saw(id);
-  StreamDecoder decoder(tokenizer, prompt);
-  StopFilter filter(options.stop);
-
-  Generation out;
-  out.prompt_tokens = prompt_tokens;
-  out.finish_reason = "length";
-  const auto emit = [&](const std::string& piece) {
-    if (piece.empty()) return;
-    out.text += piece;
-    on_text(piece);
-  };
-  const auto check = [&](const at::Tensor& logits) {
-    check_finite_logits(logits, spec, model.weights, ids_tensor(tokens.ids).to(device), dtype);
-  };
-  const auto start = Clock::now();
-  at::Tensor logits = step(model, prompt.subspan(tokens.ids.size()), tokens, dtype, device);
-  check(logits);
-  out.prefill_seconds = seconds_since(start);
-  const auto decode_start = Clock::now();
-  while (out.new_tokens < limit) {
+  InOrder ordered(prompts.size(), on_text);
+  while (!requests.empty()) {
     ctx.check_interrupt();
-    const std::int32_t id =
-        sampler.next({logits.mutable_data_ptr<float>(), static_cast<std::size_t>(logits.numel())});
-    ++out.new_tokens;
-    if (std::find(spec.eos.begin(), spec.eos.end(), id) != spec.eos.end()) {
-      out.finish_reason = "stop";
-      break;
+    for (const NewToken& token : open.engine.step()) {
+      if (!requests.has(token.request)) continue;
+      if (token.error) std::rethrow_exception(token.error);
+      const std::size_t p = requests.prompt_of(token.request);
+      Continuation& text = texts[p];
+      if (text.result().new_tokens == 0) {
+        text.result().cached_tokens = open.engine.cached_tokens(token.request);
+      }
+      const std::string piece = text.push(token);
+      if (text.finished()) requests.end(token.request);
+      ordered.add(p, piece, text.finished());
     }
-    sampler.saw(id);
-    if (id < tokenizer.vocab_size()) emit(filter.push(decoder.push(id)));
-    if (filter.stopped()) {
-      out.finish_reason = "stop";
-      break;
-    }
-    if (out.new_tokens == limit) break;
-    logits = step(model, {&id, 1}, tokens, dtype, device);
-    check(logits);
   }
-  emit(filter.push(decoder.finish()));
-  emit(filter.finish());
-  out.decode_seconds = seconds_since(decode_start);
-  return out;
+  std::vector<Generation> results;
+  for (Continuation& text : texts) results.push_back(std::move(text.result()));
+  return results;
+}
+
+OpenModel make_open_model(fs::path directory, std::unique_ptr<InferenceModel> model,
+                          Tokenizer tokenizer) {
+  check_vocabulary(model->spec(), tokenizer, directory);
+  std::vector<std::int32_t> stop_ids;
+  for (const std::int64_t id : model->spec().eos) stop_ids.push_back(static_cast<std::int32_t>(id));
+  return {std::move(directory), Engine(std::move(model)), std::move(tokenizer),
+          std::move(stop_ids)};
 }
 
 OpenModel open_model(const GenerateOptions& options, const Context& ctx) {
@@ -196,9 +228,8 @@ OpenModel open_model(const GenerateOptions& options, const Context& ctx) {
   }
   fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
   Tokenizer tokenizer = Tokenizer::load(directory);
-  Model model = load_for_inference(directory, options.weights, ctx);
-  check_vocabulary(model.spec, tokenizer, options.model);
-  return {std::move(directory), std::move(model), std::move(tokenizer)};
+  auto model = open_for_inference(directory, options.weights, ctx);
+  return make_open_model(std::move(directory), std::move(model), std::move(tokenizer));
 }
 
 std::vector<Generation> generate(const GenerateOptions& options, const Context& ctx,
@@ -209,14 +240,13 @@ std::vector<Generation> generate(const GenerateOptions& options, const Context& 
   if (chat) chat->add_end_of_turn(open);
   const std::vector<std::string> prompts =
       options.prompts.empty() ? std::vector{options.prompt} : read_prompts(options.prompts);
-  std::vector<Generation> results;
-  for (std::size_t p = 0; p < prompts.size(); ++p) {
-    const auto ids = chat ? chat->ids(open, options.system, prompts[p])
-                          : prompt_ids(open.model.spec, open.tokenizer, prompts[p]);
-    results.push_back(generate_one(open.model, open.tokenizer, ids, options, ctx, p,
-                                   [&](std::string_view piece) { on_text(p, piece); }));
-    results.back().prompt = prompts[p];
+  std::vector<std::vector<std::int32_t>> ids;
+  for (const std::string& prompt : prompts) {
+    ids.push_back(chat ? chat->ids(open, options.system, prompt)
+                       : prompt_ids(open.spec(), open.tokenizer, prompt));
   }
+  std::vector<Generation> results = continue_prompts(open, ids, options, ctx, 0, on_text);
+  for (std::size_t p = 0; p < prompts.size(); ++p) results[p].prompt = prompts[p];
   return results;
 }
 

@@ -3,37 +3,31 @@
 
 #include <span>
 
-#include "infer/run.h"
-#include "model/load.h"
+#include "infer/engine.h"
 #include "text/tokenizer.h"
 
 namespace moebius {
 
-/// Dtype that activations have: bf16 where the weights are bf16 tensors, else f32.
-at::ScalarType compute_dtype(const Model& model);
-
 /// A model and its tokenizer, which fit each other.
 struct OpenModel {
   fs::path directory;
-  Model model;
+  Engine engine;
   Tokenizer tokenizer;
+  std::vector<std::int32_t> stop_ids;  ///< tokens that end a text
+
+  const ModelSpec& spec() const { return engine.spec(); }
 };
+/// `tokenizer` as it fits `model`; its texts end at the EOS tokens of the spec.
+OpenModel make_open_model(fs::path directory, std::unique_ptr<InferenceModel> model,
+                          Tokenizer tokenizer);
 OpenModel open_model(const GenerateOptions& options, const Context& ctx);
 
-/// Tokens whose keys and values are at hand, so that a prompt that begins with them costs only its
-/// rest.
-struct TokenCache {
-  KvCache keys_values;
-  std::vector<std::int32_t> ids;
-};
-
-/// Continues `prompt_ids` (not empty). `stream` numbers the random stream. A `cache` is used and
-/// left with the tokens that were computed.
-Generation generate_one(const Model& model, const Tokenizer& tokenizer,
-                        std::span<const std::int32_t> prompt_ids, const GenerateOptions& options,
-                        const Context& ctx, std::uint64_t stream,
-                        const std::function<void(std::string_view)>& on_text,
-                        TokenCache* cache = nullptr);
+/// Continues prompts (ids, none of them empty) side by side, prompt p with random stream
+/// `first_stream` + p. `on_text` sees them one after the other.
+std::vector<Generation> continue_prompts(OpenModel& open,
+                                         std::span<const std::vector<std::int32_t>> prompts,
+                                         const GenerateOptions& options, const Context& ctx,
+                                         std::uint64_t first_stream, const OnText& on_text);
 
 /// Ids of a prompt as the tokenizer makes them; BOS alone for an empty one. Throws Error where an
 /// empty prompt has no BOS to start from, or an id is outside the model's vocabulary.

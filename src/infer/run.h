@@ -27,7 +27,7 @@ struct GenerateOptions {
   std::int64_t max_tokens = 128;
   SamplingOptions sampling;
   std::vector<std::string> stop;
-  std::string weights;  ///< "f32", "bf16"; empty: as stored
+  std::string weights;  ///< "f32", "bf16", "int8", "int4"; empty: as stored
 
   void declare(OptionSet& options);
 };
@@ -35,7 +35,8 @@ struct GenerateOptions {
 struct Generation {
   std::string prompt, text;
   std::int64_t prompt_tokens = 0, new_tokens = 0;
-  std::string finish_reason;  ///< "stop" (end of text, or a stop string) or "length"
+  std::int64_t cached_tokens = 0;  ///< of the prompt, whose keys and values were at hand
+  std::string finish_reason;       ///< "stop" (end of text, or a stop string) or "length"
   double prefill_seconds = 0, decode_seconds = 0;
 };
 

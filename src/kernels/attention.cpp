@@ -36,6 +36,31 @@ struct TileWork {
   std::int64_t group, begin, rows;
 };
 
+/// Writes one token into a page; `element` makes of a value what the page holds.
+template <class Element>
+void append_token(const KvLayout& layout, std::byte* page, std::int64_t token, const float* k,
+                  const float* v, Element element) {
+  using Stored = decltype(element(0.0f));
+  const PackedShape keys = layout.keys(), values = layout.values();
+  const std::int64_t step = step_of(layout.type);
+  for (std::int64_t g = 0; g < layout.groups; ++g) {
+    std::byte* group = page + g * layout.group_bytes();
+    auto* to_keys = reinterpret_cast<Stored*>(group + token / panel_width * keys.panel_bytes()) +
+                    step * (token % panel_width);
+    const float* key = k + g * layout.key_dim;
+    for (std::int64_t a = 0; a < layout.key_dim; ++a) {
+      to_keys[a / step * step * panel_width + a % step] = element(key[a]);
+    }
+    const float* value = v + g * layout.value_dim;
+    for (std::int64_t a = 0; a < layout.value_dim; ++a) {
+      auto* panel =
+          reinterpret_cast<Stored*>(group + keys.bytes() + a / panel_width * values.panel_bytes());
+      panel[token / step * step * panel_width + step * (a % panel_width) + token % step] =
+          element(value[a]);
+    }
+  }
+}
+
 class AttentionRun {
  public:
   AttentionRun(const CpuContext& cpu, const Attention& args, std::span<const Queries> sequences)
@@ -219,31 +244,26 @@ class AttentionRun {
 
 }  // namespace
 
-void append_kv(const KvLayout& layout, std::byte* const* pages, std::int64_t past,
-               std::int64_t count, const float* k, std::int64_t ldk, const float* v,
-               std::int64_t ldv) {
-  const PackedShape keys = layout.keys(), values = layout.values();
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t token = (past + i) % page_tokens;
-    std::byte* page = pages[(past + i) / page_tokens];
-    for (std::int64_t g = 0; g < layout.groups; ++g) {
-      std::byte* group = page + g * layout.group_bytes();
-      auto* to_keys =
-          reinterpret_cast<std::uint16_t*>(group + token / panel_width * keys.panel_bytes()) +
-          2 * (token % panel_width);
-      const float* key = k + i * ldk + g * layout.key_dim;
-      for (std::int64_t a = 0; a < layout.key_dim; ++a) {
-        to_keys[a / 2 * 2 * panel_width + a % 2] = f32_to_bf16(key[a]);
-      }
-      auto* to_values = reinterpret_cast<std::uint16_t*>(group + keys.bytes()) +
-                        token / 2 * 2 * panel_width + token % 2;
-      const float* value = v + i * ldv + g * layout.value_dim;
-      for (std::int64_t a = 0; a < layout.value_dim; ++a) {
-        to_values[a / panel_width * (values.panel_bytes() / 2) + 2 * (a % panel_width)] =
-            f32_to_bf16(value[a]);
-      }
+void append_kv(const CpuContext& cpu, const KvLayout& layout, const KvPages& pages,
+               std::int64_t past, std::int64_t count, const float* k, std::int64_t ldk,
+               const float* v, std::int64_t ldv) {
+  const auto append = [&]<class Element>(std::int64_t page, Element element) {
+    const std::int64_t begin = std::max(past, page * page_tokens);
+    const std::int64_t end = std::min(past + count, (page + 1) * page_tokens);
+    for (std::int64_t token = begin; token < end; ++token) {
+      const std::int64_t row = token - past;
+      append_token(layout, pages[page], token % page_tokens, k + row * ldk, v + row * ldv, element);
     }
-  }
+  };
+  const std::int64_t first = past / page_tokens, last = (past + count - 1) / page_tokens;
+  const std::int64_t values = count * layout.groups * (layout.key_dim + layout.value_dim);
+  run_pieces(cpu, values, last - first + 1, [&](std::int64_t piece, int) {
+    if (layout.type == PackedType::f32) {
+      append(first + piece, [](float x) { return x; });
+    } else {
+      append(first + piece, f32_to_bf16);
+    }
+  });
 }
 
 void attend(const CpuContext& cpu, const Attention& args, std::span<const Queries> sequences) {

@@ -1,4 +1,4 @@
-// Causal attention over keys and values in pages, in the layout of packed bf16 matrices, so that
+// Causal attention over keys and values in pages, in the layout of packed matrices, so that
 // both products are made of the same tiles as everything else. G key/value heads.
 #pragma once
 
@@ -11,27 +11,36 @@ namespace moebius::kernels {
 /// Tokens of a page.
 inline constexpr std::int64_t page_tokens = 64;
 
-/// A page of one layer holds for each of G heads its keys as a matrix [64, key_dim], then its
-/// values transposed as one of [value_dim, 64].
+/// What a page holds of one layer: for each of G heads its keys as a matrix [64, key_dim], then its
+/// values transposed as one of [value_dim, 64], in f32 or bf16.
 struct KvLayout {
   std::int64_t groups = 0, key_dim = 0, value_dim = 0;
+  PackedType type = PackedType::bf16;
 
-  PackedShape keys() const { return {PackedType::bf16, page_tokens, key_dim}; }
-  PackedShape values() const { return {PackedType::bf16, value_dim, page_tokens}; }
+  PackedShape keys() const { return {type, page_tokens, key_dim}; }
+  PackedShape values() const { return {type, value_dim, page_tokens}; }
   std::int64_t group_bytes() const { return keys().bytes() + values().bytes(); }
-  std::int64_t page_bytes() const { return groups * group_bytes(); }
+  std::int64_t bytes() const { return groups * group_bytes(); }
+};
+
+/// The pages of one sequence; each holds all layers, the one in question from byte `begin` on.
+struct KvPages {
+  std::byte* const* pages = nullptr;
+  std::int64_t begin = 0;
+
+  std::byte* operator[](std::int64_t page) const { return pages[page] + begin; }
 };
 
 /// Writes keys [count, G key_dim] and values [count, G value_dim], rows `ldk` and `ldv` apart, as
 /// tokens [past, past + count) into pages that were zero when they were new.
-void append_kv(const KvLayout& layout, std::byte* const* pages, std::int64_t past,
-               std::int64_t count, const float* k, std::int64_t ldk, const float* v,
-               std::int64_t ldv);
+void append_kv(const CpuContext& cpu, const KvLayout& layout, const KvPages& pages,
+               std::int64_t past, std::int64_t count, const float* k, std::int64_t ldk,
+               const float* v, std::int64_t ldv);
 
 /// The queries of one sequence: tokens [past, past + count), each of which sees itself and what
 /// came before, at most `window` tokens (0: all), whose keys and values are in the pages.
 struct Queries {
-  std::byte* const* pages = nullptr;
+  KvPages pages;
   const float* q = nullptr;  ///< [count, H key_dim]
   float* y = nullptr;        ///< [count, H value_dim]
   std::int64_t count = 0, past = 0;

@@ -9,21 +9,11 @@
 namespace moebius::kernels {
 namespace {
 
-/// Below so many values it is not worth to wake other threads.
-constexpr std::int64_t little = 1 << 14;
 /// Weights of a piece that meets many tiles; they are to stay in the second-level cache.
 constexpr std::int64_t cached_bytes = 1 << 19;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
-}
-
-/// Calls work(piece, thread) for each of `count` pieces that go over so many values, on all threads
-/// if that is worth it.
-template <class Work>
-void run_pieces(const CpuContext& cpu, std::int64_t values, std::int64_t count, Work work) {
-  if (values > little) return cpu.executor.run(count, work);
-  for (std::int64_t piece = 0; piece < count; ++piece) work(piece, 0);
 }
 
 void add_bias(const float* bias, std::int64_t columns, std::int64_t m, float* y) {

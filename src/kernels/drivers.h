@@ -26,6 +26,15 @@ struct CpuContext {
   Arena& arena;
 };
 
+/// Calls work(piece, thread) for each of `count` pieces that go over so many values, on all threads
+/// if that is worth to wake them.
+template <class Work>
+void run_pieces(const CpuContext& cpu, std::int64_t values, std::int64_t count, Work work) {
+  constexpr std::int64_t little = 1 << 14;
+  if (values > little) return cpu.executor.run(count, work);
+  for (std::int64_t piece = 0; piece < count; ++piece) work(piece, 0);
+}
+
 /// y [M, N] = x [M, K] times w transposed, plus bias [N] where there is one; or that times `scale`
 /// is added to y.
 struct Product {

@@ -77,6 +77,20 @@ std::int64_t place(PackedType type, std::int64_t n, std::int64_t k) {
   return 2 * ((k / 8 * panel_width + n) * 4 + k % 4) + k / 4 % 2;
 }
 
+/// Transposes rows of `count` units into the columns of a panel, as many at once as stay cached.
+template <class Unit>
+void transpose_rows(const Unit* const* rows, std::int64_t n_rows, std::int64_t count, Unit* panel) {
+  constexpr std::int64_t at_once = 32;
+  for (std::int64_t begin = 0; begin < count; begin += at_once) {
+    const std::int64_t end = std::min(begin + at_once, count);
+    for (std::int64_t n = 0; n < n_rows; ++n) {
+      for (std::int64_t k = begin; k < end; ++k) {
+        std::memcpy(panel + k * panel_width + n, rows[n] + k, sizeof(Unit));
+      }
+    }
+  }
+}
+
 /// Row n of a panel, of which rows beyond the matrix are zero.
 void pack_row(const PackedShape& shape, const float* w, std::int64_t n, std::byte* data,
               std::uint16_t* scales) {
@@ -142,8 +156,36 @@ void pack(const PackedShape& shape, const float* w, std::int64_t ldw, std::int64
     std::uint16_t* panel_scales = scales + p * shape.panel_scales();
     std::memset(panel, 0, static_cast<std::size_t>(shape.panel_bytes()));
     std::fill_n(panel_scales, shape.panel_scales(), std::uint16_t{0});
-    for (std::int64_t n = 0; n < panel_width && p * panel_width + n < shape.n; ++n) {
-      pack_row(shape, w + (p * panel_width + n) * ldw, n, panel, panel_scales);
+    const float* first = w + p * panel_width * ldw;
+    const std::int64_t rows = std::min(panel_width, shape.n - p * panel_width);
+    if (shape.type == PackedType::f32) {
+      const float* row[panel_width];
+      for (std::int64_t n = 0; n < rows; ++n) row[n] = first + n * ldw;
+      transpose_rows(row, rows, shape.k, reinterpret_cast<float*>(panel));
+      continue;
+    }
+    for (std::int64_t n = 0; n < rows; ++n) {
+      pack_row(shape, first + n * ldw, n, panel, panel_scales);
+    }
+  }
+}
+
+void pack_bf16(const PackedShape& shape, const std::uint16_t* w, std::int64_t ldw,
+               std::int64_t begin, std::int64_t end, void* data) {
+  const std::int64_t pairs = shape.k / 2;
+  for (std::int64_t p = begin; p < end; ++p) {
+    auto* panel = static_cast<std::byte*>(data) + p * shape.panel_bytes();
+    std::memset(panel, 0, static_cast<std::size_t>(shape.panel_bytes()));
+    const std::uint16_t* first = w + p * panel_width * ldw;
+    const std::int64_t rows = std::min(panel_width, shape.n - p * panel_width);
+    const std::uint32_t* row[panel_width];  // pairs; read and written as bytes
+    for (std::int64_t n = 0; n < rows; ++n) {
+      row[n] = reinterpret_cast<const std::uint32_t*>(first + n * ldw);
+    }
+    transpose_rows(row, rows, pairs, reinterpret_cast<std::uint32_t*>(panel));
+    if (shape.k % 2 == 0) continue;
+    for (std::int64_t n = 0; n < rows; ++n) {
+      std::memcpy(panel + (pairs * panel_width + n) * 4, first + n * ldw + shape.k - 1, 2);
     }
   }
 }

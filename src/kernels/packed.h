@@ -40,6 +40,9 @@ struct PackedShape {
 /// one of several candidates whose error is least (sum of squares); the same on every machine.
 void pack(const PackedShape& shape, const float* w, std::int64_t ldw, std::int64_t begin,
           std::int64_t end, void* data, std::uint16_t* scales);
+/// The same for a matrix in bf16 that stays bf16.
+void pack_bf16(const PackedShape& shape, const std::uint16_t* w, std::int64_t ldw,
+               std::int64_t begin, std::int64_t end, void* data);
 
 /// Element [n, k] of a packed matrix.
 float unpack(const PackedShape& shape, const void* data, const std::uint16_t* scales,

@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "checkpoint/writer.h"
-#include "model/device.h"
 
 namespace moebius {
 namespace {
@@ -41,18 +40,6 @@ at::Tensor stack_experts(const std::vector<at::Tensor>& experts) {
   return at::from_blob(
       const_cast<void*>(first.const_data_ptr()), sizes, strides, [keep = experts](void*) {},
       first.options());
-}
-
-/// Whether a slot holds matrices that tokens are multiplied with, other than routers and latents.
-bool is_packable(std::string_view slot) {
-  if (slot == "head.weight" || slot == "project_in.weight" || slot == "project_out.weight") {
-    return true;
-  }
-  if (slot.find(".router.") != std::string_view::npos) return false;
-  for (const char* matrix : {".attn.q", ".attn.k", ".attn.v", ".attn.o", ".gate", ".up", ".down"}) {
-    if (slot.ends_with(fmt::format("{}.weight", matrix))) return true;
-  }
-  return false;
 }
 
 }  // namespace
@@ -126,11 +113,7 @@ Weights map_weights(const ModelSpec& spec, const CheckpointIndex& index) {
   return gather_weights(spec, tensors);
 }
 
-Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Device device) {
-  Model model;
-  model.spec = read_model_spec(directory);
-  const CheckpointIndex index = CheckpointIndex::open(directory);
-  model.weights = map_weights(model.spec, index);
+void move_weights(Weights& weights, std::optional<DType> dtype, at::Device device) {
   for_each_weight(
       [&](const std::string& slot, at::Tensor& weight) {
         if (!weight.defined()) return;
@@ -138,44 +121,13 @@ Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Devi
             weight.scalar_type() == at::kHalf ? at::kFloat : weight.scalar_type();
         weight = weight.to(device, dtype && !is_buffer(slot) ? to_torch(*dtype) : stored);
       },
-      model.weights);
-  return model;
+      weights);
 }
 
-void pack_weights(Model& model, kernels::PackedType type, int threads) {
-  constexpr std::int64_t group = 32;
-  const auto backend = std::make_shared<CpuBackend>(threads);
-  const auto packed = [&](const at::Tensor& w) {
-    return Weight(std::make_shared<const PackedWeight>(w, type, group, backend));
-  };
-  Weights& w = model.weights;
-  if (!w.head.defined()) w.head = w.embed;
-  for_each_weight(
-      [&](const std::string& slot, Weight& weight) {
-        if (!weight.defined()) return;
-        if (is_packable(slot)) {
-          weight = packed(weight);
-        } else if (slot != "embed.weight" && slot.find("_latent.") == std::string::npos) {
-          weight = weight.plain().to(at::kFloat).contiguous();
-        }
-      },
-      w);
-}
-
-Model load_for_inference(const fs::path& directory, const std::string& weights,
-                         const Context& ctx) {
-  const at::Device device = device_of(ctx);
-  if (weights != "int8" && weights != "int4") {
-    std::optional<DType> dtype;
-    if (!weights.empty()) dtype = dtype_from_config(weights);
-    return load_model(directory, dtype, device);
-  }
-  if (!device.is_cpu()) {
-    throw UsageError(fmt::format("--weights {} is for the CPU", weights), "use --weights bf16");
-  }
-  Model model = load_model(directory, std::nullopt, device);
-  pack_weights(model, weights == "int8" ? kernels::PackedType::int8 : kernels::PackedType::int4,
-               ctx.threads);
+Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Device device) {
+  Model model{read_model_spec(directory), {}};
+  model.weights = map_weights(model.spec, CheckpointIndex::open(directory));
+  move_weights(model.weights, dtype, device);
   return model;
 }
 

@@ -34,19 +34,12 @@ struct Model {
   Weights weights;
 };
 
+/// To `device`, in `dtype`; empty: as stored, f16 as f32. What needs no change stays what it is.
+void move_weights(Weights& weights, std::optional<DType> dtype, at::Device device);
+
 /// Opens a directory. `dtype` empty: as stored, f16 as f32. Weights that need no change of dtype or
 /// device stay views of the files.
 Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Device device);
-
-/// Packs the matrices that a token is multiplied with, for computing on the CPU with that many
-/// threads: attention, FFNs, experts, head. A head that is tied to the embedding becomes a packed
-/// copy beside it. Norms, biases and routers become f32, so do activations; ways through latents
-/// stay as they are.
-void pack_weights(Model& model, kernels::PackedType type, int threads);
-
-/// Opens a directory to compute with `weights`: "" as stored, "f32", "bf16", or packed as "int8" or
-/// "int4" in groups of 32. Throws UsageError for packed ones on another device than the CPU.
-Model load_for_inference(const fs::path& directory, const std::string& weights, const Context& ctx);
 
 /// Fresh weights: matrices normal(0, initializer_range), those that write into the residual stream
 /// divided by sqrt(2 layers) (GPT-2), norms 1, biases 0. The same seed gives the same weights.

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "moe/packed_ffns.h"
 #include "ops/linear.h"
 
 namespace moebius {
@@ -123,11 +122,6 @@ at::Tensor ffn_hidden(const at::Tensor& x, const Ffn& w, Activation activation) 
 }
 
 at::Tensor ffn(const at::Tensor& x, const Ffn& w, Activation activation) {
-  if (w.up.packed() != nullptr) {
-    PackedFfns ffns(x.reshape({-1, x.size(-1)}));
-    ffns.add_all_rows(w, {});
-    return ffns.run(activation).view(x.sizes());
-  }
   return ops::linear(ffn_hidden(x, w, activation), w.down, w.down_bias);
 }
 
@@ -155,20 +149,12 @@ MoeOutput moe_layer(const at::Tensor& x_TD, const Moe& w, const MoeSpec& moe,
                     Activation activation) {
   MoeOutput out;
   out.routing = route(x_TD, w.router, moe, activation);
-  at::Tensor shared_T1;
-  if (moe.shared_gate) shared_T1 = at::sigmoid(ops::linear(x_TD, w.shared_gate));
-  if (w.experts.up.packed() != nullptr) {
-    PackedFfns ffns(x_TD);
-    ffns.add_experts(w.experts, moe, out.routing.ids_TK, out.routing.weights_TK);
-    if (w.shared.up.defined()) ffns.add_all_rows(w.shared, shared_T1);
-    out.y_TD = ffns.run(activation);
-  } else {
-    const Permutation permutation = permute(out.routing, moe.experts);
-    out.y_TD = combine(experts(x_TD, permutation, w.experts, activation), permutation, out.routing);
-    if (w.shared.up.defined()) {
-      const at::Tensor shared = ffn(x_TD, w.shared, activation);
-      out.y_TD = out.y_TD + (moe.shared_gate ? shared * shared_T1 : shared);
-    }
+  const Permutation permutation = permute(out.routing, moe.experts);
+  out.y_TD = combine(experts(x_TD, permutation, w.experts, activation), permutation, out.routing);
+  if (w.shared.up.defined()) {
+    const at::Tensor shared = ffn(x_TD, w.shared, activation);
+    out.y_TD = out.y_TD +
+               (moe.shared_gate ? shared * at::sigmoid(ops::linear(x_TD, w.shared_gate)) : shared);
   }
   if (w.bias.defined()) out.y_TD = out.y_TD + w.bias.plain().to(out.y_TD.scalar_type());
   return out;

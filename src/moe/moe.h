@@ -42,8 +42,7 @@ Permutation permute(const Routing& routing, std::int64_t experts);
 /// What the neurons of one FFN answer, act(gate x) * up x or act(up x): [..., F].
 at::Tensor ffn_hidden(const at::Tensor& x, const Ffn& w, Activation activation);
 
-/// down(act(gate x) * up x) or down(act(up x)) of one FFN, for rows x [..., D]. Packed weights of
-/// an FFN are packed all.
+/// down(act(gate x) * up x) or down(act(up x)) of one FFN, for rows x [..., D].
 at::Tensor ffn(const at::Tensor& x, const Ffn& w, Activation activation);
 
 /// The FFN of each sorted row's expert: [N, D]. An expert without rows costs nothing.

@@ -54,26 +54,9 @@ at::Tensor rows_gemm(const at::Tensor& x, const at::Tensor& w) {
   return y;
 }
 
-at::Tensor packed_linear(const at::Tensor& x, const PackedWeight& w, const at::Tensor& bias) {
-  const kernels::PackedShape& shape = w.shape();
-  if (x.size(-1) != shape.k) {
-    fail("[linear] x has {} columns but w takes {}", x.size(-1), shape.k);
-  }
-  const at::Tensor rows = x.reshape({-1, shape.k}).to(at::kFloat).contiguous();
-  const at::Tensor b = bias.defined() ? bias.to(at::kFloat).contiguous() : bias;
-  std::vector<std::int64_t> sizes = x.sizes().vec();
-  sizes.back() = shape.n;
-  at::Tensor y = at::empty(sizes, rows.options());
-  const kernels::Product product{w.matrix(), b.defined() ? b.const_data_ptr<float>() : nullptr,
-                                 y.mutable_data_ptr<float>(), shape.n};
-  kernels::linear(w.cpu(), rows.const_data_ptr<float>(), shape.k, rows.size(0), {&product, 1});
-  return y.to(x.scalar_type());
-}
-
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const Weight& weight, const at::Tensor& bias) {
-  if (const PackedWeight* packed = weight.packed()) return packed_linear(x, *packed, bias);
   const at::Tensor& w = weight.plain();
   if (x.size(-1) != w.size(-1)) {
     fail("[linear] x has {} columns but w takes {}", x.size(-1), w.size(-1));

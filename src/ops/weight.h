@@ -13,34 +13,22 @@ namespace moebius {
 /// The kernels of this processor. Throws Error where MOEBIUS_ISA names none that it has.
 const kernels::KernelTable& kernel_table();
 
-/// Where packed weights are computed with: kernels, threads, memory for a moment. One thread at a
-/// time may compute with the weights that share it.
-struct CpuBackend {
-  explicit CpuBackend(int threads);
-
-  const kernels::KernelTable& table;
-  Executor executor;
-  Arena arena;
-
-  kernels::CpuContext cpu() { return {table, executor, arena}; }
-};
-
 /// Matrices [N, K] of one shape, one or E of them, in the layout of kernels/packed.h.
 class PackedWeight {
  public:
   /// Packs w [N, K] or [E, N, K] of any float type.
   PackedWeight(const at::Tensor& w, kernels::PackedType type, std::int64_t group,
-               std::shared_ptr<CpuBackend> backend);
+               Executor& executor);
 
   const kernels::PackedShape& shape() const { return shape_; }
   std::int64_t count() const { return data_.size(0); }
   kernels::PackedMatrix matrix(std::int64_t expert = 0) const;
-  kernels::CpuContext cpu() const { return backend_->cpu(); }
   std::int64_t bytes() const;
 
  private:
+  void pack(const at::Tensor& w, std::int64_t expert, Executor& executor);
+
   kernels::PackedShape shape_;
-  std::shared_ptr<CpuBackend> backend_;
   at::Tensor data_, scales_;  ///< uint8 [E, bytes], bf16 [E, scales]
 };
 

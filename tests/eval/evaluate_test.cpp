@@ -58,6 +58,10 @@ TEST(Divergence, OfKnownDistributions) {
   EXPECT_NEAR(skewed.kl_sum, 0.5 * std::log(0.5 / 0.8) + 0.5 * std::log(0.5 / 0.2), 1e-6);
 }
 
+std::unique_ptr<InferenceModel> ready(const Model& model) {
+  return packed_inference(model, kernels::PackedType::f32, 2);
+}
+
 TEST(EvaluateIds, WindowsStandAloneAndALastOneNeedsTwoTokens) {
   const Model model = random_model(examples::llama_like("llama"));
   const auto expect = [&](std::size_t count, std::vector<std::size_t> windows) {
@@ -71,7 +75,7 @@ TEST(EvaluateIds, WindowsStandAloneAndALastOneNeedsTwoTokens) {
       at += size;
       tokens += static_cast<std::int64_t>(size) - 1;
     }
-    const EvalResult result = evaluate_ids(model, ids, 4, nullptr, quiet());
+    const EvalResult result = evaluate_ids(*ready(model), ids, 4, nullptr, quiet());
     EXPECT_EQ(result.tokens, tokens) << count;
     EXPECT_NEAR(result.nll, nll / static_cast<double>(tokens), 1e-5) << count;
     EXPECT_NEAR(result.perplexity, std::exp(result.nll), 1e-9);
@@ -91,7 +95,7 @@ TEST(EvaluateIds, LongWindowsAreMeasuredAsAWhole) {
   config["max_position_embeddings"] = 700;  // more rows than logits are held at once
   const Model model = random_model(config);
   const Ids ids = some_text(700);
-  const EvalResult result = evaluate_ids(model, ids, 700, nullptr, quiet());
+  const EvalResult result = evaluate_ids(*ready(model), ids, 700, nullptr, quiet());
   EXPECT_EQ(result.tokens, 699);
   EXPECT_NEAR(result.nll, nll_of(model, ids) / 699, 1e-5);
 }
@@ -99,9 +103,11 @@ TEST(EvaluateIds, LongWindowsAreMeasuredAsAWhole) {
 TEST(EvaluateIds, TooFewTokensAreAnError) {
   const Model model = random_model(examples::llama_like("llama"));
   for (const std::size_t count : {0u, 1u}) {
-    EXPECT_TRUE(support::mentions(
-        support::error_of([&] { evaluate_ids(model, some_text(count), 4, nullptr, quiet()); }),
-        {"too few"}));
+    EXPECT_TRUE(support::mentions(support::error_of([&] {
+                                    evaluate_ids(*ready(model), some_text(count), 4, nullptr,
+                                                 quiet());
+                                  }),
+                                  {"too few"}));
   }
 }
 
@@ -109,10 +115,10 @@ TEST(EvaluateIds, AReferenceGivesDivergenceAndAgreement) {
   const Model model = random_model(examples::llama_like("llama"), 1);
   const Model other = random_model(examples::llama_like("llama"), 2);
   const Ids ids = some_text(13);
-  const EvalResult same = evaluate_ids(model, ids, 5, &model, quiet());
+  const EvalResult same = evaluate_ids(*ready(model), ids, 5, ready(model).get(), quiet());
   EXPECT_NEAR(*same.kl, 0.0, 1e-7);
   EXPECT_EQ(*same.top1_agreement, 1.0);
-  const EvalResult far = evaluate_ids(model, ids, 13, &other, quiet());
+  const EvalResult far = evaluate_ids(*ready(model), ids, 13, ready(other).get(), quiet());
   at::Tensor tensor = at::empty({1, 13}, at::kLong);
   std::copy(ids.begin(), ids.end(), tensor.mutable_data_ptr<std::int64_t>());
   const auto rows = [&](const Model& m) {
@@ -128,7 +134,7 @@ TEST(EvaluateIds, RoutingSumsToOneAndNamesTheDead) {
   Json config = examples::overlay_of("llama");
   Model model = random_model(config);
   const Ids ids = some_text(20);
-  EvalResult result = evaluate_ids(model, ids, 8, nullptr, quiet());
+  EvalResult result = evaluate_ids(*ready(model), ids, 8, nullptr, quiet());
   ASSERT_EQ(result.layers.size(), 1u);
   EXPECT_EQ(result.layers[0].layer, 1);
   ASSERT_EQ(result.layers[0].share.size(), 3u);
@@ -141,7 +147,7 @@ TEST(EvaluateIds, RoutingSumsToOneAndNamesTheDead) {
   EXPECT_NEAR(result.layers[0].entropy, entropy, 1e-12);
   std::get<Moe>(model.weights.layers[1].ffn).router.weight.plain().zero_();  // ties: 0 and 1 for
                                                                              // every token
-  result = evaluate_ids(model, ids, 8, nullptr, quiet());
+  result = evaluate_ids(*ready(model), ids, 8, nullptr, quiet());
   EXPECT_EQ(result.layers[0].share, (std::vector<double>{0.5, 0.5, 0.0}));
   EXPECT_EQ(result.layers[0].dead, std::vector<std::int64_t>{2});
   EXPECT_NEAR(result.layers[0].entropy, std::log(2.0), 1e-12);
@@ -176,10 +182,10 @@ TEST(MergeResults, OfTwoTextsHasTheSharesOfBothTogether) {
   const Model model = random_model(examples::overlay_of("llama"));
   const Ids ids = some_text(21);
   const std::span<const std::int32_t> whole(ids);
-  const EvalResult both = evaluate_ids(model, whole.first(16), 8, nullptr, quiet());
-  const EvalResult merged =
-      merge_results(std::vector{evaluate_ids(model, whole.first(8), 8, nullptr, quiet()),
-                                evaluate_ids(model, whole.subspan(8, 8), 8, nullptr, quiet())});
+  const EvalResult both = evaluate_ids(*ready(model), whole.first(16), 8, nullptr, quiet());
+  const EvalResult merged = merge_results(
+      std::vector{evaluate_ids(*ready(model), whole.first(8), 8, nullptr, quiet()),
+                  evaluate_ids(*ready(model), whole.subspan(8, 8), 8, nullptr, quiet())});
   EXPECT_EQ(merged.tokens, both.tokens);
   EXPECT_EQ(merged.routed, both.routed);
   EXPECT_NEAR(merged.nll, both.nll, 1e-6);

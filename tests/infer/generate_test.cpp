@@ -30,10 +30,19 @@ Tokenizer letters() {
 
 class Generate : public ::testing::Test {
  protected:
+  OpenModel open() const {
+    return make_open_model("some/model", packed_inference(model_, kernels::PackedType::f32, 2),
+                           tokenizer_);
+  }
   Generation run(std::vector<std::int32_t> prompt) {
+    OpenModel model = open();
+    return run(model, prompt);
+  }
+  Generation run(OpenModel& model, const std::vector<std::int32_t>& prompt) {
     streamed_.clear();
-    return generate_one(model_, tokenizer_, prompt, options_, ctx_, 0,
-                        [&](std::string_view piece) { streamed_ += piece; });
+    return continue_prompts(model, {&prompt, 1}, options_, ctx_, 0,
+                            [&](std::size_t, std::string_view piece) { streamed_ += piece; })
+        .at(0);
   }
   Model model_ = random_model(examples::llama_like("llama"));
   Tokenizer tokenizer_ = letters();
@@ -118,45 +127,44 @@ TEST_F(Generate, AVocabularyThatDoesNotFitIsAnError) {
   EXPECT_TRUE(mentions(error_of([&] { prompt_ids(model_.spec, tokenizer_, "ap"); }), {"15", "10"}));
 }
 
-TEST_F(Generate, ACacheServesWhatAPromptBeginsWith) {
+TEST_F(Generate, WhatAPromptBeginsWithIsNotComputedAgain) {
   options_.max_tokens = 3;
-  const auto silent = [](std::string_view) {};
-  TokenCache cache;
-  const auto say = [&](std::vector<std::int32_t> prompt, TokenCache* with) {
-    return generate_one(model_, tokenizer_, prompt, options_, ctx_, 0, silent, with).text;
+  OpenModel model = open();
+  const auto say = [&](const std::vector<std::int32_t>& prompt, std::int64_t cached) {
+    const Generation out = run(model, prompt);
+    EXPECT_EQ(out.cached_tokens, cached);
+    EXPECT_EQ(out.text, run(prompt).text);
+    return out.text;
   };
-  const std::string first = say({3, 1, 4}, &cache);
-  EXPECT_EQ(first, say({3, 1, 4}, nullptr));
-  // The last token that was said has not been computed with.
-  ASSERT_EQ(cache.ids.size(), 5u);
-  EXPECT_EQ(cache.keys_values.length, 5);
+  const std::string first = say({3, 1, 4}, 0);
   std::vector<std::int32_t> longer{3, 1, 4, first[0] - 'a', first[1] - 'a', 7, 2, 6, 5, 0, 1, 2};
-  EXPECT_EQ(say(longer, &cache), say(longer, nullptr));
-  EXPECT_EQ(cache.ids.size(), longer.size() + 2);
-  longer[4] = (longer[4] + 1) % 8;  // only four tokens are in common now
-  EXPECT_EQ(say(longer, &cache), say(longer, nullptr));
-  EXPECT_EQ(say({3}, &cache), say({3}, nullptr));
-  EXPECT_EQ(say({3}, &cache), say({3}, nullptr));
+  say(longer, 5);  // the last token that was said has not been computed with
+  longer[4] = (longer[4] + 1) % 8;
+  say(longer, 4);
+  say({3}, 0);
 }
 
-TEST_F(Generate, ACacheIsReallyUsed) {
-  options_.max_tokens = 1;
-  const auto silent = [](std::string_view) {};
-  const std::vector<std::int32_t> prompt{3, 1, 4, 2, 6};
-  TokenCache cache;
-  const auto answer = [&] {
-    generate_one(model_, tokenizer_, prompt, options_, ctx_, 0, silent, &cache);
-  };
-  answer();
-  const at::InferenceMode inference;
-  const at::Tensor last = cache.keys_values.layers[0].k_BGSA.narrow(2, 4, 1);
-  const at::Tensor kept = cache.keys_values.layers[0].k_BGSA.narrow(2, 0, 4);
-  const at::Tensor mark = at::full_like(kept, 0.25);
-  kept.copy_(mark);
-  last.zero_();
-  answer();
-  EXPECT_TRUE(at::equal(kept, mark)) << "the prefix was computed again";
-  EXPECT_GT(last.abs().max().item<double>(), 0) << "the last token was not";
+TEST_F(Generate, SeveralPromptsGiveWhatEachGivesAloneAndAreShownInOrder) {
+  options_.max_tokens = 9;
+  options_.sampling.temperature = 2.0;
+  const std::vector<std::vector<std::int32_t>> prompts{{1}, {3, 1, 4, 5, 9, 2, 6}, {2, 7}};
+  OpenModel model = open();
+  std::vector<std::size_t> order;
+  std::vector<std::string> shown(3);
+  const auto results = continue_prompts(model, prompts, options_, ctx_, 5,
+                                        [&](std::size_t p, std::string_view piece) {
+                                          order.push_back(p);
+                                          shown[p] += piece;
+                                        });
+  EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
+  for (std::size_t p = 0; p < 3; ++p) {
+    EXPECT_EQ(results[p].text, shown[p]);
+    OpenModel fresh = open();
+    EXPECT_EQ(results[p].text, continue_prompts(fresh, {&prompts[p], 1}, options_, ctx_, 5 + p,
+                                                [](std::size_t, std::string_view) {})
+                                   .at(0)
+                                   .text);
+  }
 }
 
 }  // namespace

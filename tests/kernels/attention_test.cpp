@@ -18,30 +18,35 @@ namespace moebius::kernels {
 namespace {
 
 constexpr std::int64_t key_dim = 24, value_dim = 20, groups = 2, heads = 6;
-constexpr KvLayout layout{groups, key_dim, value_dim};
+/// Where the layer begins in its pages.
+constexpr std::int64_t before = 128;
 
 /// One sequence: its queries, and its keys and values in pages.
 class Sequence {
  public:
-  Sequence(std::int64_t tokens, std::uint64_t stream, std::int64_t append_at_once)
-      : tokens(tokens),
+  Sequence(std::int64_t tokens, std::uint64_t stream, std::int64_t append_at_once,
+           PackedType type = PackedType::bf16)
+      : layout{groups, key_dim, value_dim, type},
+        tokens(tokens),
         q(normal(tokens * heads * key_dim, 3 * stream)),
         k_(normal(tokens * groups * key_dim, 3 * stream + 1)),
         v_(normal(tokens * groups * value_dim, 3 * stream + 2)) {
     for (std::int64_t p = 0; p * page_tokens < tokens; ++p) {
-      pages_.emplace_back(index(layout.page_bytes()));
+      pages_.emplace_back(index(before + layout.bytes()));
       pointers_.push_back(pages_.back().data());
     }
+    Executor executor(2);
+    Arena arena;
     for (std::int64_t t = 0; t < tokens; t += append_at_once) {
-      append_kv(layout, pointers_.data(), t, std::min(append_at_once, tokens - t),
-                k_.data() + t * groups * key_dim, groups * key_dim,
-                v_.data() + t * groups * value_dim, groups * value_dim);
+      append_kv({*table_for("ref"), executor, arena}, layout, {pointers_.data(), before}, t,
+                std::min(append_at_once, tokens - t), k_.data() + t * groups * key_dim,
+                groups * key_dim, v_.data() + t * groups * value_dim, groups * value_dim);
     }
   }
 
   Queries queries(std::int64_t past, std::int64_t count, std::vector<float>& y) const {
     y.assign(index(count * heads * value_dim), -7.0f);
-    return {pointers_.data(), q.data() + past * heads * key_dim, y.data(), count, past};
+    return {{pointers_.data(), before}, q.data() + past * heads * key_dim, y.data(), count, past};
   }
   const std::vector<std::vector<std::byte>>& pages() const { return pages_; }
 
@@ -49,7 +54,8 @@ class Sequence {
   std::vector<double> expected(std::int64_t token, std::int64_t h, std::int64_t window,
                                double scale) const {
     const std::int64_t g = h * groups / heads;
-    const auto rounded = [](const std::vector<float>& x, std::int64_t i) {
+    const auto rounded = [&](const std::vector<float>& x, std::int64_t i) {
+      if (layout.type == PackedType::f32) return static_cast<double>(x[index(i)]);
       return static_cast<double>(bf16_to_f32(f32_to_bf16(x[index(i)])));
     };
     std::vector<double> y(value_dim, 0.0);
@@ -71,6 +77,7 @@ class Sequence {
     return y;
   }
 
+  KvLayout layout;
   std::int64_t tokens;
   std::vector<float> q;
 
@@ -83,11 +90,17 @@ class Sequence {
 constexpr float scale = 0.25f;
 
 void run(const KernelTable& table, int threads, std::int64_t window,
-         const std::vector<Queries>& sequences) {
+         const std::vector<Queries>& sequences, PackedType type = PackedType::bf16) {
   Executor executor(threads);
   Arena arena;
   attend({table, executor, arena},
-         {layout, heads, window, scale, heads * key_dim, heads * value_dim}, sequences);
+         {{groups, key_dim, value_dim, type},
+          heads,
+          window,
+          scale,
+          heads * key_dim,
+          heads * value_dim},
+         sequences);
 }
 
 double distance(const Sequence& s, const std::vector<float>& y, std::int64_t past,
@@ -106,11 +119,14 @@ double distance(const Sequence& s, const std::vector<float>& y, std::int64_t pas
 TEST(Attention, IsSoftmaxOverWhatATokenSees) {
   for_each_table([](const KernelTable& table) {
     for (const std::int64_t tokens : {1, 2, 63, 64, 65, 200}) {
-      const Sequence s(tokens, 1, tokens);
-      for (const std::int64_t window : {0, 1, 70}) {
-        std::vector<float> y;
-        run(table, 2, window, {s.queries(0, tokens, y)});
-        EXPECT_LT(distance(s, y, 0, window), 4e-3) << tokens << " " << window;
+      for (const PackedType type : {PackedType::f32, PackedType::bf16}) {
+        const Sequence s(tokens, 1, tokens, type);
+        for (const std::int64_t window : {0, 1, 70}) {
+          std::vector<float> y;
+          run(table, 2, window, {s.queries(0, tokens, y)}, type);
+          EXPECT_LT(distance(s, y, 0, window), type == PackedType::f32 ? 1e-6 : 4e-3)
+              << tokens << " " << window;
+        }
       }
     }
   });

@@ -55,8 +55,8 @@ TEST(Decode, TheCacheOfLatentAttentionHoldsLatentsAndOneRotaryKey) {
   const ModelSpec spec = examples::spec_of(examples::deepseek("deepseek_v3"));
   const KvCache cache = make_cache(spec, 3, 9, at::kFloat);
   ASSERT_EQ(cache.layers.size(), 2u);
-  EXPECT_EQ(cache.layers[1].k_BGSA.sizes(), (at::IntArrayRef{3, 1, 9, 2}));
-  EXPECT_EQ(cache.layers[1].v_BGSA.sizes(), (at::IntArrayRef{3, 1, 9, 7}));
+  EXPECT_EQ(cache.layers[1].k.sizes(), (at::IntArrayRef{3, 9, 2}));
+  EXPECT_EQ(cache.layers[1].v.sizes(), (at::IntArrayRef{3, 9, 7}));
 }
 
 TEST(Decode, LaterTokensDoNotChangeEarlierLogits) {

@@ -1,0 +1,277 @@
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "bench/cost.h"
+#include "bench/random_model.h"
+#include "bench/run.h"
+#include "config/families.h"
+#include "hub/resolve.h"
+#include "infer/inference.h"
+
+namespace moebius {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+Figure figure_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return {values[values.size() / 2], values.front(), values.back()};
+}
+
+std::int64_t resident_memory() {
+  std::ifstream file("/proc/self/status");
+  std::string key;
+  while (file >> key && key != "VmRSS:") file.ignore(1 << 16, '\n');
+  std::int64_t kilobytes = 0;
+  file >> kilobytes;
+  return kilobytes * 1024;
+}
+
+/// Seconds of the phases of one repeat.
+struct Times {
+  double prefill = 0, decode = 0;
+};
+
+/// One model through all repeats.
+class Subject {
+ public:
+  Subject(const fs::path& path, const BenchOptions& options, const Context& ctx)
+      : options_(options), ctx_(ctx), model_(open(path)) {
+    check();
+    RoutingSums prefill, decode;  // which experts a pass reads depends on its tokens
+    run(&prefill, &decode);
+    prefill_visits_ = visits(prefill) / passes_of_prompt() / batch();
+    decode_visits_ = visits(decode) / steps();
+  }
+
+  void measure() { times_.push_back(run(nullptr, nullptr)); }
+
+  /// The medians, beside the limits.
+  ModelReport report(const kernels::Limits& limits) {
+    const double peak = peak_of(limits);
+    const auto phase = [&](double Times::*part, double passes, const PassCost& cost,
+                           double tokens) {
+      std::vector<double> rates;
+      for (const Times& t : times_) rates.push_back(tokens / (t.*part));
+      PhaseReport out;
+      out.tokens_per_s = figure_of(rates);
+      out.flops = cost.flops * passes / tokens;
+      out.bytes = cost.bytes * passes / tokens;
+      out.gflops = out.tokens_per_s.median * out.flops / 1e9;
+      out.gbps = out.tokens_per_s.median * out.bytes / 1e9;
+      out.share = std::max(out.gflops / peak, out.gbps / limits.read_gbps);
+      return out;
+    };
+    PassCost prompt;
+    for (std::int64_t begin = 0; begin < options_.prompt; begin += most_at_once) {
+      const std::int64_t count = std::min(most_at_once, options_.prompt - begin);
+      const PassCost pass = cost_of_pass(*model_, 1, begin, count, prefill_visits_);
+      prompt.flops += pass.flops;
+      prompt.bytes += pass.bytes;
+    }
+    report_.prefill =
+        phase(&Times::prefill, batch(), prompt, batch() * static_cast<double>(options_.prompt));
+    // A pass in the middle stands for all.
+    const std::int64_t middle = options_.prompt + options_.tokens / 2;
+    report_.decode =
+        phase(&Times::decode, steps(),
+              cost_of_pass(*model_, options_.batch, middle, 1, decode_visits_), batch() * steps());
+    report_.weight_bytes = model_->weight_bytes();
+    report_.cache_bytes = options_.batch * model_->cache_bytes(options_.prompt + options_.tokens);
+    return report_;
+  }
+
+ private:
+  double batch() const { return static_cast<double>(options_.batch); }
+  /// Each gives every sequence a token.
+  double steps() const { return static_cast<double>(options_.tokens); }
+  double passes_of_prompt() const {
+    return static_cast<double>((options_.prompt + most_at_once - 1) / most_at_once);
+  }
+
+  std::unique_ptr<InferenceModel> open(const fs::path& path) {
+    report_.model = path.string();
+    std::unique_ptr<InferenceModel> model;
+    auto start = Clock::now();
+    if (options_.random_weights) {
+      Model random = random_model(read_model_spec(path), ctx_.seed);
+      start = Clock::now();
+      model = inference_of(std::move(random), options_.weights, ctx_);
+    } else {
+      model =
+          open_for_inference(resolve_model(path, ModelParts::all, ctx_), options_.weights, ctx_);
+    }
+    report_.load_s = seconds_since(start);
+    report_.weights = model->weights_name();
+    const std::int64_t needed = options_.prompt + options_.tokens;
+    if (needed > model->spec().context) {
+      throw UsageError(
+          fmt::format("--prompt {} and --new {} are {} tokens, the context of {} is {}",
+                      options_.prompt, options_.tokens, needed, path.string(),
+                      model->spec().context),
+          "ask for fewer");
+    }
+    require_memory(options_.batch * model->cache_bytes(needed), "keys and values",
+                   "use a smaller --batch, --prompt or --new");
+    return model;
+  }
+
+  std::vector<std::int32_t> prompt(std::uint64_t stream, std::int64_t tokens) const {
+    Random random(ctx_.seed, stream);
+    std::vector<std::int32_t> ids;
+    for (std::int64_t i = 0; i < tokens; ++i) {
+      ids.push_back(static_cast<std::int32_t>(
+          random.next_below(static_cast<std::uint64_t>(model_->spec().vocab))));
+    }
+    return ids;
+  }
+
+  /// A few tokens by these kernels and by the scalar ones.
+  void check() {
+    // Sums that differ in their last bits round some activations the other way, layer by layer.
+    const double tolerance = report_.weights == "f32" ? 1e-4 : 0.05;
+    const std::vector<std::int32_t> ids = prompt(99, 3);
+    const std::vector<float> expected = model_->reference_scores(ids);
+    const auto cache = model_->make_cache();
+    const SequencePart part{cache.get(), ids, Scores::last};
+    const std::span<const float> scores = model_->run({&part, 1});
+    double off = 0, all = 0;
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      off += std::pow(scores[i] - expected[i], 2);
+      all += std::pow(expected[i], 2);
+    }
+    report_.reference_error = std::sqrt(off / all);
+    if (!(report_.reference_error < tolerance)) {
+      fail("{}: these kernels are {:.3g} off the scalar ones", report_.model,
+           report_.reference_error);
+    }
+  }
+
+  double visits(const RoutingSums& sums) const {
+    double all = 0;
+    for (const RoutingSums::Layer& layer : sums.layers) all += layer.visits;
+    return all;
+  }
+
+  /// All prompts one after the other, then passes with the most probable token of each sequence.
+  Times run(RoutingSums* prefill_sums, RoutingSums* decode_sums) {
+    std::vector<std::unique_ptr<SequenceCache>> caches;
+    std::vector<std::int32_t> next;
+    const auto best = [](std::span<const float> scores) {
+      return static_cast<std::int32_t>(std::max_element(scores.begin(), scores.end()) -
+                                       scores.begin());
+    };
+    Times times;
+    auto start = Clock::now();
+    for (std::int64_t b = 0; b < options_.batch; ++b) {
+      caches.push_back(model_->make_cache());
+      const std::vector<std::int32_t> ids = prompt(static_cast<std::uint64_t>(b), options_.prompt);
+      std::span<const std::int32_t> rest = ids;
+      while (!rest.empty()) {
+        const auto count = std::min(rest.size(), static_cast<std::size_t>(most_at_once));
+        const bool last = count == rest.size();
+        const SequencePart part{caches.back().get(), rest.first(count),
+                                last ? Scores::last : Scores::none};
+        const std::span<const float> scores = model_->run({&part, 1}, prefill_sums);
+        if (last) next.push_back(best(scores));
+        rest = rest.subspan(count);
+        ctx_.check_interrupt();
+      }
+    }
+    times.prefill = seconds_since(start);
+    start = Clock::now();
+    const auto vocab = static_cast<std::size_t>(model_->spec().vocab);
+    std::vector<SequencePart> parts;
+    for (std::size_t b = 0; b < caches.size(); ++b) {
+      parts.push_back({caches[b].get(), {&next[b], 1}, Scores::last});
+    }
+    for (std::int64_t step = 0; step < options_.tokens; ++step) {
+      const std::span<const float> scores = model_->run(parts, decode_sums);
+      for (std::size_t b = 0; b < next.size(); ++b)
+        next[b] = best(scores.subspan(b * vocab, vocab));
+      ctx_.check_interrupt();
+    }
+    times.decode = seconds_since(start);
+    return times;
+  }
+
+  /// Of the dot product that the weights ask for.
+  double peak_of(const kernels::Limits& limits) const {
+    if (report_.weights == "f32") return limits.f32_gflops;
+    return report_.weights == "bf16" ? limits.bf16_gflops : limits.int8_gops;
+  }
+
+  static constexpr std::int64_t most_at_once = 512;  ///< tokens of a prompt in a pass
+
+  const BenchOptions& options_;
+  const Context& ctx_;
+  ModelReport report_;
+  std::unique_ptr<InferenceModel> model_;
+  std::vector<Times> times_;
+  double prefill_visits_ = 0, decode_visits_ = 0;
+};
+
+kernels::Limits medians(const std::vector<kernels::Limits>& all) {
+  const auto median = [&](double kernels::Limits::*part) {
+    std::vector<double> values;
+    for (const kernels::Limits& each : all) values.push_back(each.*part);
+    return figure_of(values).median;
+  };
+  return {median(&kernels::Limits::read_gbps), median(&kernels::Limits::f32_gflops),
+          median(&kernels::Limits::bf16_gflops), median(&kernels::Limits::int8_gops)};
+}
+
+void check(const BenchOptions& options) {
+  const auto positive = [](std::string_view name, std::int64_t value) {
+    if (value < 1) throw UsageError(fmt::format("--{} {}: must be at least 1", name, value));
+  };
+  positive("prompt", options.prompt);
+  positive("new", options.tokens);
+  positive("batch", options.batch);
+  positive("repeat", options.repeat);
+}
+
+}  // namespace
+
+void BenchOptions::declare(OptionSet& set) {
+  set.positional("MODEL", model,
+                 "directory in Hugging Face layout, GGUF file, or org/name on the "
+                 "hub; with --random-weights a directory with config.json");
+  set.add("random-weights", random_weights, "weights that are made up: only shapes count");
+  set.choice("weights", weights, "what to compute with (default: as stored)",
+             {"f32", "bf16", "int8", "int4"});
+  set.add("prompt", prompt, "tokens of each prompt");
+  set.add("new", tokens, "tokens to generate after each");
+  set.add("batch", batch, "sequences side by side");
+  set.add("repeat", repeat, "rounds, each with the limits of the machine; medians count");
+  set.add("against", against, "a second model, measured in turns with the first");
+}
+
+BenchReport bench(const BenchOptions& options, const Context& ctx) {
+  check(options);
+  std::vector<std::unique_ptr<Subject>> subjects;
+  subjects.push_back(std::make_unique<Subject>(options.model, options, ctx));
+  if (!options.against.empty()) {
+    subjects.push_back(std::make_unique<Subject>(options.against, options, ctx));
+  }
+  const kernels::KernelTable& table = kernel_table();
+  Executor executor(ctx.threads);
+  std::vector<kernels::Limits> limits;
+  for (std::int64_t round = 0; round < options.repeat; ++round) {
+    limits.push_back(kernels::measure_limits(table, executor));
+    for (const auto& subject : subjects) subject->measure();
+  }
+  BenchReport report{table.isa, ctx.threads, medians(limits), {}, resident_memory()};
+  for (const auto& subject : subjects) report.models.push_back(subject->report(report.limits));
+  return report;
+}
+
+}  // namespace moebius

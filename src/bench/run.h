@@ -1,0 +1,58 @@
+// Measuring how fast a model generates, beside what this machine can do.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/context.h"
+#include "config/options.h"
+#include "kernels/limits.h"
+
+namespace moebius {
+
+struct BenchOptions {
+  fs::path model, against;
+  bool random_weights = false;
+  std::string weights;
+  std::int64_t prompt = 512, tokens = 64, batch = 1, repeat = 3;
+
+  void declare(OptionSet& options);
+};
+
+/// Median, least and most.
+struct Figure {
+  double median = 0, least = 0, most = 0;
+};
+
+/// One phase, prefill or decode, over all repeats.
+struct PhaseReport {
+  Figure tokens_per_s;
+  double flops = 0, bytes = 0;  ///< that a token costs
+  double gflops = 0, gbps = 0;  ///< medians
+  /// Of the limit that is nearer: the dot product's for FLOPs, the memory's for bytes.
+  double share = 0;
+};
+
+struct ModelReport {
+  std::string model, weights;
+  double reference_error = 0;  ///< ||scores - those of `ref`|| / ||those of `ref`||
+  PhaseReport prefill, decode;
+  double load_s = 0;
+  std::int64_t weight_bytes = 0, cache_bytes = 0;
+};
+
+struct BenchReport {
+  std::string isa;
+  int threads = 0;
+  kernels::Limits limits;           ///< medians
+  std::vector<ModelReport> models;  ///< one, or the second that it was compared with too
+  std::int64_t resident_bytes = 0;
+};
+
+/// Opens one or two models, compares what they compute with the scalar kernels, and times them in
+/// turns with the limits of the machine. Throws Error if they do not compute what the scalar
+/// kernels do.
+BenchReport bench(const BenchOptions& options, const Context& ctx);
+
+}  // namespace moebius

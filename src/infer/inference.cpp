@@ -1,0 +1,54 @@
+#include "infer/inference.h"
+
+#include "model/device.h"
+#include "model/load.h"
+
+namespace moebius {
+
+using kernels::PackedType;
+
+namespace {
+
+/// Checks what can be computed with where.
+at::Device device_for(const std::string& weights, const Context& ctx) {
+  const at::Device device = device_of(ctx);
+  if ((weights == "int8" || weights == "int4") && !device.is_cpu()) {
+    throw UsageError(fmt::format("--weights {} is for the CPU", weights), "use --weights bf16");
+  }
+  return device;
+}
+
+PackedType packed_type(const std::string& weights, const Model& model) {
+  if (weights == "f32") return PackedType::f32;
+  if (weights == "bf16") return PackedType::bf16;
+  if (weights == "int8") return PackedType::int8;
+  if (weights == "int4") return PackedType::int4;
+  const bool bf16 = model.weights.embed.plain().scalar_type() == at::kBFloat16;
+  return bf16 ? PackedType::bf16 : PackedType::f32;
+}
+
+}  // namespace
+
+std::unique_ptr<InferenceModel> inference_of(Model model, const std::string& weights,
+                                             const Context& ctx) {
+  const at::Device device = device_for(weights, ctx);
+  if (!device.is_cpu()) {
+    std::optional<DType> dtype;
+    if (!weights.empty()) dtype = dtype_from_config(weights);
+    move_weights(model.weights, dtype, device);
+    return tensor_inference(std::move(model));
+  }
+  const PackedType type = packed_type(weights, model);
+  return packed_inference(std::move(model), type, ctx.threads);
+}
+
+std::unique_ptr<InferenceModel> open_for_inference(const std::filesystem::path& directory,
+                                                   const std::string& weights, const Context& ctx) {
+  device_for(weights, ctx);
+  // Weights go from the mapped files to where they are computed with; nothing else is ever held.
+  Model model{read_model_spec(directory), {}};
+  model.weights = map_weights(model.spec, CheckpointIndex::open(directory));
+  return inference_of(std::move(model), weights, ctx);
+}
+
+}  // namespace moebius

@@ -1,0 +1,144 @@
+#include "model/cpu_model.h"
+
+#include <ATen/ATen.h>
+
+#include "base/memory.h"
+#include "model/rope.h"
+
+namespace moebius {
+namespace {
+
+using kernels::PackedType;
+
+constexpr std::int64_t group = 32;
+
+/// Whether a slot holds matrices that tokens are multiplied with, other than those of routers and
+/// what is made of latents.
+bool is_packable(std::string_view slot) {
+  if (slot == "head.weight" || slot == "project_in.weight" || slot == "project_out.weight") {
+    return true;
+  }
+  if (slot.find(".router.") != std::string_view::npos || slot.ends_with(".kv_latent.b.weight")) {
+    return false;
+  }
+  for (const char* matrix : {".attn.q", ".attn.k", ".attn.v", ".attn.o", ".gate", ".up", ".down",
+                             "_latent.a", "_latent.b"}) {
+    if (slot.ends_with(fmt::format("{}.weight", matrix))) return true;
+  }
+  return false;
+}
+
+kernels::PackedMatrix matrix_of(const Weight& w, std::int64_t expert) {
+  return w.defined() ? w.packed()->matrix(expert) : kernels::PackedMatrix{};
+}
+
+/// Row `expert` of biases [E, N], or [N].
+const float* bias_of(const Weight& bias, std::int64_t expert) {
+  if (!bias.defined()) return nullptr;
+  return bias.plain().const_data_ptr<float>() + expert * bias.plain().size(-1);
+}
+
+void add_jobs(const Ffn& w, std::vector<kernels::FfnJob>& jobs) {
+  for (std::int64_t e = 0; e < w.up.packed()->count(); ++e) {
+    jobs.push_back({matrix_of(w.gate, e), matrix_of(w.up, e), matrix_of(w.down, e),
+                    bias_of(w.gate_bias, e), bias_of(w.up_bias, e), bias_of(w.down_bias, e), 0, 0});
+  }
+}
+
+kernels::RoutingRule rule_of(const MoeSpec& moe, double multiplier) {
+  return {.experts = moe.experts,
+          .top_k = moe.top_k,
+          .group_size = moe.group_size(),
+          .limit_groups = moe.limit.groups,
+          .limit_kept = moe.limit.kept,
+          .limit_best = moe.limit.best,
+          .kind = moe.weights,
+          .factor = static_cast<float>(moe.weight_factor * multiplier)};
+}
+
+/// Of each head a way from a query to latents [H, R, N] and from those to values [H, V, R].
+std::vector<PackedWeight> absorbed(const ModelSpec& spec, const at::Tensor& b, PackedType type,
+                                   Executor& executor) {
+  const std::int64_t plain = spec.head_dim - spec.latent->rope_dim;
+  const at::Tensor b_HXR = b.to(at::kFloat).unflatten(0, {spec.heads, -1});
+  return {PackedWeight(b_HXR.narrow(1, 0, plain).transpose(1, 2), type, group, executor),
+          PackedWeight(b_HXR.narrow(1, plain, spec.latent->value_dim), type, group, executor)};
+}
+
+}  // namespace
+
+CpuModel::CpuModel(Model model, PackedType type, Executor& executor)
+    : spec(std::move(model.spec)), weights(std::move(model.weights)) {
+  const at::InferenceMode inference;
+  pack(type, executor);
+  kv = spec.latent ? kernels::KvLayout{1, spec.latent->kv_rank + spec.latent->rope_dim,
+                                       spec.latent->kv_rank}
+                   : kernels::KvLayout{spec.kv_heads, spec.head_dim, spec.head_dim};
+  kv.type = type == PackedType::f32 ? PackedType::f32 : PackedType::bf16;
+  for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+    layers.push_back(layer_of(spec.layers[l], weights.layers[l], executor));
+  }
+  if (spec.position == PositionKind::rope) {
+    const at::Tensor plain = rope_frequencies(spec.rope, spec.rotary_dim(), 1).contiguous();
+    const auto* values = plain.const_data_ptr<float>();
+    frequencies.assign(values, values + plain.numel());
+  }
+}
+
+void CpuModel::pack(PackedType type, Executor& executor) {
+  if (!weights.head.defined()) weights.head = weights.embed;
+  std::int64_t bytes = 0;
+  const auto wanted = [&](const std::string& slot, const Weight& w) {
+    return w.defined() && w.packed() == nullptr && is_packable(slot);
+  };
+  for_each_weight(
+      [&](const std::string& slot, const Weight& w) {
+        if (!wanted(slot, w)) return;
+        const at::Tensor& t = w;
+        bytes +=
+            t.numel() / t.size(-1) * kernels::PackedShape{type, 32, t.size(-1), group}.bytes() / 32;
+      },
+      weights);
+  require_memory(bytes, "the packed weights", "use smaller ones, --weights int8 or int4");
+  for_each_weight(
+      [&](const std::string& slot, Weight& w) {
+        if (wanted(slot, w)) {
+          w = Weight(std::make_shared<const PackedWeight>(w.plain(), type, group, executor));
+        } else if (w.defined() && w.packed() == nullptr && slot != "embed.weight") {
+          w = w.plain().to(at::kFloat).contiguous();
+        }
+      },
+      weights);
+}
+
+CpuLayer CpuModel::layer_of(const LayerSpec& layer, const LayerWeights& w,
+                            Executor& executor) const {
+  CpuLayer out;
+  const auto in_f32 = [&](const at::Tensor& matrix) {
+    return PackedWeight(matrix, PackedType::f32, group, executor);
+  };
+  if (spec.latent) out.absorbed = absorbed(spec, w.attn.kv_latent.b, kv.type, executor);
+  if (const Moe* moe = w.moe()) {
+    out.scores.push_back(in_f32(moe->router.weight));
+    if (moe->router.up.defined()) out.scores.push_back(in_f32(moe->router.up));
+    if (layer.moe->shared_gate) out.shared_gate.push_back(in_f32(moe->shared_gate));
+    out.rule = rule_of(*layer.moe, spec.residual_multiplier);
+    add_jobs(moe->experts, out.ffns);
+    if (moe->shared.up.defined()) add_jobs(moe->shared, out.ffns);
+  } else {
+    add_jobs(std::get<Ffn>(w.ffn), out.ffns);
+  }
+  return out;
+}
+
+std::int64_t CpuModel::packed_bytes() const {
+  std::int64_t bytes = 0;
+  for_each_weight(
+      [&](const std::string&, const Weight& w) {
+        if (w.packed() != nullptr) bytes += w.packed()->bytes();
+      },
+      weights);
+  return bytes;
+}
+
+}  // namespace moebius

@@ -1,0 +1,45 @@
+// A model made ready for the kernels of the CPU.
+#pragma once
+
+#include <vector>
+
+#include "kernels/attention.h"
+#include "kernels/routing.h"
+#include "model/load.h"
+
+namespace moebius {
+
+/// What a layer needs beside its weights.
+struct CpuLayer {
+  std::vector<PackedWeight>
+      scores;  ///< of the router in f32, one matrix, or gate and up of neurons
+  std::vector<PackedWeight> shared_gate;  ///< none, or one [1, D] in f32
+  /// With latents, of each head [R, N] and [V, R]: from a query to latents, from those to values.
+  std::vector<PackedWeight> absorbed;
+  kernels::RoutingRule rule;          ///< its factor counts the residual's multiplier
+  std::vector<kernels::FfnJob> ffns;  ///< experts, then a shared part; or the FFN; without rows
+};
+
+/// Weights of which matrices are packed and all else is f32, but for the embedding.
+struct CpuModel {
+  /// Packs what is not packed yet: as `type`, attention, FFNs, experts, head, ways through latents,
+  /// a tied head as a copy beside the embedding. Throws Error if the memory does not suffice.
+  CpuModel(Model model, kernels::PackedType type, Executor& executor);
+
+  ModelSpec spec;
+  Weights weights;
+  kernels::KvLayout kv;  ///< of a layer
+  std::vector<CpuLayer> layers;
+  std::vector<float> frequencies;  ///< rotary, radians a position; of short sequences
+
+  /// Bytes that all layers take of a page.
+  std::int64_t page_bytes() const { return kv.bytes() * static_cast<std::int64_t>(layers.size()); }
+  /// Of packed weights.
+  std::int64_t packed_bytes() const;
+
+ private:
+  void pack(kernels::PackedType type, Executor& executor);
+  CpuLayer layer_of(const LayerSpec& layer, const LayerWeights& w, Executor& executor) const;
+};
+
+}  // namespace moebius

@@ -1,0 +1,108 @@
+// The operations of the graph on tensors: with gradients, on any device. B batch, S sequence.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <vector>
+
+#include "model/graph.h"
+#include "ops/linear.h"
+
+namespace moebius {
+
+/// Keys and values of the tokens so far, for one layer: [B, capacity, G A]; with latents [B, ...,
+/// P] the rotary key and [B, ..., R] the latent, of which all keys and values are made.
+struct LayerCache {
+  at::Tensor k, v;
+};
+
+struct KvCache {
+  std::vector<LayerCache> layers;
+  std::int64_t length = 0, capacity = 0;
+};
+KvCache make_cache(const ModelSpec& spec, std::int64_t batch, std::int64_t capacity,
+                   const at::TensorOptions& options);
+
+/// Rotary angles of positions [start, start + count): cos and sin, f32 [count, A], or [count, P]
+/// where only the last dimensions of a head turn. Undefined for learned positions.
+struct Rotary {
+  at::Tensor cos_SA, sin_SA;
+};
+Rotary rotary(const ModelSpec& spec, std::int64_t start, std::int64_t count, at::Device device);
+
+/// One pass over tokens [B, S], which follow those of `cache`, if there is one. Activations are of
+/// `dtype`.
+class TensorOps {
+ public:
+  using Tensor = at::Tensor;  ///< [B, S, ...]
+  using Ids = at::Tensor;     ///< int64 [B, S]
+  struct Scope {
+    explicit Scope(TensorOps&) {}
+  };
+
+  TensorOps(const ModelSpec& spec, std::int64_t count, at::ScalarType dtype, at::Device device,
+            KvCache* cache = nullptr);
+
+  const ModelSpec& spec() const { return spec_; }
+  /// Of the MoE layers so far, in order.
+  std::vector<Routing>& routings() { return routings_; }
+
+  Tensor embedding(const Ids& ids, const Weight& w) const { return ops::embedding(ids, w, dtype_); }
+  Tensor add_positions(const Tensor& x, const Weight& w_CD) const;
+  Tensor scale(const Tensor& x, double factor) const;
+  Tensor clamp(const Tensor& x, double bound) const;
+  Tensor columns(const Tensor& x, std::int64_t begin, std::int64_t count) const;
+  bool all_finite(const Tensor& x) const;
+
+  Tensor norm(const Tensor& x, const NormOf<Weight>& w) const;
+  Tensor norm_sum(const Tensor& x, const NormOf<Weight>& w) const { return norm(x, w); }
+  /// RMS norm of each of `heads` parts of x.
+  Tensor rms_norm(const Tensor& x, const Weight& w, double eps, std::int64_t heads) const;
+
+  Tensor linear(const Tensor& x, const Linear& l) const { return ops::linear(x, l.w, l.bias); }
+  template <std::size_t N>
+  std::array<Tensor, N> products(const Tensor& x, const Linear (&ls)[N]) const {
+    std::array<Tensor, N> out;
+    for (std::size_t i = 0; i < N; ++i) out[i] = linear(x, ls[i]);
+    return out;
+  }
+  Tensor logits(const Tensor& x, const Weight& head) const;
+
+  /// Rotates the halves of each head, or of its last dimensions (RoFormer, Su et al. 2021, in the
+  /// layout of GPT-NeoX); interleaved ones become halves first, alike in queries and keys. In f32.
+  Tensor rotate(const Tensor& x, std::int64_t heads) const;
+  /// Causal attention within the window of the layer.
+  Tensor attend(std::size_t layer, const Tensor& q, const Tensor& k, const Tensor& v);
+  /// The same over latents c [B, S, R] and the rotary keys k [B, S, P]; b is [H X, R], of each head
+  /// A - P rows for its key and the others for its value.
+  Tensor attend_to_latents(std::size_t layer, const Tensor& q, const Tensor& k, const Tensor& c,
+                           const Weight& b);
+
+  /// x + residual_multiplier y.
+  Tensor add(const Tensor& x, const Tensor& y) const;
+  Tensor add_linear(const Tensor& x, const Tensor& y, const Linear& l) const {
+    return add(x, linear(y, l));
+  }
+  Tensor add_ffn(const Tensor& x, const Tensor& y, const Ffn& w, std::size_t) const {
+    return add(x, ffn(y, w, spec_.activation));
+  }
+  /// y [B, S, D] through the MoE.
+  Tensor moe(const Tensor& y, const Moe& w, const MoeSpec& moe);
+  Tensor add_moe(const Tensor& x, const Tensor& y, const Moe& w, std::size_t layer) {
+    return add(x, moe(y, w, *spec_.layers[layer].moe));
+  }
+
+ private:
+  /// Adds what is new to the layer's cache; all that is in it then.
+  std::pair<Tensor, Tensor> remembered(std::size_t layer, const Tensor& k, const Tensor& v) const;
+
+  const ModelSpec& spec_;
+  at::ScalarType dtype_;
+  std::int64_t start_;
+  KvCache* cache_;
+  Rotary rotary_;
+  std::vector<Routing> routings_;
+};
+
+}  // namespace moebius

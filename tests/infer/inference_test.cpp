@@ -1,0 +1,239 @@
+// Models that are ready to generate: packed for the CPU's kernels, and as tensors.
+#include "infer/inference.h"
+
+#include "base/support.h"
+#include "model/cpu_model.h"
+#include "model/random_model.h"
+
+namespace moebius {
+namespace {
+
+using kernels::PackedType;
+using support::all_configs;
+using support::error_of;
+using support::largest_difference;
+using support::logits_of;
+using support::mentions;
+using support::random_model;
+
+using Ids = std::vector<std::int32_t>;
+
+Ids some_ids(std::size_t count, std::int32_t first = 3) {
+  Ids ids;
+  for (std::size_t i = 0; i < count; ++i)
+    ids.push_back(static_cast<std::int32_t>((first + 5 * i * i) % 16));
+  return ids;
+}
+
+at::Tensor copy_of(std::span<const float> scores, std::int64_t vocab) {
+  return at::from_blob(const_cast<float*>(scores.data()), {std::ssize(scores) / vocab, vocab})
+      .clone();
+}
+
+/// Scores after every token, computed in pieces of these lengths.
+at::Tensor in_pieces(InferenceModel& model, const Ids& ids,
+                     const std::vector<std::size_t>& pieces) {
+  const auto cache = model.make_cache();
+  std::vector<at::Tensor> scores;
+  std::size_t at = 0;
+  for (const std::size_t count : pieces) {
+    const SequencePart part{cache.get(), std::span(ids).subspan(at, count), Scores::all};
+    scores.push_back(copy_of(model.run({&part, 1}), model.spec().vocab));
+    at += count;
+    EXPECT_EQ(cache->length(), static_cast<std::int64_t>(at));
+  }
+  return at::cat(scores);
+}
+
+at::Tensor expected_scores(const Model& model, const Ids& ids) {
+  const at::InferenceMode inference;
+  return logits_of(model, ids_tensor(ids))[0];
+}
+
+TEST(PackedInference, InF32ComputesWhatTensorsDo) {
+  const Ids ids = some_ids(12);
+  for (const Json& config : all_configs()) {
+    const Model plain = random_model(config);
+    const at::Tensor expected = expected_scores(plain, ids);
+    const double tolerance = 1e-5 * expected.abs().max().item<double>();
+    const auto packed = packed_inference(plain, PackedType::f32, 2);
+    EXPECT_LT(largest_difference(in_pieces(*packed, ids, {12}), expected), tolerance)
+        << config.dump();
+    const auto tensors = tensor_inference(plain);
+    EXPECT_LT(largest_difference(in_pieces(*tensors, ids, {12}), expected), tolerance);
+    EXPECT_LT(largest_difference(in_pieces(*tensors, ids, {5, 1, 6}), expected), tolerance);
+  }
+}
+
+TEST(PackedInference, BitsDependNeitherOnPiecesNorThreadsNorOtherSequences) {
+  const Ids ids = some_ids(12), other = some_ids(7, 9);
+  for (const Json& config : all_configs()) {
+    for (const PackedType type : {PackedType::f32, PackedType::int8}) {
+      const Model plain = random_model(config);
+      const auto model = packed_inference(plain, type, 2);
+      const at::Tensor whole = in_pieces(*model, ids, {12});
+      EXPECT_TRUE(at::equal(in_pieces(*model, ids, std::vector<std::size_t>(12, 1)), whole))
+          << config.dump();
+      EXPECT_TRUE(at::equal(in_pieces(*packed_inference(plain, type, 1), ids, {4, 1, 7}), whole));
+      const auto a = model->make_cache(), b = model->make_cache();
+      const std::int64_t vocab = plain.spec.vocab;
+      const SequencePart first[] = {{a.get(), std::span(ids).first(8), Scores::none},
+                                    {b.get(), other, Scores::last}};
+      const at::Tensor of_other = copy_of(model->run(first), vocab);
+      EXPECT_TRUE(at::equal(of_other[0], in_pieces(*model, other, {7})[6]));
+      const SequencePart second[] = {{b.get(), std::span(ids).first(1), Scores::last},
+                                     {a.get(), std::span(ids).subspan(8), Scores::all}};
+      EXPECT_TRUE(
+          at::equal(copy_of(model->run(second), vocab).narrow(0, 1, 4), whole.narrow(0, 8, 4)));
+    }
+  }
+}
+
+TEST(PackedInference, ACacheThatWasCutGoesOnAsIfNothingHadBeen) {
+  Json config = examples::llama_like("mixtral");
+  config["max_position_embeddings"] = 300;
+  const auto model = packed_inference(random_model(config), PackedType::bf16, 2);
+  const Ids ids = some_ids(200), other = some_ids(150, 4);
+  const at::Tensor whole = in_pieces(*model, ids, {200});
+  const auto cache = model->make_cache();
+  const SequencePart start[] = {{cache.get(), std::span(ids).first(100), Scores::none}};
+  EXPECT_TRUE(model->run(start).empty());
+  const SequencePart astray[] = {{cache.get(), other, Scores::none}};
+  model->run(astray);
+  cache->truncate(100);
+  EXPECT_EQ(cache->length(), 100);
+  const SequencePart rest[] = {{cache.get(), std::span(ids).subspan(100), Scores::all}};
+  EXPECT_TRUE(at::equal(copy_of(model->run(rest), model->spec().vocab), whole.narrow(0, 100, 100)));
+}
+
+TEST(Inference, MoreTokensThanTheContextAreRefused) {
+  const Model plain = random_model(examples::llama_like("llama"));
+  for (const auto& model : {packed_inference(plain, PackedType::f32, 1), tensor_inference(plain)}) {
+    EXPECT_TRUE(mentions(error_of([&] { in_pieces(*model, some_ids(33), {33}); }), {"33", "32"}));
+  }
+}
+
+TEST(Inference, RoutersAreCountedAlike) {
+  const Ids ids = some_ids(20);
+  for (const char* family : {"mixtral", "deepseek_v3"}) {
+    const Model plain = random_model(examples::config_of(family));
+    RoutingSums packed, tensors;
+    const auto count = [&](std::unique_ptr<InferenceModel> model, RoutingSums& sums) {
+      const auto cache = model->make_cache();
+      const SequencePart part{cache.get(), ids, Scores::none};
+      model->run({&part, 1}, &sums);
+    };
+    count(packed_inference(plain, PackedType::f32, 2), packed);
+    count(tensor_inference(plain), tensors);
+    EXPECT_EQ(packed.tokens, 20);
+    EXPECT_EQ(tensors.tokens, 20);
+    ASSERT_EQ(packed.layers.size(), plain.spec.layers.size());
+    for (std::size_t l = 0; l < packed.layers.size(); ++l) {
+      EXPECT_EQ(packed.layers[l].tokens_E, tensors.layers[l].tokens_E);
+      EXPECT_NEAR(packed.layers[l].entropy, tensors.layers[l].entropy, 1e-4);
+    }
+  }
+}
+
+TEST(PackedInference, QuantisedWeightsComeCloseAndFinerOnesCloser) {
+  const Ids ids = some_ids(20);
+  for (const char* family : {"llama", "gpt2"}) {  // routers would turn little into much
+    const Model plain = random_model(examples::config_of(family));
+    const at::Tensor expected = expected_scores(plain, ids);
+    const auto off = [&](PackedType type) {
+      const at::Tensor scores = in_pieces(*packed_inference(plain, type, 2), ids, {20});
+      return ((scores - expected).norm() / expected.norm()).item<double>();
+    };
+    const double bf16 = off(PackedType::bf16), int8 = off(PackedType::int8);
+    EXPECT_LT(bf16, 0.03) << family;
+    EXPECT_LT(int8, 0.06) << family;
+    EXPECT_GT(off(PackedType::int4), int8) << family;
+  }
+}
+
+TEST(Inference, NamesTheLayerWhereNumbersBreak) {
+  const auto complaint = [](const Model& plain) {
+    std::string both;
+    for (const auto& model :
+         {packed_inference(plain, PackedType::f32, 1), tensor_inference(plain)}) {
+      both += error_of([&] { model->fail_where_not_finite(some_ids(6)); }) + "|";
+    }
+    EXPECT_EQ(both.substr(0, both.find('|')) + "|" + both.substr(0, both.find('|')) + "|", both);
+    return both;
+  };
+  Model attention = random_model(examples::llama_like("llama"));
+  attention.weights.layers[1].attn.o.plain()[0][0] = NAN;
+  EXPECT_TRUE(mentions(complaint(attention), {"attention of layer 1"}));
+  Model moe = random_model(examples::llama_like("mixtral"));
+  std::get<Moe>(moe.weights.layers[1].ffn).experts.up.plain().fill_(NAN);
+  EXPECT_TRUE(mentions(complaint(moe), {"MoE of layer 1"}));
+  Model ffn = random_model(examples::gpt2());
+  std::get<Ffn>(ffn.weights.layers[0].ffn).down_bias.plain()[2] = INFINITY;
+  EXPECT_TRUE(mentions(complaint(ffn), {"FFN of layer 0"}));
+  Model embedding = random_model(examples::llama_like("llama"));
+  embedding.weights.embed.plain().fill_(NAN);
+  EXPECT_TRUE(mentions(complaint(embedding), {"in the embedding"}));
+  Model head = random_model(examples::llama_like("llama"));
+  head.weights.head.plain()[3][0] = NAN;
+  EXPECT_TRUE(mentions(complaint(head), {"final norm or the head"}));
+}
+
+// ---- Weights ----------------------------------------------------------------------------------
+
+TEST(CpuModel, LeavesTheOriginalAndTheEmbeddingAsTheyAre) {
+  Json config = examples::llama_like("llama");
+  config["tie_word_embeddings"] = true;
+  const Model plain = random_model(config);
+  Executor executor(1);
+  const CpuModel packed(plain, PackedType::int4, executor);
+  EXPECT_FALSE(plain.weights.head.defined());
+  EXPECT_EQ(plain.weights.layers[0].attn.q.packed(), nullptr);
+  EXPECT_TRUE(packed.weights.embed.plain().is_same(plain.weights.embed.plain()));
+  ASSERT_NE(packed.weights.head.packed(), nullptr);
+  EXPECT_EQ(packed.weights.head.packed()->shape().n, packed.spec.vocab);
+  EXPECT_EQ(packed.weights.layers[0].attn_norm.weight.packed(), nullptr);
+  EXPECT_TRUE(
+      mentions(error_of([&] { copy_weights(packed.weights, at::kFloat, at::kCPU); }), {"packed"}));
+}
+
+TEST(PackedWeight, TakesAsManyBytesAsItsCodesAndScales) {
+  Executor executor(1);
+  const at::Tensor w = at::zeros({3, 64, 128});
+  for (const auto& [type, bits] : {std::pair{PackedType::f32, 32.0},
+                                   {PackedType::bf16, 16.0},
+                                   {PackedType::int8, 8.5},
+                                   {PackedType::int4, 4.5}}) {
+    EXPECT_EQ(static_cast<double>(PackedWeight(w, type, 32, executor).bytes()) * 8,
+              bits * static_cast<double>(w.numel()));
+  }
+}
+
+TEST(PackedWeight, IsTheSameFromEveryTypeThatHoldsTheValuesAndEveryStride) {
+  Executor executor(2);
+  // Multiples of 1/32, which bf16 and f16 hold.
+  const at::Tensor w = (support::normal_tensor({37, 51}, 3) * 32).round().div(32).to(at::kBFloat16);
+  for (const PackedType type : {PackedType::f32, PackedType::bf16, PackedType::int8}) {
+    const PackedWeight from_bf16(w, type, 32, executor);
+    const auto same = [&](const at::Tensor& other) {
+      const PackedWeight packed(other, type, 32, executor);
+      const kernels::PackedMatrix a = from_bf16.matrix(), b = packed.matrix();
+      return std::equal(a.data, a.data + a.shape.bytes(), b.data) &&
+             std::equal(a.scales, a.scales + a.shape.scales(), b.scales);
+    };
+    EXPECT_TRUE(same(w.to(at::kFloat)));
+    EXPECT_TRUE(same(w.t().contiguous().t()));
+    EXPECT_TRUE(same(at::cat({w, w}, 1).narrow(1, 51, 51)));
+    EXPECT_TRUE(same(w.to(at::kHalf)));  // holds them all
+    for (std::int64_t n : {0, 16, 36}) {
+      for (std::int64_t k : {0, 49, 50}) {
+        const kernels::PackedMatrix m = from_bf16.matrix();
+        const float value = w[n][k].item<float>();
+        EXPECT_NEAR(kernels::unpack(m.shape, m.data, m.scales, n, k), value,
+                    type == PackedType::int8 ? 0.02 : 0.0);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace moebius
