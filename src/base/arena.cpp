@@ -4,6 +4,8 @@
 #include <new>
 #include <utility>
 
+#include "base/memory.h"
+
 namespace moebius {
 namespace {
 
@@ -25,6 +27,7 @@ std::byte* Arena::take_bytes(std::size_t bytes) {
   if (block_ == blocks_.size()) {
     const std::size_t room = std::max({size, least_, reserved()});
     std::unique_ptr<std::byte, Free> memory(static_cast<std::byte*>(::operator new(room, border)));
+    prefer_large_pages(memory.get(), room);
     blocks_.push_back({std::move(memory), room});
   }
   std::byte* taken = blocks_[block_].memory.get() + used_;

@@ -1,6 +1,7 @@
 #include "base/memory.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <fstream>
 #include <string>
@@ -17,6 +18,15 @@ std::int64_t available_memory() {
     if (key == "MemAvailable:") return kilobytes * 1024;
   }
   return 0;
+}
+
+void prefer_large_pages(void* memory, std::size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  const std::uintptr_t first = (begin + 4095) / 4096 * 4096, last = (begin + bytes) / 4096 * 4096;
+  if (bytes >= page) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#endif
 }
 
 void require_memory(std::int64_t bytes, std::string_view what, std::string_view way_out) {

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/memory.h"
 #include "infer/inference.h"
 #include "model/cpu_ops.h"
 
@@ -19,6 +20,7 @@ class PagePool {
   std::byte* take() {
     if (free_.empty()) {
       pages_.emplace_back(static_cast<std::byte*>(::operator new[](bytes_, std::align_val_t(64))));
+      prefer_large_pages(pages_.back().get(), bytes_);
       free_.reserve(pages_.size());
       free_.push_back(pages_.back().get());
     }

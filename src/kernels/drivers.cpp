@@ -156,9 +156,13 @@ class GroupedRun {
     for (std::int64_t t = 0; t < tiles.count; ++t) {
       const std::int64_t r = tiles.start(t), m = tiles.size(t);
       for (std::int64_t n = begin; n < end; n += width) {
-        const std::int64_t panel = n / panel_width, columns = std::min(width, end - n);
-        run_tile(cpu_.table, gated ? job.gate : job.up, panel, job.up, gated ? panel : panel + 1,
-                 tiles_.tile(r, m), scratch.sums, pair_width);
+        const std::int64_t columns = std::min(width, end - n);
+        const TileRows rows = tiles_.tile(r, m);
+        if (gated) {
+          run_gate_and_up(cpu_.table, job.gate, job.up, n / width, rows, scratch.sums, pair_width);
+        } else {
+          run_pair(cpu_.table, job.up, n / width, rows, scratch.sums, pair_width);
+        }
         const auto from_n = [&](const float* bias) { return bias == nullptr ? bias : bias + n; };
         if (gated) add_bias(from_n(job.gate_bias), columns, m, scratch.sums);
         add_bias(from_n(job.up_bias), columns, m, scratch.sums + (gated ? panel_width : 0));

@@ -49,6 +49,7 @@ struct Tile {
   const std::uint16_t* scales[2];  ///< of int8 and int4
   float* y;                        ///< rows `ldy` apart; the second panel's 16 follow the first's
   std::int64_t ldy;
+  std::int64_t skip;  ///< bytes between a panel and the one that is likely to come after it
 };
 
 enum class Activation { silu, gelu_tanh, gelu_erf, relu };

@@ -61,27 +61,22 @@ inline void make_tile(const KernelTable& table, const PackedShape& shape, const 
   table.interleave(shape, rows, nullptr, tile);
 }
 
-/// y [M, 32] of a tile with one panel of `a` and one of `b`, matrices of one shape.
-inline void run_tile(const KernelTable& table, const PackedMatrix& a, std::int64_t panel_a,
-                     const PackedMatrix& b, std::int64_t panel_b, const TileRows& rows, float* y,
-                     std::int64_t ldy) {
-  const auto data = [](const PackedMatrix& w, std::int64_t panel) {
-    return w.data + panel * w.shape.panel_bytes();
-  };
-  const auto scales = [](const PackedMatrix& w, std::int64_t panel) {
-    return w.scales + panel * w.shape.panel_scales();
-  };
-  table.tile(a.shape, {rows,
-                       {data(a, panel_a), data(b, panel_b)},
-                       {scales(a, panel_a), scales(b, panel_b)},
-                       y,
-                       ldy});
+/// y [M, 32] of a tile with panel `panel` of `a` and of `b`, matrices of one shape.
+inline void run_gate_and_up(const KernelTable& table, const PackedMatrix& a, const PackedMatrix& b,
+                            std::int64_t panel, const TileRows& rows, float* y, std::int64_t ldy) {
+  const std::int64_t data = panel * a.shape.panel_bytes(), scale = panel * a.shape.panel_scales();
+  table.tile(
+      a.shape,
+      {rows, {a.data + data, b.data + data}, {a.scales + scale, b.scales + scale}, y, ldy, 0});
 }
 
-/// The same with two neighbouring panels.
+/// The same with panels 2 `pair` and 2 `pair` + 1.
 inline void run_pair(const KernelTable& table, const PackedMatrix& w, std::int64_t pair,
                      const TileRows& rows, float* y, std::int64_t ldy) {
-  run_tile(table, w, 2 * pair, w, 2 * pair + 1, rows, y, ldy);
+  const std::int64_t bytes = w.shape.panel_bytes(), scales = w.shape.panel_scales();
+  const std::byte* data = w.data + 2 * pair * bytes;
+  const std::uint16_t* scale = w.scales + 2 * pair * scales;
+  table.tile(w.shape, {rows, {data, data + bytes}, {scale, scale + scales}, y, ldy, bytes});
 }
 
 }  // namespace moebius::kernels

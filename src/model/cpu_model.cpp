@@ -58,11 +58,11 @@ kernels::RoutingRule rule_of(const MoeSpec& moe, double multiplier) {
 
 /// Of each head a way from a query to latents [H, R, N] and from those to values [H, V, R].
 std::vector<PackedWeight> absorbed(const ModelSpec& spec, const at::Tensor& b, PackedType type,
-                                   Executor& executor) {
+                                   WeightPacker& packer) {
   const std::int64_t plain = spec.head_dim - spec.latent->rope_dim;
   const at::Tensor b_HXR = b.to(at::kFloat).unflatten(0, {spec.heads, -1});
-  return {PackedWeight(b_HXR.narrow(1, 0, plain).transpose(1, 2), type, group, executor),
-          PackedWeight(b_HXR.narrow(1, plain, spec.latent->value_dim), type, group, executor)};
+  return {packer.pack(b_HXR.narrow(1, 0, plain).transpose(1, 2), type, group),
+          packer.pack(b_HXR.narrow(1, plain, spec.latent->value_dim), type, group)};
 }
 
 }  // namespace
@@ -70,13 +70,14 @@ std::vector<PackedWeight> absorbed(const ModelSpec& spec, const at::Tensor& b, P
 CpuModel::CpuModel(Model model, PackedType type, Executor& executor)
     : spec(std::move(model.spec)), weights(std::move(model.weights)) {
   const at::InferenceMode inference;
-  pack(type, executor);
+  WeightPacker packer(executor);
+  pack(type, packer);
   kv = spec.latent ? kernels::KvLayout{1, spec.latent->kv_rank + spec.latent->rope_dim,
                                        spec.latent->kv_rank}
                    : kernels::KvLayout{spec.kv_heads, spec.head_dim, spec.head_dim};
   kv.type = type == PackedType::f32 ? PackedType::f32 : PackedType::bf16;
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
-    layers.push_back(layer_of(spec.layers[l], weights.layers[l], executor));
+    layers.push_back(layer_of(spec.layers[l], weights.layers[l], packer));
   }
   if (spec.position == PositionKind::rope) {
     const at::Tensor plain = rope_frequencies(spec.rope, spec.rotary_dim(), 1).contiguous();
@@ -85,7 +86,7 @@ CpuModel::CpuModel(Model model, PackedType type, Executor& executor)
   }
 }
 
-void CpuModel::pack(PackedType type, Executor& executor) {
+void CpuModel::pack(PackedType type, WeightPacker& packer) {
   if (!weights.head.defined()) weights.head = weights.embed;
   std::int64_t bytes = 0;
   const auto wanted = [&](const std::string& slot, const Weight& w) {
@@ -103,7 +104,7 @@ void CpuModel::pack(PackedType type, Executor& executor) {
   for_each_weight(
       [&](const std::string& slot, Weight& w) {
         if (wanted(slot, w)) {
-          w = Weight(std::make_shared<const PackedWeight>(w.plain(), type, group, executor));
+          w = Weight(std::make_shared<const PackedWeight>(packer.pack(w, type, group)));
         } else if (w.defined() && w.packed() == nullptr && slot != "embed.weight") {
           w = w.plain().to(at::kFloat).contiguous();
         }
@@ -112,12 +113,12 @@ void CpuModel::pack(PackedType type, Executor& executor) {
 }
 
 CpuLayer CpuModel::layer_of(const LayerSpec& layer, const LayerWeights& w,
-                            Executor& executor) const {
+                            WeightPacker& packer) const {
   CpuLayer out;
   const auto in_f32 = [&](const at::Tensor& matrix) {
-    return PackedWeight(matrix, PackedType::f32, group, executor);
+    return packer.pack(matrix, PackedType::f32, group);
   };
-  if (spec.latent) out.absorbed = absorbed(spec, w.attn.kv_latent.b, kv.type, executor);
+  if (spec.latent) out.absorbed = absorbed(spec, w.attn.kv_latent.b, kv.type, packer);
   if (const Moe* moe = w.moe()) {
     out.scores.push_back(in_f32(moe->router.weight));
     if (moe->router.up.defined()) out.scores.push_back(in_f32(moe->router.up));

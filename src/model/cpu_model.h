@@ -38,8 +38,8 @@ struct CpuModel {
   std::int64_t packed_bytes() const;
 
  private:
-  void pack(kernels::PackedType type, Executor& executor);
-  CpuLayer layer_of(const LayerSpec& layer, const LayerWeights& w, Executor& executor) const;
+  void pack(kernels::PackedType type, WeightPacker& packer);
+  CpuLayer layer_of(const LayerSpec& layer, const LayerWeights& w, WeightPacker& packer) const;
 };
 
 }  // namespace moebius

@@ -2,10 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <new>
 #include <vector>
 
 #include "base/dtype.h"
 #include "base/error.h"
+#include "base/memory.h"
 
 namespace moebius {
 
@@ -15,61 +18,84 @@ const kernels::KernelTable& kernel_table() {
               "unset it, or use ref, avx2, avx512 or avx512bf16");
 }
 
-PackedWeight::PackedWeight(const at::Tensor& w, kernels::PackedType type, std::int64_t group,
-                           Executor& executor)
-    : shape_{type, w.size(-2), w.size(-1), group} {
-  const at::Tensor matrices = w.dim() == 3 ? w : w.unsqueeze(0);
-  const std::int64_t count = matrices.size(0);
-  data_ = at::empty({count, shape_.bytes()}, at::kByte);
-  scales_ = at::empty({count, shape_.scales()}, at::kBFloat16);
-  const bool one = count > 1 && matrices.stride(0) == 0;  // E times the same
-  for (std::int64_t e = 0; e < (one ? 1 : count); ++e) pack(matrices[e], e, executor);
-  for (std::int64_t e = 1; one && e < count; ++e) {
-    data_[e].copy_(data_[0]);
-    scales_[e].copy_(scales_[0]);
-  }
+PackedWeight::PackedWeight(const kernels::PackedShape& shape, std::int64_t count,
+                           std::shared_ptr<std::byte> memory)
+    : shape_(shape), count_(count), memory_(std::move(memory)) {}
+
+std::int64_t PackedWeight::bytes_of(const kernels::PackedShape& shape, std::int64_t count) {
+  return count * (shape.bytes() + 2 * shape.scales());
 }
 
-void PackedWeight::pack(const at::Tensor& w, std::int64_t expert, Executor& executor) {
+kernels::PackedMatrix PackedWeight::matrix(std::int64_t expert) const {
+  const auto* scales =
+      reinterpret_cast<const std::uint16_t*>(memory_.get() + count_ * shape_.bytes());
+  return {shape_, memory_.get() + expert * shape_.bytes(), scales + expert * shape_.scales()};
+}
+
+std::shared_ptr<std::byte> WeightPacker::take(std::int64_t bytes) {
+  constexpr std::int64_t border = 64, least = 1 << 20, most = 64 << 20;
+  constexpr std::align_val_t page{2 << 20};
+  const std::int64_t needed = (bytes + border - 1) / border * border;
+  if (needed > size_ - used_) {
+    size_ = std::max(needed, std::clamp(2 * size_, least, most));
+    block_ = {static_cast<std::byte*>(::operator new(static_cast<std::size_t>(size_), page)),
+              [](std::byte* memory) { ::operator delete(memory, page); }};
+    prefer_large_pages(block_.get(), static_cast<std::size_t>(size_));
+    used_ = 0;
+  }
+  used_ += needed;
+  return {block_, block_.get() + used_ - needed};
+}
+
+PackedWeight WeightPacker::pack(const at::Tensor& w, kernels::PackedType type, std::int64_t group) {
+  const kernels::PackedShape shape{type, w.size(-2), w.size(-1), group};
+  const at::Tensor matrices = w.dim() == 3 ? w : w.unsqueeze(0);
+  const std::int64_t count = matrices.size(0);
+  PackedWeight packed(shape, count, take(PackedWeight::bytes_of(shape, count)));
+  std::byte* data = packed.memory_.get();
+  auto* scales = reinterpret_cast<std::uint16_t*>(data + count * shape.bytes());
+  const bool one = matrices.stride(0) == 0;  // E times the same
+  for (std::int64_t e = 0; e < count; ++e) {
+    std::byte* to = data + e * shape.bytes();
+    std::uint16_t* to_scales = scales + e * shape.scales();
+    if (e > 0 && one) {
+      std::copy_n(data, shape.bytes(), to);
+      std::copy_n(scales, shape.scales(), to_scales);
+    } else {
+      pack_matrix(matrices[e], shape, to, to_scales);
+    }
+  }
+  return packed;
+}
+
+void WeightPacker::pack_matrix(const at::Tensor& w, const kernels::PackedShape& shape,
+                               std::byte* data, std::uint16_t* scales) {
   const at::Tensor rows = w.stride(-1) == 1 || w.size(-1) == 1 ? w : w.contiguous();
   const std::int64_t stride = rows.stride(0);
-  auto* data = data_.mutable_data_ptr<std::uint8_t>() + expert * shape_.bytes();
-  auto* scales = static_cast<std::uint16_t*>(scales_.mutable_data_ptr()) + expert * shape_.scales();
-  std::vector<std::vector<float>> rooms(static_cast<std::size_t>(executor.threads()));
-  for (auto& room : rooms) room.resize(static_cast<std::size_t>(kernels::panel_width * shape_.k));
-  executor.run(shape_.panels(), [&](std::int64_t panel, int thread) {
+  std::vector<std::vector<float>> rooms(static_cast<std::size_t>(executor_.threads()));
+  for (auto& room : rooms) room.resize(static_cast<std::size_t>(kernels::panel_width * shape.k));
+  executor_.run(shape.panels(), [&](std::int64_t panel, int thread) {
     const std::int64_t first = panel * kernels::panel_width;
     const auto pack_from = [&](const float* from, std::int64_t ld) {
-      kernels::pack(shape_, from - first * ld, ld, panel, panel + 1, data, scales);
+      kernels::pack(shape, from - first * ld, ld, panel, panel + 1, data, scales);
     };
     if (rows.scalar_type() == at::kFloat) {
       return pack_from(rows.const_data_ptr<float>() + first * stride, stride);
     }
     const auto* from = static_cast<const std::uint16_t*>(rows.const_data_ptr());
     const bool bf16 = rows.scalar_type() == at::kBFloat16;
-    if (bf16 && shape_.type == kernels::PackedType::bf16) {
-      return kernels::pack_bf16(shape_, from, stride, panel, panel + 1, data);
+    if (bf16 && shape.type == kernels::PackedType::bf16) {
+      return kernels::pack_bf16(shape, from, stride, panel, panel + 1, data);
     }
     float* room = rooms[static_cast<std::size_t>(thread)].data();
-    for (std::int64_t n = first; n < std::min(first + kernels::panel_width, shape_.n); ++n) {
-      for (std::int64_t k = 0; k < shape_.k; ++k) {
+    for (std::int64_t n = first; n < std::min(first + kernels::panel_width, shape.n); ++n) {
+      for (std::int64_t k = 0; k < shape.k; ++k) {
         const std::uint16_t bits = from[n * stride + k];
-        room[(n - first) * shape_.k + k] = bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+        room[(n - first) * shape.k + k] = bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
       }
     }
-    pack_from(room, shape_.k);
+    pack_from(room, shape.k);
   });
-}
-
-kernels::PackedMatrix PackedWeight::matrix(std::int64_t expert) const {
-  return {shape_,
-          reinterpret_cast<const std::byte*>(data_.const_data_ptr<std::uint8_t>()) +
-              expert * shape_.bytes(),
-          static_cast<const std::uint16_t*>(scales_.const_data_ptr()) + expert * shape_.scales()};
-}
-
-std::int64_t PackedWeight::bytes() const {
-  return static_cast<std::int64_t>(data_.nbytes() + scales_.nbytes());
 }
 
 const at::Tensor& Weight::plain() const {

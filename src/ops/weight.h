@@ -16,20 +16,40 @@ const kernels::KernelTable& kernel_table();
 /// Matrices [N, K] of one shape, one or E of them, in the layout of kernels/packed.h.
 class PackedWeight {
  public:
-  /// Packs w [N, K] or [E, N, K] of any float type.
-  PackedWeight(const at::Tensor& w, kernels::PackedType type, std::int64_t group,
-               Executor& executor);
+  PackedWeight(const kernels::PackedShape& shape, std::int64_t count,
+               std::shared_ptr<std::byte> memory);
+
+  /// Bytes that so many matrices take.
+  static std::int64_t bytes_of(const kernels::PackedShape& shape, std::int64_t count);
 
   const kernels::PackedShape& shape() const { return shape_; }
-  std::int64_t count() const { return data_.size(0); }
+  std::int64_t count() const { return count_; }
+  std::int64_t bytes() const { return bytes_of(shape_, count_); }
   kernels::PackedMatrix matrix(std::int64_t expert = 0) const;
-  std::int64_t bytes() const;
 
  private:
-  void pack(const at::Tensor& w, std::int64_t expert, Executor& executor);
-
+  friend class WeightPacker;
   kernels::PackedShape shape_;
-  at::Tensor data_, scales_;  ///< uint8 [E, bytes], bf16 [E, scales]
+  std::int64_t count_;
+  std::shared_ptr<std::byte> memory_;  ///< codes of all matrices, then their scales
+};
+
+/// Packs weights into large pieces of memory, one weight after the other.
+class WeightPacker {
+ public:
+  explicit WeightPacker(Executor& executor) : executor_(executor) {}
+
+  /// w [N, K] or [E, N, K] of any float type.
+  PackedWeight pack(const at::Tensor& w, kernels::PackedType type, std::int64_t group);
+
+ private:
+  std::shared_ptr<std::byte> take(std::int64_t bytes);
+  void pack_matrix(const at::Tensor& w, const kernels::PackedShape& shape, std::byte* data,
+                   std::uint16_t* scales);
+
+  Executor& executor_;
+  std::shared_ptr<std::byte> block_;
+  std::int64_t used_ = 0, size_ = 0;
 };
 
 class Weight {

@@ -203,7 +203,7 @@ TEST(PackedWeight, TakesAsManyBytesAsItsCodesAndScales) {
                                    {PackedType::bf16, 16.0},
                                    {PackedType::int8, 8.5},
                                    {PackedType::int4, 4.5}}) {
-    EXPECT_EQ(static_cast<double>(PackedWeight(w, type, 32, executor).bytes()) * 8,
+    EXPECT_EQ(static_cast<double>(WeightPacker(executor).pack(w, type, 32).bytes()) * 8,
               bits * static_cast<double>(w.numel()));
   }
 }
@@ -213,9 +213,10 @@ TEST(PackedWeight, IsTheSameFromEveryTypeThatHoldsTheValuesAndEveryStride) {
   // Multiples of 1/32, which bf16 and f16 hold.
   const at::Tensor w = (support::normal_tensor({37, 51}, 3) * 32).round().div(32).to(at::kBFloat16);
   for (const PackedType type : {PackedType::f32, PackedType::bf16, PackedType::int8}) {
-    const PackedWeight from_bf16(w, type, 32, executor);
+    WeightPacker packer(executor);
+    const PackedWeight from_bf16 = packer.pack(w, type, 32);
     const auto same = [&](const at::Tensor& other) {
-      const PackedWeight packed(other, type, 32, executor);
+      const PackedWeight packed = packer.pack(other, type, 32);
       const kernels::PackedMatrix a = from_bf16.matrix(), b = packed.matrix();
       return std::equal(a.data, a.data + a.shape.bytes(), b.data) &&
              std::equal(a.scales, a.scales + a.shape.scales(), b.scales);

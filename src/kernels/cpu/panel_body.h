@@ -9,6 +9,19 @@
 //
 // A tile keeps its sums in registers and walks K once; each piece of w serves M rows.
 
+/// Weights that meet few rows come from memory. They are asked for some steps before they are used,
+/// into the second-level cache: the hardware does not do that early enough, nor over the end of a
+/// panel.
+template <int M, int LINES>
+static void fetch_ahead(const unsigned char* w, const unsigned char* end, long skip) {
+  if constexpr (M <= 4) {
+    const unsigned char* ahead = w + 3072;
+    ahead += ahead >= end ? skip : 0;
+    MOEBIUS_UNROLL
+    for (int line = 0; line < LINES; ++line) __builtin_prefetch(ahead + 64 * line, 0, 2);
+  }
+}
+
 template <int M>
 static void clear(F16 (&y)[M][2]) {
   MOEBIUS_UNROLL
@@ -62,7 +75,19 @@ static void tile_bf16(const PackedShape& s, const Tile& t) {
   const auto* x = static_cast<const unsigned short*>(t.rows.x);
   const auto* w0 = static_cast<const unsigned char*>(t.w[0]);
   const auto* w1 = static_cast<const unsigned char*>(t.w[1]);
-  for (long k = 0; k < s.k; k += 2, x += 2 * M, w0 += 64, w1 += 64) {
+  const long steps = (s.k + 1) / 2;
+  const unsigned char *end0 = w0 + steps * 64, *end1 = w1 + steps * 64;
+  constexpr int at_once = M <= 4 ? 4 : 1;
+  long step = 0;
+  for (; step + at_once <= steps; step += at_once) {
+    fetch_ahead<M, at_once>(w0, end0, t.skip);
+    fetch_ahead<M, at_once>(w1, end1, t.skip);
+    MOEBIUS_UNROLL
+    for (int i = 0; i < at_once; ++i, x += 2 * M, w0 += 64, w1 += 64) {
+      add_products<M>(y, load_bytes(w0), load_bytes(w1), x, dot);
+    }
+  }
+  for (; step < steps; ++step, x += 2 * M, w0 += 64, w1 += 64) {
     add_products<M>(y, load_bytes(w0), load_bytes(w1), x, dot);
   }
   store_tile<M>(t, y);
@@ -123,8 +148,16 @@ static void tile_groups(const PackedShape& s, const Tile& t) {
   const auto* w0 = static_cast<const unsigned char*>(t.w[0]);
   const auto* w1 = static_cast<const unsigned char*>(t.w[1]);
   const long group = G > 0 ? G : s.group, padded = s.padded_k();
+  const unsigned char* end0 = w0 + padded / Step::columns * 64;
+  const unsigned char* end1 = w1 + padded / Step::columns * 64;
   long g = 0, k = 0;
   for (; k + group <= padded; k += group, ++g) {
+    fetch_ahead<M, G / Step::columns>(w0, end0, t.skip);
+    fetch_ahead<M, G / Step::columns>(w1, end1, t.skip);
+    if (M <= 4 && g % 2 == 0) {
+      __builtin_prefetch(t.scales[0] + g * 16 + 512, 0, 2);
+      __builtin_prefetch(t.scales[1] + g * 16 + 512, 0, 2);
+    }
     add_group<Step, M, G>(t, g, group, x, w0, w1, y);
   }
   if (k < padded) add_group<Step, M, 0>(t, g, padded - k, x, w0, w1, y);
