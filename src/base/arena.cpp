@@ -2,20 +2,10 @@
 
 #include <algorithm>
 #include <new>
-#include <utility>
 
 #include "base/memory.h"
 
 namespace moebius {
-namespace {
-
-constexpr std::align_val_t border{64};
-
-}  // namespace
-
-void Arena::Free::operator()(std::byte* memory) const {
-  ::operator delete(memory, border);
-}
 
 std::byte* Arena::take_bytes(std::size_t bytes) {
   const std::size_t size = (bytes + 63) / 64 * 64;
@@ -26,9 +16,7 @@ std::byte* Arena::take_bytes(std::size_t bytes) {
   }
   if (block_ == blocks_.size()) {
     const std::size_t room = std::max({size, least_, reserved()});
-    std::unique_ptr<std::byte, Free> memory(static_cast<std::byte*>(::operator new(room, border)));
-    prefer_large_pages(memory.get(), room);
-    blocks_.push_back({std::move(memory), room});
+    blocks_.push_back({large_memory(static_cast<std::int64_t>(room)), room});
   }
   std::byte* taken = blocks_[block_].memory.get() + used_;
   used_ += size;

@@ -41,11 +41,8 @@ class Arena {
   std::size_t reserved() const;
 
  private:
-  struct Free {
-    void operator()(std::byte* memory) const;
-  };
   struct Block {
-    std::unique_ptr<std::byte, Free> memory;
+    std::shared_ptr<std::byte> memory;
     std::size_t size;
   };
 

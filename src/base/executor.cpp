@@ -15,18 +15,6 @@ void pause() {
 #endif
 }
 
-/// Waits until `value` is no longer `old`: for some microseconds awake, then asleep. Asleep it
-/// leaves its processor to whoever holds the last piece and may have lost its own.
-template <class T>
-void wait_for_change(const std::atomic<T>& value, T old) {
-  constexpr int spins = 1000;
-  for (int i = 0; i < spins; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
-    pause();
-  }
-  value.wait(old, std::memory_order_acquire);
-}
-
 }  // namespace
 
 Executor::Executor(int threads) {
@@ -48,6 +36,34 @@ void Executor::stop() {
   job_.fetch_add(next_job, std::memory_order_release);
   job_.notify_all();
   for (std::thread& worker : workers_) worker.join();
+}
+
+/// Asks for some lines; false if nothing is left to ask for.
+bool Executor::fetch_expected() {
+  constexpr std::ptrdiff_t line = 64, lines = 16;
+  const char* at = expected_.load(std::memory_order_relaxed);
+  if (at == nullptr) return false;
+  if (at >= expected_end_.load(std::memory_order_relaxed)) {
+    expected_.compare_exchange_strong(at, nullptr, std::memory_order_relaxed);
+    return false;
+  }
+  if (!expected_.compare_exchange_strong(at, at + lines * line, std::memory_order_relaxed)) {
+    return true;
+  }
+  for (std::ptrdiff_t i = 0; i < lines; ++i) __builtin_prefetch(at + i * line, 0, 2);
+  return true;
+}
+
+/// Waits until `value` is no longer `old`: for some microseconds awake, then asleep. Asleep it
+/// leaves its processor to whoever holds the last piece and may have lost its own.
+template <class T>
+void Executor::wait_for_change(const std::atomic<T>& value, T old) {
+  constexpr int spins = 1000;
+  for (int i = 0; i < spins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    if (!fetch_expected()) pause();
+  }
+  value.wait(old, std::memory_order_acquire);
 }
 
 bool Executor::take_piece(int thread) {

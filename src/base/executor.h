@@ -40,6 +40,14 @@ class Executor {
         const_cast<void*>(static_cast<const void*>(&work)));
   }
 
+  /// Memory that the next jobs will read: threads that have nothing to do ask for it. Replaces what
+  /// was said before.
+  void expect(const void* memory, std::int64_t bytes) {
+    expected_.store(nullptr, std::memory_order_relaxed);
+    expected_end_.store(static_cast<const char*>(memory) + bytes, std::memory_order_relaxed);
+    expected_.store(static_cast<const char*>(memory), std::memory_order_relaxed);
+  }
+
  private:
   using Piece = void (*)(void* callee, std::int64_t piece, int thread) noexcept;
 
@@ -47,6 +55,9 @@ class Executor {
   void start(std::uint32_t count, std::int64_t first, Piece piece, void* callee);
   bool take_piece(int thread);
   void serve(int thread);
+  bool fetch_expected();
+  template <class T>
+  void wait_for_change(const std::atomic<T>& value, T old);
   void stop();
 
   // The number of the job, and below it how many of its pieces nobody has taken. A piece is taken
@@ -60,6 +71,9 @@ class Executor {
   void* callee_ = nullptr;
   alignas(64) std::atomic<std::uint32_t> unfinished_{0};
   std::atomic<bool> over_{false};
+  // What is left of what is expected. Two threads may ask for the same, or for what lies beyond
+  // when it changes just then: neither does harm.
+  alignas(64) std::atomic<const char*> expected_{nullptr}, expected_end_{nullptr};
   std::vector<std::thread> workers_;
 };
 

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <fstream>
+#include <new>
 #include <string>
 
 #include "base/error.h"
@@ -20,13 +22,27 @@ std::int64_t available_memory() {
   return 0;
 }
 
-void prefer_large_pages(void* memory, std::size_t bytes) {
+std::shared_ptr<std::byte> large_memory(std::int64_t bytes) {
+  constexpr std::size_t page = std::size_t{2} << 20;
+  const auto size = static_cast<std::size_t>(bytes);
+  const std::align_val_t border{size >= page ? page : 64};
+  auto* memory = static_cast<std::byte*>(::operator new(size, border));
 #if defined(MADV_HUGEPAGE)
-  constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
-  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
-  const std::uintptr_t first = (begin + 4095) / 4096 * 4096, last = (begin + bytes) / 4096 * 4096;
-  if (bytes >= page) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  if (size >= page) ::madvise(memory, size / 4096 * 4096, MADV_HUGEPAGE);
 #endif
+  return {memory, [border](std::byte* m) { ::operator delete(m, border); }};
+}
+
+std::shared_ptr<std::byte> MemoryBlocks::take(std::int64_t bytes) {
+  constexpr std::int64_t border = 64, least = 1 << 20, most = 64 << 20;
+  const std::int64_t needed = (bytes + border - 1) / border * border;
+  if (needed > size_ - used_) {
+    size_ = std::max(needed, std::clamp(2 * size_, least, most));
+    block_ = large_memory(size_);
+    used_ = 0;
+  }
+  used_ += needed;
+  return {block_, block_.get() + used_ - needed};
 }
 
 void require_memory(std::int64_t bytes, std::string_view what, std::string_view way_out) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 namespace moebius {
@@ -10,9 +11,20 @@ namespace moebius {
 /// Memory that the system says it could give, in bytes; 0 if it says nothing.
 std::int64_t available_memory();
 
-/// Asks for large pages behind memory that nobody has touched yet: what is read from end to end is
-/// read faster. A hint; where there are none nothing happens.
-void prefer_large_pages(void* memory, std::size_t bytes);
+/// Uninitialised memory, in large pages where the system has them: what is read from end to end is
+/// read up to twice as fast from those. Throws std::bad_alloc.
+std::shared_ptr<std::byte> large_memory(std::int64_t bytes);
+
+/// Memory taken piece by piece from ever larger blocks. A piece keeps its block.
+class MemoryBlocks {
+ public:
+  /// On a border of 64 bytes.
+  std::shared_ptr<std::byte> take(std::int64_t bytes);
+
+ private:
+  std::shared_ptr<std::byte> block_;
+  std::int64_t used_ = 0, size_ = 0;
+};
 
 /// Throws Error that names `what`, how much it needs and how much there is, unless that suffices.
 void require_memory(std::int64_t bytes, std::string_view what, std::string_view way_out);

@@ -35,9 +35,48 @@ std::int64_t resident_memory() {
   return kilobytes * 1024;
 }
 
-/// Seconds of the phases of one repeat.
-struct Times {
-  double prefill = 0, decode = 0;
+using kernels::Limits;
+
+Limits medians(const std::vector<Limits>& all) {
+  const auto median = [&](double Limits::*part) {
+    std::vector<double> values;
+    for (const Limits& each : all) values.push_back(each.*part);
+    return figure_of(values).median;
+  };
+  return {median(&Limits::read_gbps), median(&Limits::f32_gflops), median(&Limits::bf16_gflops),
+          median(&Limits::int8_gops)};
+}
+
+/// Some tokens in a row, and the limits before and after them.
+struct Stretch {
+  double seconds = 0, tokens = 0;
+  Limits limits;
+};
+
+/// Times stretches and samples limits between them.
+class Stopwatch {
+ public:
+  explicit Stopwatch(kernels::LimitMeter& meter) : meter_(meter) {}
+
+  void start() {
+    if (samples_.empty()) samples_.push_back(meter_.sample());
+    start_ = Clock::now();
+  }
+  void stop(double tokens, std::vector<Stretch>& stretches) {
+    const double seconds = seconds_since(start_);
+    samples_.push_back(meter_.sample());
+    const Limits &a = samples_[samples_.size() - 2], &b = samples_.back();
+    stretches.push_back({seconds,
+                         tokens,
+                         {(a.read_gbps + b.read_gbps) / 2, (a.f32_gflops + b.f32_gflops) / 2,
+                          (a.bf16_gflops + b.bf16_gflops) / 2, (a.int8_gops + b.int8_gops) / 2}});
+  }
+  const std::vector<Limits>& samples() const { return samples_; }
+
+ private:
+  kernels::LimitMeter& meter_;
+  std::vector<Limits> samples_;
+  Clock::time_point start_;
 };
 
 /// One model through all repeats.
@@ -47,27 +86,30 @@ class Subject {
       : options_(options), ctx_(ctx), model_(open(path)) {
     check();
     RoutingSums prefill, decode;  // which experts a pass reads depends on its tokens
-    run(&prefill, &decode);
+    run(nullptr, &prefill, &decode);
     prefill_visits_ = visits(prefill) / passes_of_prompt() / batch();
     decode_visits_ = visits(decode) / steps();
   }
 
-  void measure() { times_.push_back(run(nullptr, nullptr)); }
+  void measure(Stopwatch& watch) { run(&watch, nullptr, nullptr); }
 
-  /// The medians, beside the limits.
-  ModelReport report(const kernels::Limits& limits) {
-    const double peak = peak_of(limits);
-    const auto phase = [&](double Times::*part, double passes, const PassCost& cost,
+  ModelReport report() {
+    const auto phase = [&](const std::vector<Stretch>& stretches, const PassCost& cost,
                            double tokens) {
-      std::vector<double> rates;
-      for (const Times& t : times_) rates.push_back(tokens / (t.*part));
       PhaseReport out;
+      out.flops = cost.flops / tokens;
+      out.bytes = cost.bytes / tokens;
+      std::vector<double> rates, shares;
+      for (const Stretch& s : stretches) {
+        const double rate = s.tokens / s.seconds;
+        rates.push_back(rate);
+        shares.push_back(std::max(rate * out.flops / 1e9 / peak_of(s.limits),
+                                  rate * out.bytes / 1e9 / s.limits.read_gbps));
+      }
       out.tokens_per_s = figure_of(rates);
-      out.flops = cost.flops * passes / tokens;
-      out.bytes = cost.bytes * passes / tokens;
       out.gflops = out.tokens_per_s.median * out.flops / 1e9;
       out.gbps = out.tokens_per_s.median * out.bytes / 1e9;
-      out.share = std::max(out.gflops / peak, out.gbps / limits.read_gbps);
+      out.share = figure_of(shares).median;
       return out;
     };
     PassCost prompt;
@@ -77,13 +119,11 @@ class Subject {
       prompt.flops += pass.flops;
       prompt.bytes += pass.bytes;
     }
-    report_.prefill =
-        phase(&Times::prefill, batch(), prompt, batch() * static_cast<double>(options_.prompt));
+    report_.prefill = phase(prefill_, prompt, static_cast<double>(options_.prompt));
     // A pass in the middle stands for all.
     const std::int64_t middle = options_.prompt + options_.tokens / 2;
     report_.decode =
-        phase(&Times::decode, steps(),
-              cost_of_pass(*model_, options_.batch, middle, 1, decode_visits_), batch() * steps());
+        phase(decode_, cost_of_pass(*model_, options_.batch, middle, 1, decode_visits_), batch());
     report_.weight_bytes = model_->weight_bytes();
     report_.cache_bytes = options_.batch * model_->cache_bytes(options_.prompt + options_.tokens);
     return report_;
@@ -162,72 +202,71 @@ class Subject {
   }
 
   /// All prompts one after the other, then passes with the most probable token of each sequence.
-  Times run(RoutingSums* prefill_sums, RoutingSums* decode_sums) {
+  void run(Stopwatch* watch, RoutingSums* prefill_sums, RoutingSums* decode_sums) {
     std::vector<std::unique_ptr<SequenceCache>> caches;
     std::vector<std::int32_t> next;
-    const auto best = [](std::span<const float> scores) {
-      return static_cast<std::int32_t>(std::max_element(scores.begin(), scores.end()) -
-                                       scores.begin());
-    };
-    Times times;
-    auto start = Clock::now();
     for (std::int64_t b = 0; b < options_.batch; ++b) {
       caches.push_back(model_->make_cache());
       const std::vector<std::int32_t> ids = prompt(static_cast<std::uint64_t>(b), options_.prompt);
-      std::span<const std::int32_t> rest = ids;
-      while (!rest.empty()) {
-        const auto count = std::min(rest.size(), static_cast<std::size_t>(most_at_once));
-        const bool last = count == rest.size();
-        const SequencePart part{caches.back().get(), rest.first(count),
-                                last ? Scores::last : Scores::none};
-        const std::span<const float> scores = model_->run({&part, 1}, prefill_sums);
-        if (last) next.push_back(best(scores));
-        rest = rest.subspan(count);
-        ctx_.check_interrupt();
-      }
+      if (watch != nullptr) watch->start();
+      next.push_back(read_prompt(*caches.back(), ids, prefill_sums));
+      if (watch != nullptr) watch->stop(static_cast<double>(ids.size()), prefill_);
     }
-    times.prefill = seconds_since(start);
-    start = Clock::now();
     const auto vocab = static_cast<std::size_t>(model_->spec().vocab);
     std::vector<SequencePart> parts;
     for (std::size_t b = 0; b < caches.size(); ++b) {
       parts.push_back({caches[b].get(), {&next[b], 1}, Scores::last});
     }
-    for (std::int64_t step = 0; step < options_.tokens; ++step) {
-      const std::span<const float> scores = model_->run(parts, decode_sums);
-      for (std::size_t b = 0; b < next.size(); ++b)
-        next[b] = best(scores.subspan(b * vocab, vocab));
-      ctx_.check_interrupt();
+    for (std::int64_t done = 0; done < options_.tokens;) {
+      const std::int64_t count = std::min(tokens_of_stretch, options_.tokens - done);
+      if (watch != nullptr) watch->start();
+      for (std::int64_t step = 0; step < count; ++step) {
+        const std::span<const float> scores = model_->run(parts, decode_sums);
+        for (std::size_t b = 0; b < next.size(); ++b) {
+          next[b] = best(scores.subspan(b * vocab, vocab));
+        }
+        ctx_.check_interrupt();
+      }
+      if (watch != nullptr) watch->stop(batch() * static_cast<double>(count), decode_);
+      done += count;
     }
-    times.decode = seconds_since(start);
-    return times;
+  }
+
+  static std::int32_t best(std::span<const float> scores) {
+    return static_cast<std::int32_t>(std::max_element(scores.begin(), scores.end()) -
+                                     scores.begin());
+  }
+
+  /// The token after a prompt, which is read in passes of some tokens.
+  std::int32_t read_prompt(SequenceCache& cache, std::span<const std::int32_t> ids,
+                           RoutingSums* sums) {
+    for (;;) {
+      const auto count = std::min(ids.size(), static_cast<std::size_t>(most_at_once));
+      const bool last = count == ids.size();
+      const SequencePart part{&cache, ids.first(count), last ? Scores::last : Scores::none};
+      const std::span<const float> scores = model_->run({&part, 1}, sums);
+      ctx_.check_interrupt();
+      if (last) return best(scores);
+      ids = ids.subspan(count);
+    }
   }
 
   /// Of the dot product that the weights ask for.
-  double peak_of(const kernels::Limits& limits) const {
+  double peak_of(const Limits& limits) const {
     if (report_.weights == "f32") return limits.f32_gflops;
     return report_.weights == "bf16" ? limits.bf16_gflops : limits.int8_gops;
   }
 
-  static constexpr std::int64_t most_at_once = 512;  ///< tokens of a prompt in a pass
+  static constexpr std::int64_t most_at_once = 512;     ///< tokens of a prompt in a pass
+  static constexpr std::int64_t tokens_of_stretch = 8;  ///< of each sequence, between limits
 
   const BenchOptions& options_;
   const Context& ctx_;
   ModelReport report_;
   std::unique_ptr<InferenceModel> model_;
-  std::vector<Times> times_;
+  std::vector<Stretch> prefill_, decode_;
   double prefill_visits_ = 0, decode_visits_ = 0;
 };
-
-kernels::Limits medians(const std::vector<kernels::Limits>& all) {
-  const auto median = [&](double kernels::Limits::*part) {
-    std::vector<double> values;
-    for (const kernels::Limits& each : all) values.push_back(each.*part);
-    return figure_of(values).median;
-  };
-  return {median(&kernels::Limits::read_gbps), median(&kernels::Limits::f32_gflops),
-          median(&kernels::Limits::bf16_gflops), median(&kernels::Limits::int8_gops)};
-}
 
 void check(const BenchOptions& options) {
   const auto positive = [](std::string_view name, std::int64_t value) {
@@ -262,15 +301,16 @@ BenchReport bench(const BenchOptions& options, const Context& ctx) {
   if (!options.against.empty()) {
     subjects.push_back(std::make_unique<Subject>(options.against, options, ctx));
   }
+  const std::int64_t resident = resident_memory();  // before there is room for measuring limits
   const kernels::KernelTable& table = kernel_table();
   Executor executor(ctx.threads);
-  std::vector<kernels::Limits> limits;
+  kernels::LimitMeter meter(table, executor);
+  Stopwatch watch(meter);
   for (std::int64_t round = 0; round < options.repeat; ++round) {
-    limits.push_back(kernels::measure_limits(table, executor));
-    for (const auto& subject : subjects) subject->measure();
+    for (const auto& subject : subjects) subject->measure(watch);
   }
-  BenchReport report{table.isa, ctx.threads, medians(limits), {}, resident_memory()};
-  for (const auto& subject : subjects) report.models.push_back(subject->report(report.limits));
+  BenchReport report{table.isa, ctx.threads, medians(watch.samples()), {}, resident};
+  for (const auto& subject : subjects) report.models.push_back(subject->report());
   return report;
 }
 

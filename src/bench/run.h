@@ -30,7 +30,8 @@ struct PhaseReport {
   Figure tokens_per_s;
   double flops = 0, bytes = 0;  ///< that a token costs
   double gflops = 0, gbps = 0;  ///< medians
-  /// Of the limit that is nearer: the dot product's for FLOPs, the memory's for bytes.
+  /// Of the limit that is nearer, the dot product's for FLOPs or the memory's for bytes: median of
+  /// what each stretch of some tokens reached of the limits measured before and after it.
   double share = 0;
 };
 
@@ -51,8 +52,8 @@ struct BenchReport {
 };
 
 /// Opens one or two models, compares what they compute with the scalar kernels, and times them in
-/// turns with the limits of the machine. Throws Error if they do not compute what the scalar
-/// kernels do.
+/// turns, stretch by stretch, with the limits of the machine. Throws Error if they do not compute
+/// what the scalar kernels do.
 BenchReport bench(const BenchOptions& options, const Context& ctx);
 
 }  // namespace moebius

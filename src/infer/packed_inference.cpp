@@ -8,32 +8,29 @@
 namespace moebius {
 namespace {
 
-struct FreeMemory {
-  void operator()(std::byte* memory) const { ::operator delete[](memory, std::align_val_t(64)); }
-};
-
 /// Pages that sequences take and give back.
 class PagePool {
  public:
-  explicit PagePool(std::int64_t bytes) : bytes_(static_cast<std::size_t>(bytes)) {}
+  explicit PagePool(std::int64_t bytes) : bytes_(bytes) {}
 
+  /// Zero.
   std::byte* take() {
     if (free_.empty()) {
-      pages_.emplace_back(static_cast<std::byte*>(::operator new[](bytes_, std::align_val_t(64))));
-      prefer_large_pages(pages_.back().get(), bytes_);
+      pages_.push_back(memory_.take(bytes_));
       free_.reserve(pages_.size());
       free_.push_back(pages_.back().get());
     }
     std::byte* page = free_.back();
     free_.pop_back();
-    std::memset(page, 0, bytes_);
+    std::memset(page, 0, static_cast<std::size_t>(bytes_));
     return page;
   }
   void give(std::byte* page) { free_.push_back(page); }
 
  private:
-  std::size_t bytes_;
-  std::vector<std::unique_ptr<std::byte, FreeMemory>> pages_;
+  std::int64_t bytes_;
+  MemoryBlocks memory_;
+  std::vector<std::shared_ptr<std::byte>> pages_;
   std::vector<std::byte*> free_;
 };
 

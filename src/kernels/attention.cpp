@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "base/dtype.h"
 #include "kernels/tiles.h"
@@ -10,7 +11,7 @@
 namespace moebius::kernels {
 namespace {
 
-constexpr std::int64_t chunk_tokens = 1024;
+constexpr std::int64_t chunk_tokens = 512;
 
 /// Softmax so far of the rows of a tile: y is relative to e^max.
 struct Partial {
@@ -22,93 +23,108 @@ struct Partial {
       : y(arena.take<float>(max_tile_rows * width)),
         max(arena.take<float>(max_tile_rows)),
         sum(arena.take<float>(max_tile_rows)) {}
-  void clear(std::int64_t width) const {
-    std::fill_n(y, max_tile_rows * width, 0.0f);
-    std::fill_n(max, max_tile_rows, -std::numeric_limits<float>::infinity());
-    std::fill_n(sum, max_tile_rows, 0.0f);
+  void clear(std::int64_t rows, std::int64_t width) const {
+    std::fill_n(y, rows * width, 0.0f);
+    std::fill_n(max, rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(sum, rows, 0.0f);
   }
 };
 
 /// Rows of one key/value head of one sequence that a tile holds: row r is query r / share and, of
 /// the heads that share the keys, r % share.
 struct TileWork {
-  const Queries* queries;
+  const NewTokens* tokens;
   std::int64_t group, begin, rows;
 };
 
-/// Writes one token into a page; `element` makes of a value what the page holds.
+/// Writes keys and values of one head of all new tokens; `element` makes of a value what a page
+/// holds.
 template <class Element>
-void append_token(const KvLayout& layout, std::byte* page, std::int64_t token, const float* k,
-                  const float* v, Element element) {
+void append(const Attention& args, const NewTokens& tokens, std::int64_t group, Element element) {
   using Stored = decltype(element(0.0f));
+  const KvLayout& layout = args.layout;
   const PackedShape keys = layout.keys(), values = layout.values();
   const std::int64_t step = step_of(layout.type);
-  for (std::int64_t g = 0; g < layout.groups; ++g) {
-    std::byte* group = page + g * layout.group_bytes();
-    auto* to_keys = reinterpret_cast<Stored*>(group + token / panel_width * keys.panel_bytes()) +
-                    step * (token % panel_width);
-    const float* key = k + g * layout.key_dim;
-    for (std::int64_t a = 0; a < layout.key_dim; ++a) {
-      to_keys[a / step * step * panel_width + a % step] = element(key[a]);
+  // Every step of columns has a line of its own; asked for all at once they come side by side.
+  const std::int64_t line = step * panel_width * static_cast<std::int64_t>(sizeof(Stored));
+  for (std::int64_t i = 0; i < tokens.count; ++i) {
+    const std::int64_t token = (tokens.past + i) % page_tokens;
+    std::byte* page = tokens.pages[(tokens.past + i) / page_tokens] + group * layout.group_bytes();
+    std::byte* to_keys = page + token / panel_width * keys.panel_bytes();
+    for (std::int64_t a = 0; a < layout.key_dim; a += step) {
+      __builtin_prefetch(to_keys + a / step * line, 1);
     }
-    const float* value = v + g * layout.value_dim;
+    const float* key = tokens.k + i * args.ldk + group * layout.key_dim;
+    auto* column = reinterpret_cast<Stored*>(to_keys) + step * (token % panel_width);
+    for (std::int64_t a = 0; a < layout.key_dim; ++a) {
+      column[a / step * step * panel_width + a % step] = element(key[a]);
+    }
+    const float* value = tokens.v + i * args.ldv + group * layout.value_dim;
+    std::byte* to_values = page + keys.bytes() + token / step * line;
     for (std::int64_t a = 0; a < layout.value_dim; ++a) {
-      auto* panel =
-          reinterpret_cast<Stored*>(group + keys.bytes() + a / panel_width * values.panel_bytes());
-      panel[token / step * step * panel_width + step * (a % panel_width) + token % step] =
-          element(value[a]);
+      auto* row = reinterpret_cast<Stored*>(to_values + a / panel_width * values.panel_bytes());
+      row[step * (a % panel_width) + token % step] = element(value[a]);
     }
   }
 }
 
 class AttentionRun {
  public:
-  AttentionRun(const CpuContext& cpu, const Attention& args, std::span<const Queries> sequences)
+  AttentionRun(const CpuContext& cpu, const Attention& args, std::span<const NewTokens> sequences)
       : cpu_(cpu),
         args_(args),
+        sequences_(sequences),
         share_(args.heads / args.layout.groups),
         width_(args.layout.values().panels() * panel_width) {
-    list_work(sequences);
+    list_work();
     scratch_ = cpu.arena.take<Scratch>(cpu.executor.threads());
     for (int t = 0; t < cpu.executor.threads(); ++t) scratch_[t] = make_scratch();
   }
 
   void run() {
-    if (count_ >= 4 * cpu_.executor.threads() || chunks_ == 1) {
-      cpu_.executor.run(count_, [&](std::int64_t w, int thread) {
-        const Scratch& scratch = scratch_[thread];
-        scratch.total.clear(width_);
-        const std::int64_t chunks = chunks_of(work_[w]);
-        for (std::int64_t c = 0; c < chunks; ++c) {
-          attend_chunk(work_[w], c, scratch, scratch.partial);
-          merge(work_[w], scratch.partial, scratch.total);
-        }
-        finish(work_[w], scratch.total);
+    const std::int64_t heads = std::ssize(sequences_) * args_.layout.groups;
+    const bool by_chunks = count_ < 4 * cpu_.executor.threads() && chunks_ > 1;
+    const bool apart = by_chunks || count_ > heads;  // several pieces read what one would write
+    if (apart) {
+      cpu_.executor.run(heads, [&](std::int64_t h, int) {
+        append_head(sequences_[static_cast<std::size_t>(h / args_.layout.groups)],
+                    h % args_.layout.groups);
       });
-    } else {
-      run_by_chunks();
     }
+    if (by_chunks) return run_by_chunks();
+    cpu_.executor.run(count_, [&](std::int64_t w, int thread) {
+      const TileWork& work = work_[w];
+      if (!apart) append_head(*work.tokens, work.group);
+      const Scratch& scratch = scratch_[thread];
+      const std::int64_t chunks = chunks_of(work);
+      attend_chunk(work, 0, scratch, scratch.total);
+      for (std::int64_t c = 1; c < chunks; ++c) {
+        attend_chunk(work, c, scratch, scratch.partial);
+        merge(work, scratch.partial, scratch.total);
+      }
+      finish(work, scratch.total);
+    });
   }
 
  private:
   /// What a thread needs for a tile.
   struct Scratch {
     Partial partial, total;
-    float* scores;  ///< [M, 64]; q before
+    float* scores;  ///< [M, 512]; q before
     float* sums;    ///< [M, 32]
-    float* decay;   ///< [M]
     std::int32_t *first, *last;
     RowStore q_rows, q, p_rows, p;
   };
 
   Scratch make_scratch() const {
     Arena& arena = cpu_.arena;
-    const PackedShape q = args_.layout.keys(), p = args_.layout.values();
+    const PackedShape q = args_.layout.keys();
+    PackedShape p = args_.layout.values();
+    p.k = chunk_tokens;
     return {Partial(arena, width_),
             Partial(arena, width_),
-            arena.take<float>(max_tile_rows * std::max(page_tokens, args_.layout.key_dim)),
+            arena.take<float>(max_tile_rows * std::max(chunk_tokens, args_.layout.key_dim)),
             arena.take<float>(max_tile_rows * pair_width),
-            arena.take<float>(max_tile_rows),
             arena.take<std::int32_t>(max_tile_rows),
             arena.take<std::int32_t>(max_tile_rows),
             RowStore(arena, q, max_tile_rows),
@@ -117,17 +133,17 @@ class AttentionRun {
             RowStore(arena, p, max_tile_rows)};
   }
 
-  void list_work(std::span<const Queries> sequences) {
+  void list_work() {
     const int most = most_rows(cpu_.table, args_.layout.keys());
-    const auto tiles_of = [&](const Queries& q) { return Tiling(0, q.count * share_, most); };
+    const auto tiles_of = [&](const NewTokens& t) { return Tiling(0, t.count * share_, most); };
     std::int64_t all = 0;
-    for (const Queries& queries : sequences) all += tiles_of(queries).count * args_.layout.groups;
+    for (const NewTokens& tokens : sequences_) all += tiles_of(tokens).count * args_.layout.groups;
     work_ = cpu_.arena.take<TileWork>(all);
-    for (const Queries& queries : sequences) {
-      const Tiling tiling = tiles_of(queries);
+    for (const NewTokens& tokens : sequences_) {
+      const Tiling tiling = tiles_of(tokens);
       for (std::int64_t g = 0; g < args_.layout.groups; ++g) {
         for (std::int64_t t = 0; t < tiling.count; ++t) {
-          work_[count_] = {&queries, g, tiling.start(t), tiling.size(t)};
+          work_[count_] = {&tokens, g, tiling.start(t), tiling.size(t)};
           chunks_ = std::max(chunks_, chunks_of(work_[count_]));
           ++count_;
         }
@@ -135,9 +151,17 @@ class AttentionRun {
     }
   }
 
+  void append_head(const NewTokens& tokens, std::int64_t group) const {
+    if (args_.layout.type == PackedType::f32) {
+      append(args_, tokens, group, [](float x) { return x; });
+    } else {
+      append(args_, tokens, group, f32_to_bf16);
+    }
+  }
+
   /// Tokens that row r of a tile sees are [first, last).
   std::int64_t last_of(const TileWork& w, std::int64_t r) const {
-    return w.queries->past + (w.begin + r) / share_ + 1;
+    return w.tokens->past + (w.begin + r) / share_ + 1;
   }
   std::int64_t first_of(const TileWork& w, std::int64_t r) const {
     return args_.window > 0 ? std::max<std::int64_t>(0, last_of(w, r) - args_.window) : 0;
@@ -146,55 +170,78 @@ class AttentionRun {
     return (last_of(w, w.rows - 1) + chunk_tokens - 1) / chunk_tokens;
   }
 
+  /// Keys and values of a page.
+  std::pair<PackedMatrix, PackedMatrix> matrices_of(const TileWork& w, std::int64_t page) const {
+    const std::byte* data = w.tokens->pages[page] + w.group * args_.layout.group_bytes();
+    const PackedMatrix keys{args_.layout.keys(), data, nullptr};
+    return {keys, {args_.layout.values(), data + keys.shape.bytes(), nullptr}};
+  }
+
   void attend_chunk(const TileWork& w, std::int64_t chunk, const Scratch& scratch,
                     const Partial& out) const {
-    out.clear(width_);
+    out.clear(w.rows, width_);
     const std::int64_t begin = std::max(chunk * chunk_tokens, first_of(w, 0)) / page_tokens;
     const std::int64_t end = std::min((chunk + 1) * chunk_tokens, last_of(w, w.rows - 1));
     if (begin * page_tokens >= end) return;
+    const std::int64_t pages = (end - 1) / page_tokens + 1 - begin;
     load_queries(w, scratch);
-    for (std::int64_t page = begin; page * page_tokens < end; ++page) {
-      attend_page(w, page, scratch, out);
+    const std::int64_t first = begin * page_tokens, columns = pages * page_tokens;
+    for (std::int64_t r = 0; r < w.rows; ++r) {
+      const auto within = [&](std::int64_t token) {
+        return static_cast<std::int32_t>(std::clamp<std::int64_t>(token - first, 0, columns));
+      };
+      scratch.first[r] = within(first_of(w, r));
+      scratch.last[r] = within(last_of(w, r));
     }
+    score_keys(w, begin, pages, scratch);
+    cpu_.table.softmax({scratch.scores, scratch.first, scratch.last, out.max, out.sum, w.rows,
+                        columns, chunk_tokens});
+    mix_values(w, begin, pages, scratch, out);
   }
 
   void load_queries(const TileWork& w, const Scratch& scratch) const {
     const std::int64_t dim = args_.layout.key_dim;
     for (std::int64_t r = 0; r < w.rows; ++r) {
       const std::int64_t query = (w.begin + r) / share_, head = (w.begin + r) % share_;
-      const float* q = w.queries->q + query * args_.ldq + (w.group * share_ + head) * dim;
+      const float* q = w.tokens->q + query * args_.ldq + (w.group * share_ + head) * dim;
       for (std::int64_t i = 0; i < dim; ++i) scratch.scores[r * dim + i] = q[i] * args_.scale;
     }
     make_tile(cpu_.table, scratch.q.shape, scratch.scores, dim, scratch.q_rows.rows(0),
               scratch.q.tile(0, w.rows));
   }
 
-  void attend_page(const TileWork& w, std::int64_t page, const Scratch& scratch,
-                   const Partial& out) const {
-    const KernelTable& table = cpu_.table;
-    const std::byte* data = w.queries->pages[page] + w.group * args_.layout.group_bytes();
-    const PackedMatrix keys{args_.layout.keys(), data, nullptr};
-    const PackedMatrix values{args_.layout.values(), data + keys.shape.bytes(), nullptr};
-    for (std::int64_t pair = 0; pair < keys.shape.panels() / 2; ++pair) {
-      run_pair(table, keys, pair, scratch.q.tile(0, w.rows), scratch.scores + pair * pair_width,
-               page_tokens);
+  void score_keys(const TileWork& w, std::int64_t begin, std::int64_t pages,
+                  const Scratch& scratch) const {
+    const TileRows q = scratch.q.tile(0, w.rows);
+    const std::int64_t pairs = args_.layout.keys().panels() / 2;
+    for (std::int64_t p = 0; p < pages; ++p) {
+      const PackedMatrix keys = matrices_of(w, begin + p).first;
+      // The same of the page to come: pages are short, and a tile ahead would be too late.
+      const PackedMatrix next =
+          p + 1 < pages ? matrices_of(w, begin + p + 1).first : matrices_of(w, begin).second;
+      for (std::int64_t pair = 0; pair < pairs; ++pair) {
+        run_tile(cpu_.table, panel_pair(keys, pair), panel_pair(next, pair), q,
+                 scratch.scores + p * page_tokens + pair * pair_width, chunk_tokens);
+      }
     }
-    const std::int64_t begin = page * page_tokens;
-    for (std::int64_t r = 0; r < w.rows; ++r) {
-      const auto within = [&](std::int64_t token) {
-        return static_cast<std::int32_t>(std::clamp<std::int64_t>(token - begin, 0, page_tokens));
-      };
-      scratch.first[r] = within(first_of(w, r));
-      scratch.last[r] = within(last_of(w, r));
-    }
-    table.softmax({scratch.scores, scratch.first, scratch.last, out.max, out.sum, scratch.decay,
-                   w.rows, page_tokens, page_tokens});
-    make_tile(table, scratch.p.shape, scratch.scores, page_tokens, scratch.p_rows.rows(0),
+  }
+
+  void mix_values(const TileWork& w, std::int64_t begin, std::int64_t pages, const Scratch& scratch,
+                  const Partial& out) const {
+    PackedShape shape = scratch.p.shape;
+    shape.k = pages * page_tokens;
+    make_tile(cpu_.table, shape, scratch.scores, chunk_tokens, scratch.p_rows.rows(0),
               scratch.p.tile(0, w.rows));
-    for (std::int64_t pair = 0; pair < values.shape.panels() / 2; ++pair) {
-      run_pair(table, values, pair, scratch.p.tile(0, w.rows), scratch.sums, pair_width);
-      table.decay_and_add({scratch.sums, out.y + pair * pair_width, scratch.decay, w.rows,
-                           pair_width, pair_width, width_});
+    const std::int64_t pairs = args_.layout.values().panels() / 2;
+    for (std::int64_t p = 0; p < pages; ++p) {
+      const PackedMatrix values = matrices_of(w, begin + p).second;
+      const PackedMatrix next = matrices_of(w, begin + std::min(p + 1, pages - 1)).second;
+      for (std::int64_t pair = 0; pair < pairs; ++pair) {
+        run_tile(cpu_.table, panel_pair(values, pair), panel_pair(next, pair),
+                 scratch.p.tile(0, w.rows, p * page_tokens), scratch.sums, pair_width);
+        cpu_.table.add_scaled({scratch.sums, out.y + pair * pair_width, nullptr, nullptr, w.rows,
+                               pair_width, pair_width, width_});
+      }
     }
   }
 
@@ -208,7 +255,7 @@ class AttentionRun {
     const std::int64_t dim = args_.layout.value_dim;
     for (std::int64_t r = 0; r < w.rows; ++r) {
       const std::int64_t query = (w.begin + r) / share_, head = (w.begin + r) % share_;
-      float* y = w.queries->y + query * args_.ldy + (w.group * share_ + head) * dim;
+      float* y = w.tokens->y + query * args_.ldy + (w.group * share_ + head) * dim;
       for (std::int64_t i = 0; i < dim; ++i) y[i] = total.y[r * width_ + i] / total.sum[r];
     }
   }
@@ -223,10 +270,9 @@ class AttentionRun {
       if (i % chunks_ >= chunks_of(w)) return;
       attend_chunk(w, i % chunks_, scratch_[thread], parts[i]);
     });
-    const Partial& total = scratch_[0].total;
     for (std::int64_t i = 0; i < count_; ++i) {
-      total.clear(width_);
-      for (std::int64_t c = 0; c < chunks_of(work_[i]); ++c) {
+      const Partial& total = parts[i * chunks_];
+      for (std::int64_t c = 1; c < chunks_of(work_[i]); ++c) {
         merge(work_[i], parts[i * chunks_ + c], total);
       }
       finish(work_[i], total);
@@ -235,6 +281,7 @@ class AttentionRun {
 
   const CpuContext& cpu_;
   const Attention& args_;
+  std::span<const NewTokens> sequences_;
   std::int64_t share_;  ///< heads that read the same keys
   std::int64_t width_;  ///< of a value, padded
   std::int64_t chunks_ = 1, count_ = 0;
@@ -244,29 +291,7 @@ class AttentionRun {
 
 }  // namespace
 
-void append_kv(const CpuContext& cpu, const KvLayout& layout, const KvPages& pages,
-               std::int64_t past, std::int64_t count, const float* k, std::int64_t ldk,
-               const float* v, std::int64_t ldv) {
-  const auto append = [&]<class Element>(std::int64_t page, Element element) {
-    const std::int64_t begin = std::max(past, page * page_tokens);
-    const std::int64_t end = std::min(past + count, (page + 1) * page_tokens);
-    for (std::int64_t token = begin; token < end; ++token) {
-      const std::int64_t row = token - past;
-      append_token(layout, pages[page], token % page_tokens, k + row * ldk, v + row * ldv, element);
-    }
-  };
-  const std::int64_t first = past / page_tokens, last = (past + count - 1) / page_tokens;
-  const std::int64_t values = count * layout.groups * (layout.key_dim + layout.value_dim);
-  run_pieces(cpu, values, last - first + 1, [&](std::int64_t piece, int) {
-    if (layout.type == PackedType::f32) {
-      append(first + piece, [](float x) { return x; });
-    } else {
-      append(first + piece, f32_to_bf16);
-    }
-  });
-}
-
-void attend(const CpuContext& cpu, const Attention& args, std::span<const Queries> sequences) {
+void attend(const CpuContext& cpu, const Attention& args, std::span<const NewTokens> sequences) {
   const Arena::Scope scope(cpu.arena);
   AttentionRun(cpu, args, sequences).run();
 }

@@ -31,30 +31,26 @@ struct KvPages {
   std::byte* operator[](std::int64_t page) const { return pages[page] + begin; }
 };
 
-/// Writes keys [count, G key_dim] and values [count, G value_dim], rows `ldk` and `ldv` apart, as
-/// tokens [past, past + count) into pages that were zero when they were new.
-void append_kv(const CpuContext& cpu, const KvLayout& layout, const KvPages& pages,
-               std::int64_t past, std::int64_t count, const float* k, std::int64_t ldk,
-               const float* v, std::int64_t ldv);
-
-/// The queries of one sequence: tokens [past, past + count), each of which sees itself and what
-/// came before, at most `window` tokens (0: all), whose keys and values are in the pages.
-struct Queries {
-  KvPages pages;
+/// New tokens of one sequence, [past, past + count): each sees itself and what came before, at most
+/// `window` tokens (0: all). Rows are those of `Attention`.
+struct NewTokens {
+  KvPages pages;             ///< with room for them; zero when they were new
   const float* q = nullptr;  ///< [count, H key_dim]
+  const float* k = nullptr;  ///< [count, G key_dim]
+  const float* v = nullptr;  ///< [count, G value_dim]
   float* y = nullptr;        ///< [count, H value_dim]
   std::int64_t count = 0, past = 0;
 };
 
-/// H is a multiple of G; head h reads keys and values h G / H. Softmax of scale q.k runs over
-/// chunks of 1024 tokens that are put together in order (as in flash attention, Dao et al. 2022),
-/// wherever they were computed.
+/// Adds keys and values to the pages, then y = softmax(scale q.k) v. H is a multiple of G; head h
+/// reads keys and values h G / H. Softmax runs over chunks of 512 tokens that are put together in
+/// order (as in flash attention, Dao et al. 2022), wherever they were computed.
 struct Attention {
   KvLayout layout;
   std::int64_t heads = 0, window = 0;
   float scale = 1.0f;
-  std::int64_t ldq = 0, ldy = 0;
+  std::int64_t ldq = 0, ldk = 0, ldv = 0, ldy = 0;  ///< from row to row
 };
-void attend(const CpuContext& cpu, const Attention& args, std::span<const Queries> sequences);
+void attend(const CpuContext& cpu, const Attention& args, std::span<const NewTokens> sequences);
 
 }  // namespace moebius::kernels

@@ -49,7 +49,7 @@ struct Tile {
   const std::uint16_t* scales[2];  ///< of int8 and int4
   float* y;                        ///< rows `ldy` apart; the second panel's 16 follow the first's
   std::int64_t ldy;
-  std::int64_t skip;  ///< bytes between a panel and the one that is likely to come after it
+  const void* next[2];  ///< panels that are likely to come next, or null
 };
 
 enum class Activation { silu, gelu_tanh, gelu_erf, relu };
@@ -74,22 +74,13 @@ struct AddScaled {
   std::int64_t ldx, ldy;
 };
 
-/// Scores [M, columns] become e^(score - max), max being the largest of a row so far, and 0 outside
-/// [first, last); `sum` grows by them, `decay` is what everything before has to be multiplied by.
+/// Scores [M, columns] become e^(score - max), max being the largest of the row, and 0 outside
+/// [first, last); `sum` is what they add up to. A row that sees nothing has max -infinity, sum 0.
 struct Softmax {
   float* scores;
   const std::int32_t *first, *last;
-  float *max, *sum, *decay;     ///< [M]
+  float *max, *sum;             ///< [M]
   std::int64_t m, columns, ld;  ///< columns a multiple of 16
-};
-
-/// y [M, columns] = decay[r] y + x.
-struct DecayAndAdd {
-  const float* x;
-  float* y;
-  const float* decay;
-  std::int64_t m, columns;  ///< columns a multiple of 16
-  std::int64_t ldx, ldy;
 };
 
 /// Puts together two parts of a softmax, y [M, columns] relative to e^max; the second takes it.
@@ -140,7 +131,6 @@ struct KernelTable {
   void (*activate)(const Activate& args);
   void (*add_scaled)(const AddScaled& args);
   void (*softmax)(const Softmax& args);
-  void (*decay_and_add)(const DecayAndAdd& args);
   void (*merge_softmax)(const MergeSoftmax& args);
   void (*norm)(const Norm& args);
   void (*rotate)(const Rotate& args);

@@ -1,6 +1,7 @@
 // What this machine can do at best, measured: the yardstick of every figure of speed.
 #pragma once
 
+#include "base/arena.h"
 #include "base/executor.h"
 #include "kernels/kernels.h"
 
@@ -14,8 +15,24 @@ struct Limits {
   double int8_gops = 0;    ///< the same of unsigned bytes with signed ones
 };
 
-/// Takes about a second, and 512 MiB for the reading. The best of several tries each, since
-/// whatever disturbs them makes them smaller. Throws std::bad_alloc.
-Limits measure_limits(const KernelTable& table, Executor& executor);
+/// Measures limits again and again: on a shared machine they change within a second, so they have
+/// to be measured between the figures that are compared with them.
+class LimitMeter {
+ public:
+  /// Takes 256 MiB to read from. Throws std::bad_alloc.
+  LimitMeter(const KernelTable& table, Executor& executor);
+
+  /// Takes about 20 ms.
+  Limits sample();
+
+ private:
+  double peak(PackedType type);
+  double read_speed();
+
+  const KernelTable& table_;
+  Executor& executor_;
+  Arena arena_;
+  std::byte* memory_;
+};
 
 }  // namespace moebius::kernels

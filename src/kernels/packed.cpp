@@ -11,10 +11,6 @@
 namespace moebius::kernels {
 namespace {
 
-std::int64_t round_up(std::int64_t value, std::int64_t to) {
-  return (value + to - 1) / to * to;
-}
-
 /// What stands for zero, how far codes reach below and above it, and which scales are tried, in
 /// fiftieths more or less than what the largest weight asks for.
 struct Codes {
@@ -121,33 +117,6 @@ void pack_row(const PackedShape& shape, const float* w, std::int64_t n, std::byt
 }
 
 }  // namespace
-
-std::int64_t PackedShape::padded_k() const {
-  return round_up(k, quantised() ? 8 : step_of(type));
-}
-std::int64_t PackedShape::groups() const {
-  return quantised() ? (k + group - 1) / group : 0;
-}
-std::int64_t PackedShape::panels() const {
-  return round_up(n, 2 * panel_width) / panel_width;
-}
-std::int64_t PackedShape::panel_bytes() const {
-  const std::int64_t elements = padded_k() * panel_width;
-  switch (type) {
-    case PackedType::f32:
-      return 4 * elements;
-    case PackedType::bf16:
-      return 2 * elements;
-    case PackedType::int8:
-      return elements;
-    case PackedType::int4:
-      break;
-  }
-  return elements / 2;
-}
-std::int64_t PackedShape::panel_scales() const {
-  return groups() * panel_width;
-}
 
 void pack(const PackedShape& shape, const float* w, std::int64_t ldw, std::int64_t begin,
           std::int64_t end, void* data, std::uint16_t* scales) {

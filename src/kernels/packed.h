@@ -21,19 +21,40 @@ constexpr std::int64_t step_of(PackedType type) {
 inline constexpr int packed_types = 4;
 inline constexpr std::int64_t panel_width = 16;
 
+/// Inlined wherever they are called: what is shared must not be left in a file of an instruction
+/// set, where the linker might pick it for the whole program.
+#define MOEBIUS_INLINE [[gnu::always_inline]] constexpr
+
 struct PackedShape {
   PackedType type = PackedType::f32;
   std::int64_t n = 0, k = 0;
   std::int64_t group = 32;  ///< a multiple of 8; of int8 and int4
 
-  bool quantised() const { return type == PackedType::int8 || type == PackedType::int4; }
-  std::int64_t padded_k() const;
-  std::int64_t groups() const;        ///< along K; 0 of floats
-  std::int64_t panels() const;        ///< an even number
-  std::int64_t panel_bytes() const;   ///< of one panel, without scales
-  std::int64_t panel_scales() const;  ///< values
-  std::int64_t bytes() const { return panels() * panel_bytes(); }
-  std::int64_t scales() const { return panels() * panel_scales(); }
+  MOEBIUS_INLINE bool quantised() const {
+    return type == PackedType::int8 || type == PackedType::int4;
+  }
+  MOEBIUS_INLINE std::int64_t padded_k() const {
+    const std::int64_t step = quantised() ? 8 : type == PackedType::bf16 ? 2 : 1;
+    return (k + step - 1) / step * step;
+  }
+  /// Along K; 0 of floats.
+  MOEBIUS_INLINE std::int64_t groups() const { return quantised() ? (k + group - 1) / group : 0; }
+  /// An even number.
+  MOEBIUS_INLINE std::int64_t panels() const {
+    return (n + 2 * panel_width - 1) / (2 * panel_width) * 2;
+  }
+  /// Of one panel, without scales.
+  MOEBIUS_INLINE std::int64_t panel_bytes() const {
+    const std::int64_t elements = padded_k() * panel_width;
+    return type == PackedType::f32    ? 4 * elements
+           : type == PackedType::bf16 ? 2 * elements
+           : type == PackedType::int8 ? elements
+                                      : elements / 2;
+  }
+  /// Values.
+  MOEBIUS_INLINE std::int64_t panel_scales() const { return groups() * panel_width; }
+  MOEBIUS_INLINE std::int64_t bytes() const { return panels() * panel_bytes(); }
+  MOEBIUS_INLINE std::int64_t scales() const { return panels() * panel_scales(); }
 };
 
 /// Packs panels [begin, end) of the matrix whose row n begins at w + n ldw. A group's scale is the

@@ -2,6 +2,8 @@
 // them.
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/drivers.h"
 
 namespace moebius::kernels {
@@ -61,22 +63,53 @@ inline void make_tile(const KernelTable& table, const PackedShape& shape, const 
   table.interleave(shape, rows, nullptr, tile);
 }
 
-/// y [M, 32] of a tile with panel `panel` of `a` and of `b`, matrices of one shape.
-inline void run_gate_and_up(const KernelTable& table, const PackedMatrix& a, const PackedMatrix& b,
-                            std::int64_t panel, const TileRows& rows, float* y, std::int64_t ldy) {
+/// Two panels of matrices of one shape.
+struct Panels {
+  PackedShape shape;
+  const std::byte* data[2];
+  const std::uint16_t* scales[2];
+};
+/// Panel `panel` of both.
+inline Panels gate_and_up(const PackedMatrix& a, const PackedMatrix& b, std::int64_t panel) {
   const std::int64_t data = panel * a.shape.panel_bytes(), scale = panel * a.shape.panel_scales();
-  table.tile(
-      a.shape,
-      {rows, {a.data + data, b.data + data}, {a.scales + scale, b.scales + scale}, y, ldy, 0});
+  return {a.shape, {a.data + data, b.data + data}, {a.scales + scale, b.scales + scale}};
 }
-
-/// The same with panels 2 `pair` and 2 `pair` + 1.
-inline void run_pair(const KernelTable& table, const PackedMatrix& w, std::int64_t pair,
-                     const TileRows& rows, float* y, std::int64_t ldy) {
+/// Panels 2 `pair` and 2 `pair` + 1.
+inline Panels panel_pair(const PackedMatrix& w, std::int64_t pair) {
   const std::int64_t bytes = w.shape.panel_bytes(), scales = w.shape.panel_scales();
   const std::byte* data = w.data + 2 * pair * bytes;
   const std::uint16_t* scale = w.scales + 2 * pair * scales;
-  table.tile(w.shape, {rows, {data, data + bytes}, {scale, scale + scales}, y, ldy, bytes});
+  return {w.shape, {data, data + bytes}, {scale, scale + scales}};
 }
+
+/// y [M, 32] of a tile; `next` are the panels that come after.
+inline void run_tile(const KernelTable& table, const Panels& w, const Panels& next,
+                     const TileRows& rows, float* y, std::int64_t ldy) {
+  table.tile(w.shape, {rows,
+                       {w.data[0], w.data[1]},
+                       {w.scales[0], w.scales[1]},
+                       y,
+                       ldy,
+                       {next.data[0], next.data[1]}});
+}
+
+/// Borders of pieces of work of `total` units: large ones first, so that threads walk far, and ever
+/// smaller ones, so that they end together; none of more than `most`.
+struct Pieces {
+  std::int64_t* borders;
+  std::int64_t count = 0;
+
+  Pieces(Arena& arena, std::int64_t total, int threads, std::int64_t most) {
+    const auto size_of = [&](std::int64_t left) {
+      return std::clamp<std::int64_t>(left / (2 * threads), 1, most);
+    };
+    for (std::int64_t at = 0; at < total; at += size_of(total - at)) ++count;
+    borders = arena.take<std::int64_t>(count + 1);
+    borders[0] = 0;
+    for (std::int64_t p = 0; p < count; ++p) {
+      borders[p + 1] = borders[p] + size_of(total - borders[p]);
+    }
+  }
+};
 
 }  // namespace moebius::kernels

@@ -92,6 +92,11 @@ Rows CpuOps::take(std::int64_t rows, std::int64_t columns) const {
   return {cpu_.arena.take<float>(rows * columns), rows, columns, columns};
 }
 
+void CpuOps::expect(const PackedWeight& w) const {
+  constexpr std::int64_t most = 256 << 10;  // stays in a second-level cache
+  cpu_.executor.expect(w.matrix().data, std::min(most, w.shape().bytes()));
+}
+
 template <class Work>
 void CpuOps::for_each_row(const Rows& x, Work work) const {
   constexpr std::int64_t at_once = 8;
@@ -226,18 +231,17 @@ Rows CpuOps::rotate(const Rows& x, std::int64_t heads) const {
 
 Rows CpuOps::attention(std::size_t layer, const kernels::Attention& args, const Rows& q,
                        const Rows& k, const Rows& v) const {
+  expect(*model_.weights.layers[layer].attn.o.packed());
   const Rows y = take(q.rows, args.ldy);
-  auto* queries = cpu_.arena.take<kernels::Queries>(std::ssize(sequences_));
+  auto* tokens = cpu_.arena.take<kernels::NewTokens>(std::ssize(sequences_));
   std::int64_t row = 0;
   for (std::size_t i = 0; i < sequences_.size(); ++i) {
     const CpuSequence& s = sequences_[i];
     const kernels::KvPages pages{s.pages, static_cast<std::int64_t>(layer) * model_.kv.bytes()};
-    kernels::append_kv(cpu_, model_.kv, pages, s.past, s.count, k.row(row), k.stride, v.row(row),
-                       v.stride);
-    queries[i] = {pages, q.row(row), y.row(row), s.count, s.past};
+    tokens[i] = {pages, q.row(row), k.row(row), v.row(row), y.row(row), s.count, s.past};
     row += s.count;
   }
-  kernels::attend(cpu_, args, {queries, sequences_.size()});
+  kernels::attend(cpu_, args, {tokens, sequences_.size()});
   return y;
 }
 
@@ -248,6 +252,8 @@ Rows CpuOps::attend(std::size_t layer, const Rows& q, const Rows& k, const Rows&
                     .window = spec().layers[layer].window,
                     .scale = static_cast<float>(spec().attention_scale),
                     .ldq = q.stride,
+                    .ldk = k.stride,
+                    .ldv = v.stride,
                     .ldy = spec().heads * spec().head_dim},
                    q, k, v);
 }
@@ -279,6 +285,8 @@ Rows CpuOps::attend_to_latents(std::size_t layer, const Rows& q, const Rows& k, 
                                 .heads = heads,
                                 .scale = static_cast<float>(spec().attention_scale),
                                 .ldq = absorbed.stride,
+                                .ldk = keys.stride,
+                                .ldv = c.stride,
                                 .ldy = heads * rank},
                                absorbed, keys, c);
   const std::int64_t values = spec().latent->value_dim;
@@ -296,6 +304,13 @@ Rows CpuOps::add_linear(const Rows& x, const Rows& y, const Linear& l) const {
                                  static_cast<float>(spec().residual_multiplier)};
   kernels::linear(cpu_, y.data, y.stride, y.rows, {&product, 1});
   return x;
+}
+
+void CpuOps::expect_layer(std::size_t layer) const {
+  const Weights& w = model_.weights;
+  if (layer == w.layers.size()) return expect(*w.head.packed());
+  const AttentionOf<Weight>& a = w.layers[layer].attn;
+  expect(*(a.q.defined() ? a.q : a.q_latent.a).packed());
 }
 
 Rows CpuOps::add_ffn(const Rows& x, const Rows& y, const Ffn&, std::size_t layer) const {
@@ -360,6 +375,7 @@ Rows CpuOps::add_moe(const Rows& x, const Rows& y, const Moe& w, std::size_t lay
   const bool shared = std::ssize(prepared.ffns) > rule.experts;
   Arena& arena = cpu_.arena;
 
+  expect(prepared.scores[0]);
   const Rows logits = router_logits(y, w, layer);
   auto* ids = arena.take<std::int32_t>(routed);
   const Rows weights = take(tokens, rule.top_k);
@@ -392,6 +408,7 @@ Rows CpuOps::add_moe(const Rows& x, const Rows& y, const Moe& w, std::size_t lay
     jobs[count].end = offsets[e + 1];
     ++count;
   }
+  expect_layer(layer + 1);
   kernels::grouped_ffn(cpu_, {{jobs, static_cast<std::size_t>(count)},
                               rows,
                               scales,

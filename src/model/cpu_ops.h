@@ -78,6 +78,10 @@ class CpuOps {
 
  private:
   Rows take(std::int64_t rows, std::int64_t columns) const;
+  /// The weight that will be read next.
+  void expect(const PackedWeight& w) const;
+  /// The same of a layer's, or after the last one the head's.
+  void expect_layer(std::size_t layer) const;
   Rows copy(const Rows& x) const;
   /// Calls work(row) for all rows of x.
   template <class Work>

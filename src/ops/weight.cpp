@@ -3,12 +3,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <new>
 #include <vector>
 
 #include "base/dtype.h"
 #include "base/error.h"
-#include "base/memory.h"
 
 namespace moebius {
 
@@ -32,26 +30,11 @@ kernels::PackedMatrix PackedWeight::matrix(std::int64_t expert) const {
   return {shape_, memory_.get() + expert * shape_.bytes(), scales + expert * shape_.scales()};
 }
 
-std::shared_ptr<std::byte> WeightPacker::take(std::int64_t bytes) {
-  constexpr std::int64_t border = 64, least = 1 << 20, most = 64 << 20;
-  constexpr std::align_val_t page{2 << 20};
-  const std::int64_t needed = (bytes + border - 1) / border * border;
-  if (needed > size_ - used_) {
-    size_ = std::max(needed, std::clamp(2 * size_, least, most));
-    block_ = {static_cast<std::byte*>(::operator new(static_cast<std::size_t>(size_), page)),
-              [](std::byte* memory) { ::operator delete(memory, page); }};
-    prefer_large_pages(block_.get(), static_cast<std::size_t>(size_));
-    used_ = 0;
-  }
-  used_ += needed;
-  return {block_, block_.get() + used_ - needed};
-}
-
 PackedWeight WeightPacker::pack(const at::Tensor& w, kernels::PackedType type, std::int64_t group) {
   const kernels::PackedShape shape{type, w.size(-2), w.size(-1), group};
   const at::Tensor matrices = w.dim() == 3 ? w : w.unsqueeze(0);
   const std::int64_t count = matrices.size(0);
-  PackedWeight packed(shape, count, take(PackedWeight::bytes_of(shape, count)));
+  PackedWeight packed(shape, count, memory_.take(PackedWeight::bytes_of(shape, count)));
   std::byte* data = packed.memory_.get();
   auto* scales = reinterpret_cast<std::uint16_t*>(data + count * shape.bytes());
   const bool one = matrices.stride(0) == 0;  // E times the same

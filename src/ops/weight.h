@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "base/memory.h"
 #include "kernels/drivers.h"
 
 namespace moebius {
@@ -34,7 +35,7 @@ class PackedWeight {
   std::shared_ptr<std::byte> memory_;  ///< codes of all matrices, then their scales
 };
 
-/// Packs weights into large pieces of memory, one weight after the other.
+/// Packs weights, one behind the other in memory.
 class WeightPacker {
  public:
   explicit WeightPacker(Executor& executor) : executor_(executor) {}
@@ -43,13 +44,11 @@ class WeightPacker {
   PackedWeight pack(const at::Tensor& w, kernels::PackedType type, std::int64_t group);
 
  private:
-  std::shared_ptr<std::byte> take(std::int64_t bytes);
   void pack_matrix(const at::Tensor& w, const kernels::PackedShape& shape, std::byte* data,
                    std::uint16_t* scales);
 
   Executor& executor_;
-  std::shared_ptr<std::byte> block_;
-  std::int64_t used_ = 0, size_ = 0;
+  MemoryBlocks memory_;
 };
 
 class Weight {

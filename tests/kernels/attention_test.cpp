@@ -21,11 +21,10 @@ constexpr std::int64_t key_dim = 24, value_dim = 20, groups = 2, heads = 6;
 /// Where the layer begins in its pages.
 constexpr std::int64_t before = 128;
 
-/// One sequence: its queries, and its keys and values in pages.
+/// One sequence and its pages.
 class Sequence {
  public:
-  Sequence(std::int64_t tokens, std::uint64_t stream, std::int64_t append_at_once,
-           PackedType type = PackedType::bf16)
+  Sequence(std::int64_t tokens, std::uint64_t stream, PackedType type = PackedType::bf16)
       : layout{groups, key_dim, value_dim, type},
         tokens(tokens),
         q(normal(tokens * heads * key_dim, 3 * stream)),
@@ -35,18 +34,18 @@ class Sequence {
       pages_.emplace_back(index(before + layout.bytes()));
       pointers_.push_back(pages_.back().data());
     }
-    Executor executor(2);
-    Arena arena;
-    for (std::int64_t t = 0; t < tokens; t += append_at_once) {
-      append_kv({*table_for("ref"), executor, arena}, layout, {pointers_.data(), before}, t,
-                std::min(append_at_once, tokens - t), k_.data() + t * groups * key_dim,
-                groups * key_dim, v_.data() + t * groups * value_dim, groups * value_dim);
-    }
   }
 
-  Queries queries(std::int64_t past, std::int64_t count, std::vector<float>& y) const {
+  /// Tokens [past, past + count), once those before are in the pages.
+  NewTokens part(std::int64_t past, std::int64_t count, std::vector<float>& y) const {
     y.assign(index(count * heads * value_dim), -7.0f);
-    return {{pointers_.data(), before}, q.data() + past * heads * key_dim, y.data(), count, past};
+    return {{pointers_.data(), before},
+            q.data() + past * heads * key_dim,
+            k_.data() + past * groups * key_dim,
+            v_.data() + past * groups * value_dim,
+            y.data(),
+            count,
+            past};
   }
   const std::vector<std::vector<std::byte>>& pages() const { return pages_; }
 
@@ -90,7 +89,7 @@ class Sequence {
 constexpr float scale = 0.25f;
 
 void run(const KernelTable& table, int threads, std::int64_t window,
-         const std::vector<Queries>& sequences, PackedType type = PackedType::bf16) {
+         const std::vector<NewTokens>& sequences, PackedType type = PackedType::bf16) {
   Executor executor(threads);
   Arena arena;
   attend({table, executor, arena},
@@ -99,8 +98,18 @@ void run(const KernelTable& table, int threads, std::int64_t window,
           window,
           scale,
           heads * key_dim,
+          groups * key_dim,
+          groups * value_dim,
           heads * value_dim},
          sequences);
+}
+
+/// Puts the first `count` tokens into the pages, `at_once` of them at a time.
+void fill(const KernelTable& table, const Sequence& s, std::int64_t count, std::int64_t at_once) {
+  std::vector<float> y;
+  for (std::int64_t t = 0; t < count; t += at_once) {
+    run(table, 1, 1, {s.part(t, std::min(at_once, count - t), y)});
+  }
 }
 
 double distance(const Sequence& s, const std::vector<float>& y, std::int64_t past,
@@ -120,10 +129,10 @@ TEST(Attention, IsSoftmaxOverWhatATokenSees) {
   for_each_table([](const KernelTable& table) {
     for (const std::int64_t tokens : {1, 2, 63, 64, 65, 200}) {
       for (const PackedType type : {PackedType::f32, PackedType::bf16}) {
-        const Sequence s(tokens, 1, tokens, type);
+        const Sequence s(tokens, 1, type);
         for (const std::int64_t window : {0, 1, 70}) {
           std::vector<float> y;
-          run(table, 2, window, {s.queries(0, tokens, y)}, type);
+          run(table, 2, window, {s.part(0, tokens, y)}, type);
           EXPECT_LT(distance(s, y, 0, window), type == PackedType::f32 ? 1e-6 : 4e-3)
               << tokens << " " << window;
         }
@@ -133,11 +142,13 @@ TEST(Attention, IsSoftmaxOverWhatATokenSees) {
 }
 
 TEST(Attention, SeveralSequencesWithAPast) {
-  const Sequence a(1, 2, 1), b(2700, 3, 100), c(1025, 4, 1025);
+  const Sequence a(1, 2), b(2700, 3), c(1025, 4);
   for_each_table([&](const KernelTable& table) {
+    fill(table, b, 2699, 1000);
+    fill(table, c, 1020, 1020);
     for (const std::int64_t window : {0, 1500}) {
       std::vector<float> ya, yb, yc;
-      run(table, 3, window, {a.queries(0, 1, ya), b.queries(2699, 1, yb), c.queries(1020, 5, yc)});
+      run(table, 3, window, {a.part(0, 1, ya), b.part(2699, 1, yb), c.part(1020, 5, yc)});
       EXPECT_LT(distance(a, ya, 0, window), 4e-3);
       EXPECT_LT(distance(b, yb, 2699, window), 4e-3);
       EXPECT_LT(distance(c, yc, 1020, window), 4e-3);
@@ -146,30 +157,33 @@ TEST(Attention, SeveralSequencesWithAPast) {
 }
 
 TEST(Attention, BitsDependNeitherOnThreadsNorOnOtherQueries) {
-  const Sequence s(2100, 5, 2100), stepwise(2100, 5, 1);
-  EXPECT_EQ(s.pages(), stepwise.pages());
+  const Sequence s(2100, 5), other(10, 6), stepwise(300, 5);
   for_each_table([&](const KernelTable& table) {
     if (table.isa == std::string("ref")) return;  // the same code, very slowly
     for (const std::int64_t window : {0, 1100}) {
-      std::vector<float> all, again, one, other;
-      run(table, 1, window, {s.queries(0, 2100, all)});
-      run(table, 3, window, {s.queries(0, 2100, again)});
+      std::vector<float> all, again, one, beside;
+      run(table, 1, window, {s.part(0, 2100, all)});
+      run(table, 3, window, {s.part(0, 2100, again)});
       EXPECT_EQ(all, again);
-      for (const std::int64_t t : {0, 64, 1023, 1024, 2099}) {
-        run(table, 2, window, {s.queries(t, 1, one), s.queries(5, 3, other)});
+      for (const std::int64_t t : {0, 64, 511, 512, 1023, 1024, 2099}) {
+        run(table, 2, window, {s.part(t, 1, one), other.part(0, 3, beside)});
         EXPECT_TRUE(std::equal(one.begin(), one.end(), all.begin() + t * heads * value_dim)) << t;
       }
     }
+    fill(table, stepwise, 300, 1);
+    const Sequence at_once(300, 5);
+    fill(table, at_once, 300, 300);
+    EXPECT_EQ(at_once.pages(), stepwise.pages());
   });
 }
 
 TEST(Attention, LargeScoresAndWhatIsNotFinite) {
   for_each_table([](const KernelTable& table) {
-    Sequence s(70, 6, 70);
+    Sequence s(70, 6);
     for (std::int64_t i = 0; i < heads * key_dim; ++i) s.q[index(69 * heads * key_dim + i)] *= 1e4f;
     s.q[index(10 * heads * key_dim)] = std::numeric_limits<float>::quiet_NaN();
     std::vector<float> y;
-    run(table, 2, 0, {s.queries(0, 70, y)});
+    run(table, 2, 0, {s.part(0, 70, y)});
     for (std::int64_t row = 0; row < 70 * heads; ++row) {
       const bool finite = std::isfinite(y[index(row * value_dim)]);
       EXPECT_EQ(finite, row != 10 * heads) << row;  // the first head of token 10

@@ -16,7 +16,7 @@ TEST(Limits, EveryTableMeasuresSomething) {
     }
   });
   Executor executor(2);
-  const Limits limits = measure_limits(*table(), executor);
+  const Limits limits = LimitMeter(*table(), executor).sample();
   for (const double figure :
        {limits.read_gbps, limits.f32_gflops, limits.bf16_gflops, limits.int8_gops}) {
     EXPECT_GT(figure, 0.01);

@@ -106,49 +106,36 @@ static float exp_of_one(float x) {
   return exp_of(splat(x))[0];
 }
 
-static void softmax_row(float* scores, long first, long last, long columns, float& max, float& sum,
-                        float& decay) {
-  decay = 1;
+static void softmax_row(float* scores, long first, long last, long columns, float& max,
+                        float& sum) {
+  const float nothing = -__builtin_inff();
+  max = nothing;
+  sum = 0;
   if (first >= last) {
     for (long c = 0; c < columns; ++c) scores[c] = 0;
     return;
   }
-  const float nothing = -__builtin_inff();
   for (long c = 0; c < first; ++c) scores[c] = nothing;
   for (long c = last; c < columns; ++c) scores[c] = nothing;
-  VecF most = splat(max);
+  VecF most = splat(nothing);
   for (long c = 0; c < columns; c += LANES) {
     const VecF v = load_values(scores + c);
     most = v > most ? v : most;
   }
-  float largest = most[0];
-  for (int i = 1; i < LANES; ++i) largest = most[i] > largest ? most[i] : largest;
+  for (int i = 0; i < LANES; ++i) max = most[i] > max ? most[i] : max;
   VecF added = VecF{};
   for (long c = 0; c < columns; c += LANES) {
-    const VecF v = load_values(scores + c), e = exp_of(v - largest);
+    const VecF v = load_values(scores + c), e = exp_of(v - max);
     const VecF p = v == nothing ? VecF{} : e;
     added += p;
     store_values(scores + c, p);
   }
-  decay = exp_of_one(max - largest);
-  sum = sum * decay + sum_of(added);
-  max = largest;
+  sum = sum_of(added);
 }
 
 static void softmax(const Softmax& a) {
   for (long r = 0; r < a.m; ++r) {
-    softmax_row(a.scores + r * a.ld, a.first[r], a.last[r], a.columns, a.max[r], a.sum[r],
-                a.decay[r]);
-  }
-}
-
-static void decay_and_add(const DecayAndAdd& a) {
-  for (long r = 0; r < a.m; ++r) {
-    const float* x = a.x + r * a.ldx;
-    float* y = a.y + r * a.ldy;
-    for (long c = 0; c < a.columns; c += LANES) {
-      store_values(y + c, load_values(y + c) * a.decay[r] + load_values(x + c));
-    }
+    softmax_row(a.scores + r * a.ld, a.first[r], a.last[r], a.columns, a.max[r], a.sum[r]);
   }
 }
 

@@ -9,18 +9,36 @@
 //
 // A tile keeps its sums in registers and walks K once; each piece of w serves M rows.
 
-/// Weights that meet few rows come from memory. They are asked for some steps before they are used,
-/// into the second-level cache: the hardware does not do that early enough, nor over the end of a
-/// panel.
-template <int M, int LINES>
-static void fetch_ahead(const unsigned char* w, const unsigned char* end, long skip) {
-  if constexpr (M <= 4) {
-    const unsigned char* ahead = w + 3072;
-    ahead += ahead >= end ? skip : 0;
-    MOEBIUS_UNROLL
-    for (int line = 0; line < LINES; ++line) __builtin_prefetch(ahead + 64 * line, 0, 2);
+/// A panel on its way. Weights that meet few rows come from memory, and are asked for some steps
+/// before they are used, into the second-level cache: the hardware does not do that early enough,
+/// nor beyond the end of a panel.
+template <int M>
+struct Stream {
+  static constexpr bool from_memory = M <= 4;
+  static constexpr long most_ahead = 3072;
+
+  const unsigned char *at, *ahead, *end, *next;
+
+  Stream(const void* panel, const void* after, long bytes)
+      : at(static_cast<const unsigned char*>(panel)),
+        ahead(at + (bytes < most_ahead ? bytes : most_ahead)),
+        end(at + bytes),
+        next(static_cast<const unsigned char*>(after != nullptr ? after : panel)) {}
+
+  /// Before `lines` of 64 bytes are read.
+  template <int LINES>
+  void fetch() {
+    if constexpr (from_memory) {
+      if (ahead >= end) {
+        ahead = next;
+        end = ahead + (1l << 62);
+      }
+      MOEBIUS_UNROLL
+      for (int line = 0; line < LINES; ++line) __builtin_prefetch(ahead + 64 * line, 0, 2);
+      ahead += 64 * LINES;
+    }
   }
-}
+};
 
 template <int M>
 static void clear(F16 (&y)[M][2]) {
@@ -73,22 +91,20 @@ static void tile_bf16(const PackedShape& s, const Tile& t) {
   F16 y[M][2];
   clear<M>(y);
   const auto* x = static_cast<const unsigned short*>(t.rows.x);
-  const auto* w0 = static_cast<const unsigned char*>(t.w[0]);
-  const auto* w1 = static_cast<const unsigned char*>(t.w[1]);
-  const long steps = (s.k + 1) / 2;
-  const unsigned char *end0 = w0 + steps * 64, *end1 = w1 + steps * 64;
-  constexpr int at_once = M <= 4 ? 4 : 1;
-  long step = 0;
-  for (; step + at_once <= steps; step += at_once) {
-    fetch_ahead<M, at_once>(w0, end0, t.skip);
-    fetch_ahead<M, at_once>(w1, end1, t.skip);
+  const long bytes = s.panel_bytes();
+  Stream<M> a(t.w[0], t.next[0], bytes), b(t.w[1], t.next[1], bytes);
+  constexpr int at_once = Stream<M>::from_memory ? 4 : 1;
+  long left = bytes / 64;
+  for (; left >= at_once; left -= at_once) {
+    a.template fetch<at_once>();
+    b.template fetch<at_once>();
     MOEBIUS_UNROLL
-    for (int i = 0; i < at_once; ++i, x += 2 * M, w0 += 64, w1 += 64) {
-      add_products<M>(y, load_bytes(w0), load_bytes(w1), x, dot);
+    for (int i = 0; i < at_once; ++i, x += 2 * M, a.at += 64, b.at += 64) {
+      add_products<M>(y, load_bytes(a.at), load_bytes(b.at), x, dot);
     }
   }
-  for (; step < steps; ++step, x += 2 * M, w0 += 64, w1 += 64) {
-    add_products<M>(y, load_bytes(w0), load_bytes(w1), x, dot);
+  for (; left > 0; --left, x += 2 * M, a.at += 64, b.at += 64) {
+    add_products<M>(y, load_bytes(a.at), load_bytes(b.at), x, dot);
   }
   store_tile<M>(t, y);
 }
@@ -118,18 +134,18 @@ struct Int4Step {
 
 /// Whole groups of G columns: their number is known, so that the loop unrolls; G 0: `columns`.
 template <class Step, int M, int G>
-static void add_group(const Tile& t, long g, long columns, const signed char*& x,
-                      const unsigned char*& w0, const unsigned char*& w1, F16 (&y)[M][2]) {
+static void add_group(const Tile& t, long g, long columns, const signed char*& x, Stream<M>& w0,
+                      Stream<M>& w1, F16 (&y)[M][2]) {
   I16 sum[M][2];
   MOEBIUS_UNROLL
   for (int i = 0; i < M; ++i) sum[i][0] = sum[i][1] = splat_i32(t.rows.offsets[g * M + i]);
   const long count = (G > 0 ? G : columns) / Step::columns;
   MOEBIUS_UNROLL
   for (long step = 0; step < count; ++step) {
-    Step::template run<M>(sum, x, w0, w1);
+    Step::template run<M>(sum, x, w0.at, w1.at);
     x += Step::columns * M;
-    w0 += 64;
-    w1 += 64;
+    w0.at += 64;
+    w1.at += 64;
   }
   const F16 a = load_bf16(t.scales[0] + g * 16), b = load_bf16(t.scales[1] + g * 16);
   MOEBIUS_UNROLL
@@ -145,16 +161,13 @@ static void tile_groups(const PackedShape& s, const Tile& t) {
   F16 y[M][2];
   clear<M>(y);
   const auto* x = static_cast<const signed char*>(t.rows.x);
-  const auto* w0 = static_cast<const unsigned char*>(t.w[0]);
-  const auto* w1 = static_cast<const unsigned char*>(t.w[1]);
-  const long group = G > 0 ? G : s.group, padded = s.padded_k();
-  const unsigned char* end0 = w0 + padded / Step::columns * 64;
-  const unsigned char* end1 = w1 + padded / Step::columns * 64;
+  const long group = G > 0 ? G : s.group, padded = s.padded_k(), bytes = s.panel_bytes();
+  Stream<M> w0(t.w[0], t.next[0], bytes), w1(t.w[1], t.next[1], bytes);
   long g = 0, k = 0;
   for (; k + group <= padded; k += group, ++g) {
-    fetch_ahead<M, G / Step::columns>(w0, end0, t.skip);
-    fetch_ahead<M, G / Step::columns>(w1, end1, t.skip);
-    if (M <= 4 && g % 2 == 0) {
+    w0.template fetch<G / Step::columns>();
+    w1.template fetch<G / Step::columns>();
+    if (Stream<M>::from_memory && g % 2 == 0) {
       __builtin_prefetch(t.scales[0] + g * 16 + 512, 0, 2);
       __builtin_prefetch(t.scales[1] + g * 16 + 512, 0, 2);
     }

@@ -154,24 +154,14 @@ void add_scaled(const AddScaled& a) {
 
 void softmax(const Softmax& a) {
   for (std::int64_t r = 0; r < a.m; ++r) {
-    float *scores = a.scores + r * a.ld, largest = a.max[r], added = 0;
-    for (std::int64_t c = a.first[r]; c < a.last[r]; ++c) largest = std::max(largest, scores[c]);
+    float *scores = a.scores + r * a.ld, &max = a.max[r], &sum = a.sum[r];
+    max = -std::numeric_limits<float>::infinity();
+    sum = 0;
+    for (std::int64_t c = a.first[r]; c < a.last[r]; ++c) max = std::max(max, scores[c]);
     for (std::int64_t c = 0; c < a.columns; ++c) {
       const bool seen = c >= a.first[r] && c < a.last[r];
-      scores[c] = seen ? std::exp(scores[c] - largest) : 0;
-      added += scores[c];
-    }
-    a.decay[r] = a.first[r] < a.last[r] ? std::exp(a.max[r] - largest) : 1;
-    a.sum[r] = a.sum[r] * a.decay[r] + added;
-    a.max[r] = largest;
-  }
-}
-
-void decay_and_add(const DecayAndAdd& a) {
-  for (std::int64_t r = 0; r < a.m; ++r) {
-    for (std::int64_t c = 0; c < a.columns; ++c) {
-      float& y = a.y[r * a.ldy + c];
-      y = y * a.decay[r] + a.x[r * a.ldx + c];
+      scores[c] = seen ? std::exp(scores[c] - max) : 0;
+      sum += scores[c];
     }
   }
 }
@@ -243,8 +233,7 @@ std::uint64_t read(const void* from, std::int64_t bytes) {
 
 }  // namespace
 
-const KernelTable table{"ref",         rows_gemm, {4, 4, 4, 4}, prepare, interleave,
-                        tile,          activate,  add_scaled,   softmax, decay_and_add,
-                        merge_softmax, norm,      rotate,       peak,    read};
+const KernelTable table{"ref",      rows_gemm, {4, 4, 4, 4},  prepare, interleave, tile, activate,
+                        add_scaled, softmax,   merge_softmax, norm,    rotate,     peak, read};
 
 }  // namespace moebius::kernels::ref

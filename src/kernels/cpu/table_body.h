@@ -20,7 +20,6 @@ static constexpr KernelTable table_named(const char* isa) {
           .activate = activate,
           .add_scaled = add_scaled,
           .softmax = softmax,
-          .decay_and_add = decay_and_add,
           .merge_softmax = merge_softmax,
           .norm = norm,
           .rotate = rotate,
