@@ -45,25 +45,29 @@ void append(const Attention& args, const NewTokens& tokens, std::int64_t group, 
   const KvLayout& layout = args.layout;
   const PackedShape keys = layout.keys(), values = layout.values();
   const std::int64_t step = step_of(layout.type);
-  // Every step of columns has a line of its own; asked for all at once they come side by side.
+  // Every step of columns has a line of its own.
   const std::int64_t line = step * panel_width * static_cast<std::int64_t>(sizeof(Stored));
-  for (std::int64_t i = 0; i < tokens.count; ++i) {
-    const std::int64_t token = (tokens.past + i) % page_tokens;
+  for (std::int64_t i = 0, count; i < tokens.count; i += count) {
+    const std::int64_t token = (tokens.past + i) % page_tokens, column = token % panel_width;
+    count = std::min(tokens.count - i, panel_width - column);  // of one panel of keys
     std::byte* page = tokens.pages[(tokens.past + i) / page_tokens] + group * layout.group_bytes();
     std::byte* to_keys = page + token / panel_width * keys.panel_bytes();
+    // Asked for all at once they come side by side.
     for (std::int64_t a = 0; a < layout.key_dim; a += step) {
       __builtin_prefetch(to_keys + a / step * line, 1);
     }
     const float* key = tokens.k + i * args.ldk + group * layout.key_dim;
-    auto* column = reinterpret_cast<Stored*>(to_keys) + step * (token % panel_width);
     for (std::int64_t a = 0; a < layout.key_dim; ++a) {
-      column[a / step * step * panel_width + a % step] = element(key[a]);
+      auto* to = reinterpret_cast<Stored*>(to_keys + a / step * line) + step * column + a % step;
+      for (std::int64_t t = 0; t < count; ++t) to[t * step] = element(key[t * args.ldk + a]);
     }
     const float* value = tokens.v + i * args.ldv + group * layout.value_dim;
-    std::byte* to_values = page + keys.bytes() + token / step * line;
-    for (std::int64_t a = 0; a < layout.value_dim; ++a) {
-      auto* row = reinterpret_cast<Stored*>(to_values + a / panel_width * values.panel_bytes());
-      row[step * (a % panel_width) + token % step] = element(value[a]);
+    for (std::int64_t t = token; t < token + count; ++t, value += args.ldv) {
+      std::byte* to_values = page + keys.bytes() + t / step * line;
+      for (std::int64_t a = 0; a < layout.value_dim; ++a) {
+        auto* row = reinterpret_cast<Stored*>(to_values + a / panel_width * values.panel_bytes());
+        row[step * (a % panel_width) + t % step] = element(value[a]);
+      }
     }
   }
 }
@@ -155,7 +159,7 @@ class AttentionRun {
     if (args_.layout.type == PackedType::f32) {
       append(args_, tokens, group, [](float x) { return x; });
     } else {
-      append(args_, tokens, group, f32_to_bf16);
+      append(args_, tokens, group, [](float x) { return f32_to_bf16(x); });
     }
   }
 

@@ -115,16 +115,20 @@ static void softmax_row(float* scores, long first, long last, long columns, floa
     for (long c = 0; c < columns; ++c) scores[c] = 0;
     return;
   }
-  for (long c = 0; c < first; ++c) scores[c] = nothing;
-  for (long c = last; c < columns; ++c) scores[c] = nothing;
+  // Whole vectors around what is seen; none of the others.
+  const long begin = first / LANES * LANES, end = (last + LANES - 1) / LANES * LANES;
+  for (long c = 0; c < begin; ++c) scores[c] = 0;
+  for (long c = begin; c < first; ++c) scores[c] = nothing;
+  for (long c = last; c < end; ++c) scores[c] = nothing;
+  for (long c = end; c < columns; ++c) scores[c] = 0;
   VecF most = splat(nothing);
-  for (long c = 0; c < columns; c += LANES) {
+  for (long c = begin; c < end; c += LANES) {
     const VecF v = load_values(scores + c);
     most = v > most ? v : most;
   }
   for (int i = 0; i < LANES; ++i) max = most[i] > max ? most[i] : max;
   VecF added = VecF{};
-  for (long c = 0; c < columns; c += LANES) {
+  for (long c = begin; c < end; c += LANES) {
     const VecF v = load_values(scores + c), e = exp_of(v - max);
     const VecF p = v == nothing ? VecF{} : e;
     added += p;

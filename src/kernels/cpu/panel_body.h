@@ -267,23 +267,41 @@ static void prepare(const PackedShape& s, const float* x, std::int64_t ldx, std:
   }
 }
 
-/// `steps` elements of `Word` of each row, one after another: out [steps][M].
-template <class Word>
-static void weave(const void* x, const std::int32_t* ids, long steps, int m, void* out) {
-  auto* to = static_cast<Word*>(out);
-  for (int i = 0; i < m; ++i) {
-    const auto* from = static_cast<const Word*>(x) + (ids != nullptr ? ids[i] : i) * steps;
-    for (long k = 0; k < steps; ++k) to[k * m + i] = from[k];
+/// `steps` words of each of M rows in turn: out [steps][M].
+template <int M>
+static void weave_rows(const std::uint32_t* const* rows, long steps, std::uint32_t* out) {
+  const std::uint32_t* row[M];
+  for (int i = 0; i < M; ++i) row[i] = rows[i];
+  for (long k = 0; k < steps; ++k) {
+    MOEBIUS_UNROLL
+    for (int i = 0; i < M; ++i) out[k * M + i] = row[i][k];
   }
+}
+
+template <int M>
+static void weave_at_most(const std::uint32_t* const* rows, long steps, int m, std::uint32_t* out) {
+  if constexpr (M > 1) {
+    if (m < M) return weave_at_most<M - 1>(rows, steps, m, out);
+  }
+  weave_rows<M>(rows, steps, out);
+}
+
+/// Rows `ids` of x, or the first m.
+static void weave(const void* x, const std::int32_t* ids, long steps, int m, void* out) {
+  const std::uint32_t* rows[max_tile_rows];
+  for (int i = 0; i < m; ++i) {
+    rows[i] = static_cast<const std::uint32_t*>(x) + (ids != nullptr ? ids[i] : i) * steps;
+  }
+  weave_at_most<TILE_F32>(rows, steps, m, static_cast<std::uint32_t*>(out));
 }
 
 static void interleave(const PackedShape& s, const Prepared& from, const std::int32_t* ids,
                        const TileRows& out) {
   const long padded = s.padded_k(), groups = s.groups();
   const long per_word = s.type == PackedType::f32 ? 1 : s.type == PackedType::bf16 ? 2 : 4;
-  weave<std::uint32_t>(from.x, ids, padded / per_word, out.m, out.x);
+  weave(from.x, ids, padded / per_word, out.m, out.x);
   if (groups == 0) return;
-  weave<float>(from.scales, ids, groups, out.m, out.scales);
+  weave(from.scales, ids, groups, out.m, out.scales);
   const int zero = s.type == PackedType::int8 ? -128 : -8;
   for (int i = 0; i < out.m; ++i) {
     const std::int32_t* sums = from.sums + (ids != nullptr ? ids[i] : i) * groups;
