@@ -32,12 +32,8 @@ struct CpuModel {
   std::vector<CpuLayer> layers;
   std::vector<float> frequencies;  ///< rotary, radians a position; of short sequences
 
-  /// Bytes of a page for all layers, and some more: pages at distances of a power of two would
-  /// share few sets of a cache.
-  std::int64_t page_bytes() const {
-    constexpr std::int64_t apart = 16448;
-    return kv.bytes() * static_cast<std::int64_t>(layers.size()) + apart;
-  }
+  /// Bytes that all layers take of a page.
+  std::int64_t page_bytes() const { return kv.bytes() * static_cast<std::int64_t>(layers.size()); }
   /// Of packed weights.
   std::int64_t packed_bytes() const;
 

@@ -78,5 +78,18 @@ TEST(Executor, WakesThreadsThatSleep) {
   }
 }
 
+TEST(Executor, WhatIsExpectedMayChangeWhileThreadsWait) {
+  Executor executor(3);
+  const std::vector<char> a(5000), b(3);
+  std::atomic<int> done{0};
+  for (int job = 0; job < 200; ++job) {
+    executor.expect(job % 2 == 0 ? a.data() : b.data(), job % 2 == 0 ? 5000 : 3);
+    executor.run(5, [&](std::int64_t, int) { ++done; });
+  }
+  executor.expect(nullptr, 0);
+  executor.run(5, [&](std::int64_t, int) { ++done; });
+  EXPECT_EQ(done, 1005);
+}
+
 }  // namespace
 }  // namespace moebius

@@ -1,0 +1,107 @@
+"""bench: what it prints, that it measures what was asked for, and what it refuses."""
+
+import json
+import os
+
+import pytest
+
+CONFIG = {
+    "model_type": "mixtral", "architectures": ["MixtralForCausalLM"], "vocab_size": 300,
+    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2,
+    "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "torch_dtype": "bfloat16",
+}  # fmt: skip
+SHORT = ["--prompt", 20, "--new", 9, "--repeat", 2]
+
+
+@pytest.fixture
+def shape(tmp_path):
+    """A directory with nothing but a config.json."""
+
+    def make(name="shape", **changes):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({**CONFIG, **changes}))
+        return tmp_path / name
+
+    return make
+
+
+def bench(moebius, *args, **kw):
+    return json.loads(moebius("bench", *args, "--json", check=True, **kw).stdout)
+
+
+@pytest.mark.parametrize("weights", ["f32", "bf16", "int8", "int4"])
+def test_of_a_checkpoint(moebius, stories, weights):
+    out = bench(moebius, stories, "--weights", weights, *SHORT)
+    for name in ["prefill", "decode"]:
+        spread = out[f"{name}_spread"]
+        assert spread["least"] <= out[f"{name}_tokens_per_s"] <= spread["most"]
+        assert 0 < out[f"{name}_share"] < 2
+        assert out[f"{name}_gflops"] > 0
+    assert set(out["limits"]) == {"read_gbps", "f32_gflops", "bf16_gflops", "int8_gops"}
+    assert all(value > 0 for value in out["limits"].values())
+    assert out["weights"] == weights
+    assert 0 < out["load_s"] < 60
+    assert out["resident_bytes"] > out["weight_bytes"] > 0
+    assert out["reference_error"] < (1e-5 if weights == "f32" else 0.05)
+
+
+def test_costs_are_those_of_the_shape(moebius, shape):
+    """FLOPs and bytes of a token, counted by hand."""
+    out = bench(moebius, shape(), "--random-weights", "--weights", "f32", *SHORT)
+    d, f, v, a, layers, prompt = 64, 96, 300, 16, 2, 20
+    attention = d * (2 * 4 * a + 2 * 2 * a)
+    per_token = layers * (attention + 4 * d + 2 * 3 * d * f)
+    seen = sum(range(1, prompt + 1)) * layers
+    flops = 2 * (per_token * prompt + v * d) + 4 * 4 * a * seen
+    assert out["prefill_flops_per_token"] == pytest.approx(flops / prompt, rel=1e-9)
+    padded = -(-v // 32) * 32  # rows of the head
+    norms = (2 * layers + 1) * d
+    router = layers * 4 * d
+    weights = 4 * (layers * (attention + 2 * 3 * d * f) + padded * d + router + norms)
+    middle = prompt + 9 // 2 + 1
+    cache = layers * 2 * (a + 2 * a) * 4 * middle  # values lie in panels of 32
+    assert out["decode_bytes_per_token"] == pytest.approx(weights + cache, rel=1e-9)
+
+
+def test_against_another_in_the_same_run(moebius, shape):
+    dense = shape("dense", model_type="llama", architectures=["LlamaForCausalLM"],
+                  intermediate_size=4 * 96)  # fmt: skip
+    out = bench(moebius, shape(), "--random-weights", "--against", dense, *SHORT, "--batch", 3)
+    assert out["against"]["model"] == str(dense)
+    assert out["ratios"]["prefill"] == pytest.approx(
+        out["prefill_tokens_per_s"] / out["against"]["prefill_tokens_per_s"]
+    )
+    # The same weights in all, of which the mixture meets half of the experts.
+    assert 1 < out["ratios"]["prefill_possible"] < 2
+    text = moebius("bench", shape("again"), "--random-weights", "--against", dense, *SHORT,
+                   check=True).stdout.decode()  # fmt: skip
+    assert "prefill 20" in text and "times as fast" in text and "resident" in text
+
+
+def test_what_is_refused(moebius, shape, stories):
+    config = shape()
+
+    def complaint(*args, code, **kw):
+        done = moebius("bench", *args, **kw)
+        assert done.returncode == code, done.stderr
+        return done.stderr.decode()
+
+    assert "200" in complaint(config, "--random-weights", "--prompt", 200, code=2)
+    assert "--repeat 0" in complaint(config, "--random-weights", "--repeat", 0, code=2)
+    assert "model.safetensors" in complaint(config, *SHORT, code=1)
+    for isa in ["avx1024", ""]:
+        said = complaint(stories, *SHORT, code=1, env={**os.environ, "MOEBIUS_ISA": isa})
+        assert "MOEBIUS_ISA" in said
+    huge = shape("huge", max_position_embeddings=10**9, num_hidden_layers=2)
+    said = complaint(huge, "--random-weights", "--prompt", 10**8, code=1)
+    assert "MiB" in said
+
+
+@pytest.mark.parametrize("isa", ["ref", "avx2", "avx512", "avx512bf16"])
+def test_every_instruction_set_tells_the_same_story(moebius, stories, isa):
+    done = moebius("generate", stories, "--prompt", "", "--max-tokens", 200,
+                   env={**os.environ, "MOEBIUS_ISA": isa})  # fmt: skip
+    if b"lacks" in done.stderr:
+        pytest.skip(f"this processor has no {isa}")
+    assert done.stdout == (stories / "expected_greedy_200.txt").read_bytes()
