@@ -146,8 +146,7 @@ class Subject {
       start = Clock::now();
       model = inference_of(std::move(random), options_.weights, ctx_);
     } else {
-      model =
-          open_for_inference(resolve_model(path, ModelParts::all, ctx_), options_.weights, ctx_);
+      model = open_for_inference(resolve_model(path, ModelParts::all, ctx_), options_, ctx_);
     }
     report_.load_s = seconds_since(start);
     report_.weights = model->weights_name();
@@ -285,8 +284,7 @@ void BenchOptions::declare(OptionSet& set) {
                  "directory in Hugging Face layout, GGUF file, or org/name on the "
                  "hub; with --random-weights a directory with config.json");
   set.add("random-weights", random_weights, "weights that are made up: only shapes count");
-  set.choice("weights", weights, "what to compute with (default: as stored)",
-             {"f32", "bf16", "int8", "int4"});
+  WeightOptions::declare(set);
   set.add("prompt", prompt, "tokens of each prompt");
   set.add("new", tokens, "tokens to generate after each");
   set.add("batch", batch, "sequences side by side");

@@ -6,15 +6,14 @@
 #include <vector>
 
 #include "base/context.h"
-#include "config/options.h"
+#include "infer/weight_options.h"
 #include "kernels/limits.h"
 
 namespace moebius {
 
-struct BenchOptions {
+struct BenchOptions : WeightOptions {
   fs::path model, against;
   bool random_weights = false;
-  std::string weights;
   std::int64_t prompt = 512, tokens = 64, batch = 1, repeat = 3;
 
   void declare(OptionSet& options);

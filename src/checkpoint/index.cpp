@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "checkpoint/gguf_file.h"
+#include "checkpoint/packed.h"
 #include "checkpoint/torch_file.h"
 
 namespace moebius {
@@ -46,6 +47,11 @@ CheckpointIndex CheckpointIndex::open(const fs::path& directory) {
       index.add_shards(directory / format.index, format);
       return index;
     }
+  }
+  if (has_packed_weights(directory)) {
+    throw Error(
+        fmt::format("{}: its weights are packed for generate, eval and bench", directory.string()),
+        "use the model that it was made from");
   }
   fail(
       "{}: neither model.safetensors nor model.safetensors.index.json nor pytorch_model.bin is "

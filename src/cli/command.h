@@ -41,6 +41,7 @@ void run_eval(const Command&, const std::vector<std::string>&);
 void run_export(const Command&, const std::vector<std::string>&);
 void run_generate(const Command&, const std::vector<std::string>&);
 void run_info(const Command&, const std::vector<std::string>&);
+void run_quantize(const Command&, const std::vector<std::string>&);
 void run_tokenize(const Command&, const std::vector<std::string>&);
 void run_tokenizer_train(const Command&, const std::vector<std::string>&);
 void run_train(const Command&, const std::vector<std::string>&);

@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/index.h"
+#include "checkpoint/packed.h"
 #include "cli/command.h"
 #include "config/families.h"
 #include "hub/resolve.h"
@@ -25,23 +26,38 @@ Json layer_json(const LayerSpec& layer, std::size_t number) {
   return row;
 }
 
-Json describe(const fs::path& directory) {
-  const ModelSpec spec = read_model_spec(directory);
+/// Bytes of all weights, and what they are stored as.
+std::pair<std::size_t, std::string> storage_of(const ModelSpec& spec, const fs::path& directory) {
+  if (has_packed_weights(directory)) {
+    const std::string weights =
+        JsonView(read_packed_manifest(directory), directory.string()).string("weights");
+    std::size_t bytes = 0;
+    for (const TensorEntry& entry : read_safetensors(directory / packed_weights_name)) {
+      bytes += entry.bytes;
+    }
+    return {bytes, weights};
+  }
   const CheckpointIndex index = CheckpointIndex::open(directory);
   bind_checkpoint(spec, index);
+  return {index.bytes(), std::string(short_name(spec.dtype))};
+}
+
+Json describe(const fs::path& directory) {
+  const ModelSpec spec = read_model_spec(directory);
+  const auto [bytes, stored] = storage_of(spec, directory);
   const ModelCost cost = model_cost(spec);
   Json out;
   out["architecture"] = spec.overlay ? "moebius over " + spec.family : spec.family;
   out["parameters"] = cost.parameters;
   out["active_parameters"] = cost.active_parameters;
-  out["bytes"] = index.bytes();
+  out["bytes"] = bytes;
   out["flops_per_token"] = cost.flops_per_token;
   out["vocabulary"] = spec.vocab;
   out["context"] = spec.context;
   out["width"] = spec.d_model;
   out["heads"] = spec.heads;
   out["kv_heads"] = spec.kv_heads;
-  out["dtype"] = short_name(spec.dtype);
+  out["dtype"] = stored;
   out["tied"] = spec.tied;
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
     out["layers"].push_back(layer_json(spec.layers[l], l));

@@ -65,7 +65,7 @@ void measure_rows(std::vector<DemoRow>& rows, const std::vector<DomainText>& dom
   std::vector<std::vector<double>> speeds(rows.size());
   for (int round = 0; round < rounds; ++round) {
     for (std::size_t r = 0; r < rows.size(); ++r) {
-      const auto model = open_for_inference(rows[r].model, "", ctx);
+      const auto model = open_for_inference(rows[r].model, {}, ctx);
       std::vector<EvalResult> results;
       for (const DomainText& domain : domains) {
         results.push_back(evaluate_ids(*model, domain.ids, context, nullptr, ctx));

@@ -95,8 +95,7 @@ void EvalOptions::declare(OptionSet& options) {
   options.add("context", context,
               "tokens of a window (default: the smaller of 1024 and the model's)");
   options.add("reference", reference, "model to compare with: adds kl and top1_agreement");
-  options.choice("weights", weights, "what to compute with (default: as stored)",
-                 {"f32", "bf16", "int8", "int4"});
+  WeightOptions::declare(options);
 }
 
 Divergence divergence(const at::Tensor& reference_NV, const at::Tensor& model_NV) {
@@ -179,14 +178,16 @@ EvalResult merge_results(std::span<const EvalResult> results) {
 EvalReport evaluate(const EvalOptions& options, const Context& ctx) {
   const fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
   const Tokenizer tokenizer = Tokenizer::load(directory);
-  const auto model = open_for_inference(directory, options.weights, ctx);
+  const auto model = open_for_inference(directory, options, ctx);
   const ModelSpec& spec = model->spec();
   check_vocabulary(spec, tokenizer, options.model);
   std::unique_ptr<InferenceModel> reference;
   if (!options.reference.empty()) {
     const bool quantised = options.weights == "int8" || options.weights == "int4";
+    WeightOptions of_reference = options;
+    if (quantised) of_reference.weights = "";
     reference = open_for_inference(resolve_model(options.reference, ModelParts::all, ctx),
-                                   quantised ? "" : options.weights, ctx);
+                                   of_reference, ctx);
     if (reference->spec().vocab != spec.vocab) {
       fail("{}: the reference's vocabulary has {} ids, the model's {}", options.reference.string(),
            reference->spec().vocab, spec.vocab);

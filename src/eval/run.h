@@ -6,17 +6,16 @@
 #include <vector>
 
 #include "base/context.h"
-#include "config/options.h"
+#include "infer/weight_options.h"
 
 namespace moebius {
 
-struct EvalOptions {
+struct EvalOptions : WeightOptions {
   fs::path model;
   std::vector<std::string> data;
   std::string key = "text";
   std::int64_t context = 0;  ///< tokens of a window; 0: the smaller of 1024 and the model's
   fs::path reference;
-  std::string weights;
 
   void declare(OptionSet& options);
 };

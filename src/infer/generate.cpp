@@ -139,8 +139,7 @@ void GenerateOptions::declare(OptionSet& options) {
   options.add("repetition-penalty", sampling.repetition_penalty,
               "divides scores of tokens that stood before, 1 for none");
   options.add("stop", stop, "end before this text; may be given several times");
-  options.choice("weights", weights, "what to compute with (default: as stored)",
-                 {"f32", "bf16", "int8", "int4"});
+  WeightOptions::declare(options);
 }
 
 void check_vocabulary(const ModelSpec& spec, const Tokenizer& tokenizer, const fs::path& model) {
@@ -228,7 +227,7 @@ OpenModel open_model(const GenerateOptions& options, const Context& ctx) {
   }
   fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
   Tokenizer tokenizer = Tokenizer::load(directory);
-  auto model = open_for_inference(directory, options.weights, ctx);
+  auto model = open_for_inference(directory, options, ctx);
   return make_open_model(std::move(directory), std::move(model), std::move(tokenizer));
 }
 

@@ -2,6 +2,7 @@
 
 #include "model/device.h"
 #include "model/load.h"
+#include "model/packed_file.h"
 
 namespace moebius {
 
@@ -19,10 +20,7 @@ at::Device device_for(const std::string& weights, const Context& ctx) {
 }
 
 PackedType packed_type(const std::string& weights, const Model& model) {
-  if (weights == "f32") return PackedType::f32;
-  if (weights == "bf16") return PackedType::bf16;
-  if (weights == "int8") return PackedType::int8;
-  if (weights == "int4") return PackedType::int4;
+  if (!weights.empty()) return packed_type_from(weights, "--weights");
   const bool bf16 = model.weights.embed.plain().scalar_type() == at::kBFloat16;
   return bf16 ? PackedType::bf16 : PackedType::f32;
 }
@@ -42,13 +40,33 @@ std::unique_ptr<InferenceModel> inference_of(Model model, const std::string& wei
   return packed_inference(std::move(model), type, ctx.threads);
 }
 
+void WeightOptions::declare(OptionSet& options) {
+  options.choice("weights", weights, "what to compute with (default: as stored)",
+                 {"f32", "bf16", "int8", "int4"});
+  options.add("verify", verify, "compare the digests of a model that was packed by quantize");
+}
+
 std::unique_ptr<InferenceModel> open_for_inference(const std::filesystem::path& directory,
-                                                   const std::string& weights, const Context& ctx) {
-  device_for(weights, ctx);
+                                                   const WeightOptions& options,
+                                                   const Context& ctx) {
+  const at::Device device = device_for(options.weights, ctx);
+  if (has_packed_weights(directory)) {
+    if (!device.is_cpu()) {
+      throw UsageError(fmt::format("{}: packed weights are for the CPU", directory.string()),
+                       "use the model that it was made from");
+    }
+    auto model = packed_inference(directory, options.verify, ctx.threads);
+    if (!options.weights.empty() && options.weights != model->weights_name()) {
+      throw UsageError(fmt::format("--weights {}: {} is packed as {}", options.weights,
+                                   directory.string(), model->weights_name()),
+                       "leave --weights out, or use the model that it was made from");
+    }
+    return model;
+  }
   // Weights go from the mapped files to where they are computed with; nothing else is ever held.
   Model model{read_model_spec(directory), {}};
   model.weights = map_weights(model.spec, CheckpointIndex::open(directory));
-  return inference_of(std::move(model), weights, ctx);
+  return inference_of(std::move(model), options.weights, ctx);
 }
 
 }  // namespace moebius

@@ -12,6 +12,7 @@
 
 #include "base/context.h"
 #include "config/model_spec.h"
+#include "infer/weight_options.h"
 #include "kernels/packed.h"
 #include "moe/routing_sums.h"
 
@@ -76,13 +77,17 @@ class InferenceModel {
 /// "bf16", or in groups of 32 "int8" or "int4", which are for the CPU.
 std::unique_ptr<InferenceModel> inference_of(Model model, const std::string& weights,
                                              const Context& ctx);
-/// The same of a directory.
+/// The same of a directory, which may hold packed weights.
 std::unique_ptr<InferenceModel> open_for_inference(const std::filesystem::path& directory,
-                                                   const std::string& weights, const Context& ctx);
+                                                   const WeightOptions& options,
+                                                   const Context& ctx);
 
 /// A model whose weights are packed as `type`, for the CPU.
 std::unique_ptr<InferenceModel> packed_inference(Model model, kernels::PackedType type,
                                                  int threads);
+/// The same of a directory that holds packed weights.
+std::unique_ptr<InferenceModel> packed_inference(const std::filesystem::path& directory,
+                                                 bool verify, int threads);
 /// A model whose weights stay the tensors they are, wherever they lie: mapped files are read as
 /// they are needed.
 std::unique_ptr<InferenceModel> tensor_inference(Model model);

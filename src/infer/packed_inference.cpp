@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "infer/inference.h"
 #include "model/cpu_ops.h"
+#include "model/packed_file.h"
 
 namespace moebius {
 namespace {
@@ -65,6 +66,10 @@ class PackedInference : public InferenceModel {
  public:
   PackedInference(Model model, kernels::PackedType type, int threads)
       : executor_(threads), model_(std::move(model), type, executor_), pool_(model_.page_bytes()) {}
+  PackedInference(const fs::path& directory, bool verify, int threads)
+      : executor_(threads),
+        model_(open(directory, verify, executor_)),
+        pool_(model_.page_bytes()) {}
 
   const ModelSpec& spec() const override { return model_.spec; }
   std::unique_ptr<SequenceCache> make_cache() override {
@@ -76,8 +81,7 @@ class PackedInference : public InferenceModel {
   const Weights& weights() const override { return model_.weights; }
   std::int64_t weight_bytes() const override { return model_.packed_bytes(); }
   std::string_view weights_name() const override {
-    constexpr std::string_view names[] = {"f32", "bf16", "int8", "int4"};
-    return names[static_cast<int>(model_.weights.head.packed()->shape().type)];
+    return name_of(model_.weights.head.packed()->shape().type);
   }
 
   std::span<float> run(std::span<const SequencePart> parts, RoutingSums* sums) override {
@@ -101,6 +105,11 @@ class PackedInference : public InferenceModel {
   }
 
  private:
+  static CpuModel open(const fs::path& directory, bool verify, Executor& executor) {
+    PackedModel packed = load_packed(directory, verify, executor);
+    return CpuModel(std::move(packed.model), packed.type, executor);
+  }
+
   std::span<float> run_with(const kernels::KernelTable& table, std::span<const SequencePart> parts,
                             RoutingSums* sums) {
     pass_.reset();
@@ -162,6 +171,11 @@ class PackedInference : public InferenceModel {
 std::unique_ptr<InferenceModel> packed_inference(Model model, kernels::PackedType type,
                                                  int threads) {
   return std::make_unique<PackedInference>(std::move(model), type, threads);
+}
+
+std::unique_ptr<InferenceModel> packed_inference(const fs::path& directory, bool verify,
+                                                 int threads) {
+  return std::make_unique<PackedInference>(directory, verify, threads);
 }
 
 }  // namespace moebius

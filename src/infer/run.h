@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/context.h"
-#include "config/options.h"
+#include "infer/weight_options.h"
 
 namespace moebius {
 
@@ -18,7 +18,7 @@ struct SamplingOptions {
   double repetition_penalty = 1.0;  ///< on tokens that stand in prompt or text (Keskar, 2019)
 };
 
-struct GenerateOptions {
+struct GenerateOptions : WeightOptions {
   fs::path model;
   std::string prompt;
   fs::path prompts;   ///< a file, one prompt a line
@@ -27,7 +27,6 @@ struct GenerateOptions {
   std::int64_t max_tokens = 128;
   SamplingOptions sampling;
   std::vector<std::string> stop;
-  std::string weights;  ///< "f32", "bf16", "int8", "int4"; empty: as stored
 
   void declare(OptionSet& options);
 };

@@ -27,12 +27,16 @@ class PackedWeight {
   std::int64_t count() const { return count_; }
   std::int64_t bytes() const { return bytes_of(shape_, count_); }
   kernels::PackedMatrix matrix(std::int64_t expert = 0) const;
+  /// Codes of all matrices, then their scales.
+  std::span<const std::byte> memory() const {
+    return {memory_.get(), static_cast<std::size_t>(bytes())};
+  }
 
  private:
   friend class WeightPacker;
   kernels::PackedShape shape_;
   std::int64_t count_;
-  std::shared_ptr<std::byte> memory_;  ///< codes of all matrices, then their scales
+  std::shared_ptr<std::byte> memory_;
 };
 
 /// Packs weights, one behind the other in memory.
@@ -59,6 +63,7 @@ class Weight {
 
   bool defined() const { return packed_ != nullptr || plain_.defined(); }
   const PackedWeight* packed() const { return packed_.get(); }
+  const std::shared_ptr<const PackedWeight>& shared_packed() const { return packed_; }
   /// Throw Error for packed ones: what asks for it cannot compute with them.
   const at::Tensor& plain() const;
   at::Tensor& plain();
