@@ -107,12 +107,6 @@ void CpuOps::for_each_row(const Rows& x, Work work) const {
                       });
 }
 
-Rows CpuOps::copy(const Rows& x) const {
-  const Rows y = take(x.rows, x.columns);
-  for_each_row(x, [&](std::int64_t r) { std::copy_n(x.row(r), x.columns, y.row(r)); });
-  return y;
-}
-
 Rows CpuOps::embedding(Ids ids, const Weight& w) const {
   const at::Tensor& table = w;
   const Rows x = take(std::ssize(ids), table.size(1));

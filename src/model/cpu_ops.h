@@ -82,7 +82,6 @@ class CpuOps {
   void expect(const PackedWeight& w) const;
   /// The same of a layer's, or after the last one the head's.
   void expect_layer(std::size_t layer) const;
-  Rows copy(const Rows& x) const;
   /// Calls work(row) for all rows of x.
   template <class Work>
   void for_each_row(const Rows& x, Work work) const;
