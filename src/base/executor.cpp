@@ -42,15 +42,10 @@ void Executor::stop() {
 bool Executor::fetch_expected() {
   constexpr std::ptrdiff_t line = 64, lines = 16;
   const char* at = expected_.load(std::memory_order_relaxed);
-  if (at == nullptr) return false;
-  if (at >= expected_end_.load(std::memory_order_relaxed)) {
-    expected_.compare_exchange_strong(at, nullptr, std::memory_order_relaxed);
-    return false;
+  if (at >= expected_end_.load(std::memory_order_relaxed)) return false;
+  if (expected_.compare_exchange_strong(at, at + lines * line, std::memory_order_relaxed)) {
+    for (std::ptrdiff_t i = 0; i < lines; ++i) __builtin_prefetch(at + i * line, 0, 2);
   }
-  if (!expected_.compare_exchange_strong(at, at + lines * line, std::memory_order_relaxed)) {
-    return true;
-  }
-  for (std::ptrdiff_t i = 0; i < lines; ++i) __builtin_prefetch(at + i * line, 0, 2);
   return true;
 }
 

@@ -43,9 +43,10 @@ class Executor {
   /// Memory that the next jobs will read: threads that have nothing to do ask for it. Replaces what
   /// was said before.
   void expect(const void* memory, std::int64_t bytes) {
-    expected_.store(nullptr, std::memory_order_relaxed);
-    expected_end_.store(static_cast<const char*>(memory) + bytes, std::memory_order_relaxed);
-    expected_.store(static_cast<const char*>(memory), std::memory_order_relaxed);
+    const auto* begin = static_cast<const char*>(memory);
+    expected_end_.store(nullptr, std::memory_order_relaxed);
+    expected_.store(begin, std::memory_order_relaxed);
+    expected_end_.store(begin + bytes, std::memory_order_relaxed);
   }
 
  private:
@@ -71,8 +72,8 @@ class Executor {
   void* callee_ = nullptr;
   alignas(64) std::atomic<std::uint32_t> unfinished_{0};
   std::atomic<bool> over_{false};
-  // What is left of what is expected. Two threads may ask for the same, or for what lies beyond
-  // when it changes just then: neither does harm.
+  // What is left of what is expected. A thread that sees one of the two change before the other
+  // asks for lines that nobody needs, which does no harm.
   alignas(64) std::atomic<const char*> expected_{nullptr}, expected_end_{nullptr};
   std::vector<std::thread> workers_;
 };

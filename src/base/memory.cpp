@@ -11,15 +11,25 @@
 #include "base/error.h"
 
 namespace moebius {
+namespace {
 
-std::int64_t available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string key;
-  std::int64_t kilobytes = 0;
-  for (std::string unit; file >> key >> kilobytes; std::getline(file, unit)) {
-    if (key == "MemAvailable:") return kilobytes * 1024;
+/// The row of a file of the kernel that begins with `name`, which counts in kB; 0 without it.
+std::int64_t bytes_of_row(const char* path, std::string_view name) {
+  std::ifstream file(path);
+  for (std::string row; std::getline(file, row);) {
+    if (row.starts_with(name)) return std::stoll(row.substr(name.size())) * 1024;
   }
   return 0;
+}
+
+}  // namespace
+
+std::int64_t available_memory() {
+  return bytes_of_row("/proc/meminfo", "MemAvailable:");
+}
+
+std::int64_t resident_memory() {
+  return bytes_of_row("/proc/self/status", "VmRSS:");
 }
 
 std::shared_ptr<std::byte> large_memory(std::int64_t bytes) {

@@ -1,4 +1,4 @@
-// How much memory there is.
+// How much memory there is, and large pieces of it.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,9 @@ namespace moebius {
 
 /// Memory that the system says it could give, in bytes; 0 if it says nothing.
 std::int64_t available_memory();
+
+/// Memory of this process that is resident, in bytes; 0 if the system says nothing.
+std::int64_t resident_memory();
 
 /// Uninitialised memory, in large pages where the system has them: what is read from end to end is
 /// read up to twice as fast from those. Throws std::bad_alloc.

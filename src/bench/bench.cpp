@@ -1,8 +1,7 @@
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <fstream>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "bench/cost.h"
@@ -15,24 +14,9 @@
 namespace moebius {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 Figure figure_of(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return {values[values.size() / 2], values.front(), values.back()};
-}
-
-std::int64_t resident_memory() {
-  std::ifstream file("/proc/self/status");
-  std::string key;
-  while (file >> key && key != "VmRSS:") file.ignore(1 << 16, '\n');
-  std::int64_t kilobytes = 0;
-  file >> kilobytes;
-  return kilobytes * 1024;
 }
 
 using kernels::Limits;
@@ -144,7 +128,7 @@ class Subject {
     if (options_.random_weights) {
       Model random = random_model(read_model_spec(path), ctx_.seed);
       start = Clock::now();
-      model = inference_of(std::move(random), options_.weights, ctx_);
+      model = inference_of(std::move(random), options_, ctx_);
     } else {
       model = open_for_inference(resolve_model(path, ModelParts::all, ctx_), options_, ctx_);
     }

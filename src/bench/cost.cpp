@@ -43,22 +43,30 @@ PassCost cost_of_pass(InferenceModel& model, std::int64_t sequences, std::int64_
   for_each_weight(
       [&](const std::string& slot, const Weight& w) {
         if (!w.defined() || slot == "embed.weight" || slot == "position.weight") return;
+        if (slot.find(".experts.") != std::string::npos) return;  // below
         const LeafCost leaf = cost_of(w);
-        const bool matrix = slot.ends_with(".weight") && slot.find("norm") == std::string::npos;
-        if (slot.find(".experts.") != std::string::npos) {
-          const std::size_t layer = std::stoul(slot.substr(sizeof("layers.") - 1));
-          const auto chosen = static_cast<double>(spec.layers[layer].moe->top_k);
-          cost.bytes += leaf.bytes * visits / moe_layers;
-          if (matrix) cost.flops += 2 * leaf.values * chosen * tokens;
-        } else {
-          const bool head = slot == "head.weight" || slot == "project_out.weight";
-          cost.bytes += leaf.bytes * leaf.matrices;
-          if (matrix) {
-            cost.flops += 2 * leaf.values * (head ? static_cast<double>(sequences) : tokens);
-          }
-        }
+        cost.bytes += leaf.bytes * leaf.matrices;
+        if (!slot.ends_with(".weight") || slot.find("norm") != std::string::npos) return;
+        const bool head = slot == "head.weight" || slot == "project_out.weight";
+        cost.flops += 2 * leaf.values * (head ? static_cast<double>(sequences) : tokens);
       },
       model.weights());
+  for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+    const MoeOf<Weight>* moe = model.weights().layers[l].moe();
+    if (moe == nullptr) continue;
+    const FfnOf<Weight>& w = moe->experts;
+    const auto chosen = static_cast<double>(spec.layers[l].moe->top_k);
+    const double visited = visits / moe_layers;
+    for (const Weight* matrix : {&w.gate, &w.up, &w.down}) {
+      if (!matrix->defined()) continue;
+      const LeafCost leaf = cost_of(*matrix);
+      cost.flops += 2 * leaf.values * chosen * tokens;
+      cost.bytes += leaf.bytes * visited;
+    }
+    for (const Weight* bias : {&w.gate_bias, &w.up_bias, &w.down_bias}) {  // [E, N]
+      if (bias->defined()) cost.bytes += static_cast<double>(bias->plain()[0].nbytes()) * visited;
+    }
+  }
   for (const LayerSpec& layer : spec.layers) {
     double seen = 0;  // tokens that the new ones of a sequence look at
     for (std::int64_t t = past; t < past + count; ++t) {

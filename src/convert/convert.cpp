@@ -1,8 +1,8 @@
-#include <chrono>
 #include <cmath>
 #include <future>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/staged.h"
@@ -18,13 +18,7 @@
 namespace moebius {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::int64_t sample_tokens = 2;  // one from the prompt, one from the cache
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// Ids of the test prompt; without a tokenizer, a few ids spread over the vocabulary.
 std::vector<std::int32_t> test_ids(const Source& source, const std::optional<Tokenizer>& tokenizer,

@@ -2,10 +2,10 @@
 
 #include <ATen/ATen.h>
 
-#include <chrono>
 #include <cmath>
 #include <numeric>
 
+#include "base/clock.h"
 #include "base/progress.h"
 #include "data/corpus.h"
 #include "hub/resolve.h"
@@ -110,7 +110,7 @@ Divergence divergence(const at::Tensor& reference_NV, const at::Tensor& model_NV
 EvalResult evaluate_ids(InferenceModel& model, std::span<const std::int32_t> ids,
                         std::int64_t context, InferenceModel* reference, const Context& ctx) {
   const at::InferenceMode inference;
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   Progress progress(ctx, "eval", static_cast<double>(ids.size()), "tokens");
   Sums sums;
   for (std::size_t at = 0; at + 1 < ids.size(); at += static_cast<std::size_t>(context)) {
@@ -131,7 +131,7 @@ EvalResult evaluate_ids(InferenceModel& model, std::span<const std::int32_t> ids
     result.top1_agreement = static_cast<double>(sums.agreements) / tokens;
   }
   result.layers = routing_of(sums.routing);
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.seconds = seconds_since(start);
   return result;
 }
 
@@ -183,9 +183,8 @@ EvalReport evaluate(const EvalOptions& options, const Context& ctx) {
   check_vocabulary(spec, tokenizer, options.model);
   std::unique_ptr<InferenceModel> reference;
   if (!options.reference.empty()) {
-    const bool quantised = options.weights == "int8" || options.weights == "int4";
     WeightOptions of_reference = options;
-    if (quantised) of_reference.weights = "";
+    if (options.quantised()) of_reference.weights = "";
     reference = open_for_inference(resolve_model(options.reference, ModelParts::all, ctx),
                                    of_reference, ctx);
     if (reference->spec().vocab != spec.vocab) {

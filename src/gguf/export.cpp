@@ -1,10 +1,10 @@
 #include "gguf/export.h"
 
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <map>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/progress.h"
@@ -68,7 +68,7 @@ class Exporter {
   }
 
   ExportReport run(const ExportOptions& options) {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     GgufMetadata metadata = gguf_hyperparameters(spec_);
     GgufTokenizer tokenizer = tokenizer_to_gguf(directory_, spec_);
     metadata.merge(tokenizer.metadata);
@@ -89,8 +89,7 @@ class Exporter {
     }
     report_.architecture = std::get<std::string>(metadata["general.architecture"]);
     report_.tensors = tensors_.size();
-    report_.seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    report_.seconds = seconds_since(start);
     return report_;
   }
 

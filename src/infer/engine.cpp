@@ -26,78 +26,79 @@ Engine::Engine(std::unique_ptr<InferenceModel> model, const EngineOptions& optio
   if (options_.cache_bytes == 0) options_.cache_bytes = available_memory() / 10 * 9;
 }
 
-std::int64_t Engine::bytes_of(const Request& request) const {
-  return model_->cache_bytes(std::ssize(request.prompt) + request.max_tokens);
+std::int64_t Engine::bytes_of(const Sequence& sequence) const {
+  return model_->cache_bytes(sequence.tokens());
 }
 
 std::int64_t Engine::add(Request request) {
-  const auto tokens = std::ssize(request.prompt) + request.max_tokens;
-  if (request.prompt.empty() || request.max_tokens < 1)
+  if (request.prompt.empty() || request.max_tokens < 1) {
     moebius::fail("[engine] a request without tokens");
-  if (tokens > spec().context) {
+  }
+  Sequence sequence{.ids = std::move(request.prompt),
+                    .sampler = Sampler(request.sampling, request.seed, request.stream),
+                    .left = request.max_tokens,
+                    .stop_ids = std::move(request.stop_ids)};
+  if (sequence.tokens() > spec().context) {
     throw Error(fmt::format("{} tokens of prompt and {} new ones, the model's context is {}",
-                            request.prompt.size(), request.max_tokens, spec().context),
+                            sequence.ids.size(), sequence.left, spec().context),
                 "shorten the prompt");
   }
   const auto mib = [](std::int64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; };
-  if (bytes_of(request) > options_.cache_bytes) {
+  if (bytes_of(sequence) > options_.cache_bytes) {
     throw Error(fmt::format("keys and values of {} tokens need {} MiB, and there are {} MiB for "
                             "them",
-                            tokens, mib(bytes_of(request)), mib(options_.cache_bytes)),
+                            sequence.tokens(), mib(bytes_of(sequence)), mib(options_.cache_bytes)),
                 "ask for fewer tokens, or shorten the prompt");
   }
-  Sampler(request.sampling, request.seed, request.stream);  // complains
-  waiting_.emplace(next_, std::move(request));
+  for (const std::int32_t id : sequence.ids) sequence.sampler.saw(id);
+  waiting_.emplace(next_, std::move(sequence));
   return next_++;
 }
 
+std::int64_t Engine::bytes_of_running() const {
+  std::int64_t bytes = 0;
+  for (const auto& [number, sequence] : running_) bytes += bytes_of(sequence);
+  return bytes;
+}
+
 std::int64_t Engine::bytes_in_use() const {
-  std::int64_t bytes = reserved_;
+  std::int64_t bytes = bytes_of_running();
   for (const Kept& each : kept_) bytes += model_->cache_bytes(each.cache->length());
   return bytes;
 }
 
 void Engine::admit() {
   while (!waiting_.empty()) {
-    const auto& [number, request] = *waiting_.begin();
-    const std::int64_t needed = bytes_of(request);
-    if (reserved_ + needed > options_.cache_bytes) return;
-    start(number, request);
-    while (!kept_.empty() && bytes_in_use() > options_.cache_bytes) kept_.pop_back();
-    waiting_.erase(waiting_.begin());
+    Sequence& next = waiting_.begin()->second;
+    if (bytes_of_running() + bytes_of(next) > options_.cache_bytes) return;
+    find_cache(next);
+    running_.insert(waiting_.extract(waiting_.begin()));
+    while (bytes_in_use() > options_.cache_bytes) kept_.pop_back();
   }
 }
 
-void Engine::start(std::int64_t number, const Request& request) {
-  Sequence sequence{.cache = nullptr,
-                    .ids = request.prompt,
-                    .sampler = Sampler(request.sampling, request.seed, request.stream),
-                    .left = request.max_tokens,
-                    .stop_ids = request.stop_ids};
+/// That of a sequence that is over and has most tokens in common, or a new one.
+void Engine::find_cache(Sequence& sequence) {
   // At least the last token of the prompt is computed: its scores are wanted.
   const auto in_common = [&](const Kept& kept) {
-    const auto end = std::mismatch(kept.ids.begin(), kept.ids.end(), request.prompt.begin(),
-                                   request.prompt.end() - 1);
+    const auto end = std::mismatch(kept.ids.begin(), kept.ids.end(), sequence.ids.begin(),
+                                   sequence.ids.end() - 1);
     return end.first - kept.ids.begin();
   };
   const auto best = std::max_element(kept_.begin(), kept_.end(), [&](const Kept& a, const Kept& b) {
     return in_common(a) < in_common(b);
   });
-  if (best != kept_.end() && in_common(*best) > 0) {
-    sequence.cached = in_common(*best);
-    sequence.cache = std::move(best->cache);
-    sequence.cache->truncate(sequence.cached);
-    kept_.erase(best);
-  } else {
+  if (best == kept_.end() || in_common(*best) == 0) {
     sequence.cache = model_->make_cache();
+    return;
   }
-  for (const std::int32_t id : request.prompt) sequence.sampler.saw(id);
-  reserved_ += bytes_of(request);
-  running_.emplace(number, std::move(sequence));
+  sequence.cached = in_common(*best);
+  sequence.cache = std::move(best->cache);
+  sequence.cache->truncate(sequence.cached);
+  kept_.erase(best);
 }
 
 void Engine::keep(Sequence& sequence) {
-  reserved_ -= model_->cache_bytes(std::ssize(sequence.ids) + sequence.left);
   const auto computed = static_cast<std::size_t>(sequence.cache->length());
   sequence.ids.resize(computed);
   if (computed > 0) kept_.push_front({std::move(sequence.cache), std::move(sequence.ids)});
@@ -173,7 +174,6 @@ NewToken Engine::choose(std::int64_t number, std::span<float> scores) {
 NewToken Engine::fail(std::int64_t number) {
   NewToken token{number, 0, Finish::failed, nullptr};
   const std::vector<std::int32_t> ids = running_.at(number).ids;
-  reserved_ -= model_->cache_bytes(std::ssize(ids) + running_.at(number).left);
   running_.erase(number);
   try {
     model_->fail_where_not_finite(ids);

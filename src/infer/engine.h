@@ -61,32 +61,35 @@ class Engine {
 
  private:
   struct Sequence {
-    std::unique_ptr<SequenceCache> cache;
     std::vector<std::int32_t> ids;  ///< prompt and what came after
     Sampler sampler;
-    std::int64_t cached = 0, left = 0;  ///< tokens that may still come
+    std::int64_t left = 0;  ///< tokens that may still come
     std::vector<std::int32_t> stop_ids;
+    std::unique_ptr<SequenceCache> cache;  ///< of a running one
+    std::int64_t cached = 0;
 
     std::span<const std::int32_t> to_compute() const;
+    /// With all that may still come.
+    std::int64_t tokens() const { return std::ssize(ids) + left; }
   };
   struct Kept {
     std::unique_ptr<SequenceCache> cache;
     std::vector<std::int32_t> ids;
   };
 
-  std::int64_t bytes_of(const Request& request) const;
+  std::int64_t bytes_of(const Sequence& sequence) const;
+  std::int64_t bytes_of_running() const;
   std::int64_t bytes_in_use() const;
   void admit();
-  void start(std::int64_t number, const Request& request);
+  void find_cache(Sequence& sequence);
   void keep(Sequence& sequence);
   NewToken choose(std::int64_t number, std::span<float> scores);
   NewToken fail(std::int64_t number);
 
   std::unique_ptr<InferenceModel> model_;
   EngineOptions options_;
-  std::int64_t next_ = 0, reserved_ = 0;
-  std::map<std::int64_t, Request> waiting_;
-  std::map<std::int64_t, Sequence> running_;
+  std::int64_t next_ = 0;
+  std::map<std::int64_t, Sequence> waiting_, running_;
   std::list<Kept> kept_;  ///< the last one first
 };
 

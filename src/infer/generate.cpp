@@ -1,10 +1,10 @@
 #include "infer/generate.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/utf8.h"
 #include "hub/resolve.h"
 #include "infer/chat_format.h"
@@ -12,12 +12,6 @@
 
 namespace moebius {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// What becomes text of the tokens of one prompt.
 class Continuation {

@@ -11,10 +11,11 @@ using kernels::PackedType;
 namespace {
 
 /// Checks what can be computed with where.
-at::Device device_for(const std::string& weights, const Context& ctx) {
+at::Device device_for(const WeightOptions& options, const Context& ctx) {
   const at::Device device = device_of(ctx);
-  if ((weights == "int8" || weights == "int4") && !device.is_cpu()) {
-    throw UsageError(fmt::format("--weights {} is for the CPU", weights), "use --weights bf16");
+  if (options.quantised() && !device.is_cpu()) {
+    throw UsageError(fmt::format("--weights {} is for the CPU", options.weights),
+                     "use --weights bf16");
   }
   return device;
 }
@@ -27,9 +28,10 @@ PackedType packed_type(const std::string& weights, const Model& model) {
 
 }  // namespace
 
-std::unique_ptr<InferenceModel> inference_of(Model model, const std::string& weights,
+std::unique_ptr<InferenceModel> inference_of(Model model, const WeightOptions& options,
                                              const Context& ctx) {
-  const at::Device device = device_for(weights, ctx);
+  const at::Device device = device_for(options, ctx);
+  const std::string& weights = options.weights;
   if (!device.is_cpu()) {
     std::optional<DType> dtype;
     if (!weights.empty()) dtype = dtype_from_config(weights);
@@ -40,16 +42,10 @@ std::unique_ptr<InferenceModel> inference_of(Model model, const std::string& wei
   return packed_inference(std::move(model), type, ctx.threads);
 }
 
-void WeightOptions::declare(OptionSet& options) {
-  options.choice("weights", weights, "what to compute with (default: as stored)",
-                 {"f32", "bf16", "int8", "int4"});
-  options.add("verify", verify, "compare the digests of a model that was packed by quantize");
-}
-
 std::unique_ptr<InferenceModel> open_for_inference(const std::filesystem::path& directory,
                                                    const WeightOptions& options,
                                                    const Context& ctx) {
-  const at::Device device = device_for(options.weights, ctx);
+  const at::Device device = device_for(options, ctx);
   if (has_packed_weights(directory)) {
     if (!device.is_cpu()) {
       throw UsageError(fmt::format("{}: packed weights are for the CPU", directory.string()),
@@ -66,7 +62,7 @@ std::unique_ptr<InferenceModel> open_for_inference(const std::filesystem::path& 
   // Weights go from the mapped files to where they are computed with; nothing else is ever held.
   Model model{read_model_spec(directory), {}};
   model.weights = map_weights(model.spec, CheckpointIndex::open(directory));
-  return inference_of(std::move(model), options.weights, ctx);
+  return inference_of(std::move(model), options, ctx);
 }
 
 }  // namespace moebius

@@ -73,9 +73,9 @@ class InferenceModel {
   [[noreturn]] virtual void fail_where_not_finite(std::span<const std::int32_t> ids) = 0;
 };
 
-/// Makes a model ready on its device, to compute with `weights`: "" as stored (f16 as f32), "f32",
-/// "bf16", or in groups of 32 "int8" or "int4", which are for the CPU.
-std::unique_ptr<InferenceModel> inference_of(Model model, const std::string& weights,
+/// Makes a model ready on its device, to compute with `options.weights`: as stored (f16 as f32), or
+/// f32, bf16, or in groups of 32 int8 or int4, which are for the CPU.
+std::unique_ptr<InferenceModel> inference_of(Model model, const WeightOptions& options,
                                              const Context& ctx);
 /// The same of a directory, which may hold packed weights.
 std::unique_ptr<InferenceModel> open_for_inference(const std::filesystem::path& directory,

@@ -11,6 +11,7 @@ struct WeightOptions {
   std::string weights;  ///< "f32", "bf16", "int8", "int4"; empty: as stored
   bool verify = false;  ///< compare digests of packed files
 
+  bool quantised() const { return weights == "int8" || weights == "int4"; }
   void declare(OptionSet& options);
 };
 

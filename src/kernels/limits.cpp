@@ -2,18 +2,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
+
+#include "base/clock.h"
 
 namespace moebius::kernels {
 namespace {
 
 constexpr std::int64_t memory_bytes = std::int64_t{256} << 20;
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 }  // namespace
 

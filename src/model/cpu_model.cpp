@@ -67,26 +67,8 @@ std::vector<PackedWeight> absorbed(const ModelSpec& spec, const at::Tensor& b, P
 
 }  // namespace
 
-CpuModel::CpuModel(Model model, PackedType type, Executor& executor)
-    : spec(std::move(model.spec)), weights(std::move(model.weights)) {
+void pack_weights(Weights& weights, PackedType type, Executor& executor) {
   const at::InferenceMode inference;
-  WeightPacker packer(executor);
-  pack(type, packer);
-  kv = spec.latent ? kernels::KvLayout{1, spec.latent->kv_rank + spec.latent->rope_dim,
-                                       spec.latent->kv_rank}
-                   : kernels::KvLayout{spec.kv_heads, spec.head_dim, spec.head_dim};
-  kv.type = type == PackedType::f32 ? PackedType::f32 : PackedType::bf16;
-  for (std::size_t l = 0; l < spec.layers.size(); ++l) {
-    layers.push_back(layer_of(spec.layers[l], weights.layers[l], packer));
-  }
-  if (spec.position == PositionKind::rope) {
-    const at::Tensor plain = rope_frequencies(spec.rope, spec.rotary_dim(), 1).contiguous();
-    const auto* values = plain.const_data_ptr<float>();
-    frequencies.assign(values, values + plain.numel());
-  }
-}
-
-void CpuModel::pack(PackedType type, WeightPacker& packer) {
   if (!weights.head.defined()) weights.head = weights.embed;
   std::int64_t bytes = 0;
   const auto wanted = [&](const std::string& slot, const Weight& w) {
@@ -101,6 +83,7 @@ void CpuModel::pack(PackedType type, WeightPacker& packer) {
       },
       weights);
   require_memory(bytes, "the packed weights", "use smaller ones, --weights int8 or int4");
+  WeightPacker packer(executor);
   for_each_weight(
       [&](const std::string& slot, Weight& w) {
         if (wanted(slot, w)) {
@@ -110,6 +93,25 @@ void CpuModel::pack(PackedType type, WeightPacker& packer) {
         }
       },
       weights);
+}
+
+CpuModel::CpuModel(Model model, PackedType type, Executor& executor)
+    : spec(std::move(model.spec)), weights(std::move(model.weights)) {
+  const at::InferenceMode inference;
+  pack_weights(weights, type, executor);
+  WeightPacker packer(executor);
+  kv = spec.latent ? kernels::KvLayout{1, spec.latent->kv_rank + spec.latent->rope_dim,
+                                       spec.latent->kv_rank}
+                   : kernels::KvLayout{spec.kv_heads, spec.head_dim, spec.head_dim};
+  kv.type = type == PackedType::f32 ? PackedType::f32 : PackedType::bf16;
+  for (std::size_t l = 0; l < spec.layers.size(); ++l) {
+    layers.push_back(layer_of(spec.layers[l], weights.layers[l], packer));
+  }
+  if (spec.position == PositionKind::rope) {
+    const at::Tensor plain = rope_frequencies(spec.rope, spec.rotary_dim(), 1).contiguous();
+    const auto* values = plain.const_data_ptr<float>();
+    frequencies.assign(values, values + plain.numel());
+  }
 }
 
 CpuLayer CpuModel::layer_of(const LayerSpec& layer, const LayerWeights& w,

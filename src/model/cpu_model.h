@@ -20,10 +20,13 @@ struct CpuLayer {
   std::vector<kernels::FfnJob> ffns;  ///< experts, then a shared part; or the FFN; without rows
 };
 
-/// Weights of which matrices are packed and all else is f32, but for the embedding.
+/// Packs what is not packed yet: as `type`, attention, FFNs, experts, head, ways through latents, a
+/// tied head as a copy beside the embedding. All else becomes f32, but for the embedding. Throws
+/// Error if the memory does not suffice.
+void pack_weights(Weights& weights, kernels::PackedType type, Executor& executor);
+
 struct CpuModel {
-  /// Packs what is not packed yet: as `type`, attention, FFNs, experts, head, ways through latents,
-  /// a tied head as a copy beside the embedding. Throws Error if the memory does not suffice.
+  /// Packs the weights.
   CpuModel(Model model, kernels::PackedType type, Executor& executor);
 
   ModelSpec spec;
@@ -38,7 +41,6 @@ struct CpuModel {
   std::int64_t packed_bytes() const;
 
  private:
-  void pack(kernels::PackedType type, WeightPacker& packer);
   CpuLayer layer_of(const LayerSpec& layer, const LayerWeights& w, WeightPacker& packer) const;
 };
 

@@ -7,26 +7,10 @@
 #include <cstring>
 #include <numeric>
 
-#include "base/dtype.h"
 #include "model/rope.h"
 
 namespace moebius {
 namespace {
-
-/// Row `row` of a tensor [N, K] of a float type, as f32.
-void load_row(const at::Tensor& w, std::int64_t row, float* out) {
-  const std::int64_t width = w.size(1), begin = row * w.stride(0), step = w.stride(1);
-  if (w.scalar_type() == at::kFloat) {
-    const auto* from = w.const_data_ptr<float>() + begin;
-    for (std::int64_t i = 0; i < width; ++i) out[i] = from[i * step];
-    return;
-  }
-  const auto* from = static_cast<const std::uint16_t*>(w.const_data_ptr()) + begin;
-  const bool bf16 = w.scalar_type() == at::kBFloat16;
-  for (std::int64_t i = 0; i < width; ++i) {
-    out[i] = bf16 ? bf16_to_f32(from[i * step]) : f16_to_f32(from[i * step]);
-  }
-}
 
 const float* values_of(const Weight& w) {
   return w.defined() ? w.plain().const_data_ptr<float>() : nullptr;
@@ -111,7 +95,7 @@ Rows CpuOps::embedding(Ids ids, const Weight& w) const {
   const at::Tensor& table = w;
   const Rows x = take(std::ssize(ids), table.size(1));
   for_each_row(
-      x, [&](std::int64_t r) { load_row(table, ids[static_cast<std::size_t>(r)], x.row(r)); });
+      x, [&](std::int64_t r) { widen_row(table, ids[static_cast<std::size_t>(r)], x.row(r)); });
   return x;
 }
 
@@ -120,7 +104,7 @@ Rows CpuOps::add_positions(const Rows& x, const Weight& w_CD) const {
   std::int64_t row = 0;
   for (const CpuSequence& s : sequences_) {
     for (std::int64_t t = 0; t < s.count; ++t, ++row) {
-      load_row(w_CD, s.past + t + model_.spec.position_offset, position.data);
+      widen_row(w_CD, s.past + t + model_.spec.position_offset, position.data);
       for (std::int64_t i = 0; i < x.columns; ++i) x.row(row)[i] += position.data[i];
     }
   }

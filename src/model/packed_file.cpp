@@ -143,8 +143,8 @@ PackedType packed_type_from(std::string_view name, std::string_view where) {
   fail("{}: weights cannot be packed as {}", where, printable(name));
 }
 
-void save_packed(const CpuModel& model, const fs::path& directory) {
-  const std::vector<StoredWeight> list = list_weights(model.weights);
+void save_packed(const Weights& weights, const fs::path& directory) {
+  const std::vector<StoredWeight> list = list_weights(weights);
   std::vector<TensorPlan> plans;
   std::size_t total = 0;
   for (const StoredWeight& stored : list) {
@@ -156,7 +156,7 @@ void save_packed(const CpuModel& model, const fs::path& directory) {
   file.append(safetensors_header(plans));
   Json manifest{{"format", packed_format},
                 {"version", packed_version},
-                {"weights", name_of(model.weights.head.packed()->shape().type)}};
+                {"weights", name_of(weights.head.packed()->shape().type)}};
   for (const StoredWeight& stored : list) {
     const auto bytes = stored.bytes();
     file.append({reinterpret_cast<const char*>(bytes.data()), bytes.size()});

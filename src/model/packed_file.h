@@ -8,8 +8,8 @@
 
 namespace moebius {
 
-/// Writes the weights of `model` into `directory`.
-void save_packed(const CpuModel& model, const fs::path& directory);
+/// Writes weights as `pack_weights` left them into `directory`.
+void save_packed(const Weights& weights, const fs::path& directory);
 
 /// Weights that are packed already, and what they are packed as.
 struct PackedModel {

@@ -16,6 +16,20 @@ const kernels::KernelTable& kernel_table() {
               "unset it, or use ref, avx2, avx512 or avx512bf16");
 }
 
+void widen_row(const at::Tensor& w, std::int64_t row, float* out) {
+  const std::int64_t width = w.size(1), begin = row * w.stride(0), step = w.stride(1);
+  if (w.scalar_type() == at::kFloat) {
+    const auto* from = w.const_data_ptr<float>() + begin;
+    for (std::int64_t i = 0; i < width; ++i) out[i] = from[i * step];
+    return;
+  }
+  const auto* from = static_cast<const std::uint16_t*>(w.const_data_ptr()) + begin;
+  const bool bf16 = w.scalar_type() == at::kBFloat16;
+  for (std::int64_t i = 0; i < width; ++i) {
+    out[i] = bf16 ? bf16_to_f32(from[i * step]) : f16_to_f32(from[i * step]);
+  }
+}
+
 PackedWeight::PackedWeight(const kernels::PackedShape& shape, std::int64_t count,
                            std::shared_ptr<std::byte> memory)
     : shape_(shape), count_(count), memory_(std::move(memory)) {}
@@ -65,17 +79,13 @@ void WeightPacker::pack_matrix(const at::Tensor& w, const kernels::PackedShape& 
     if (rows.scalar_type() == at::kFloat) {
       return pack_from(rows.const_data_ptr<float>() + first * stride, stride);
     }
-    const auto* from = static_cast<const std::uint16_t*>(rows.const_data_ptr());
-    const bool bf16 = rows.scalar_type() == at::kBFloat16;
-    if (bf16 && shape.type == kernels::PackedType::bf16) {
+    if (rows.scalar_type() == at::kBFloat16 && shape.type == kernels::PackedType::bf16) {
+      const auto* from = static_cast<const std::uint16_t*>(rows.const_data_ptr());
       return kernels::pack_bf16(shape, from, stride, panel, panel + 1, data);
     }
     float* room = rooms[static_cast<std::size_t>(thread)].data();
     for (std::int64_t n = first; n < std::min(first + kernels::panel_width, shape.n); ++n) {
-      for (std::int64_t k = 0; k < shape.k; ++k) {
-        const std::uint16_t bits = from[n * stride + k];
-        room[(n - first) * shape.k + k] = bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-      }
+      widen_row(rows, n, room + (n - first) * shape.k);
     }
     pack_from(room, shape.k);
   });

@@ -14,6 +14,9 @@ namespace moebius {
 /// The kernels of this processor. Throws Error where MOEBIUS_ISA names none that it has.
 const kernels::KernelTable& kernel_table();
 
+/// Row `row` of w [N, K], f32, bf16 or f16, as f32.
+void widen_row(const at::Tensor& w, std::int64_t row, float* out);
+
 /// Matrices [N, K] of one shape, one or E of them, in the layout of kernels/packed.h.
 class PackedWeight {
  public:

@@ -1,5 +1,5 @@
-#include <chrono>
 
+#include "base/clock.h"
 #include "base/staged.h"
 #include "checkpoint/companions.h"
 #include "hub/resolve.h"
@@ -33,18 +33,17 @@ void QuantizeOptions::declare(OptionSet& options) {
 }
 
 QuantizeReport quantize(const QuantizeOptions& options, const Context& ctx) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   check_output_directory(options.out, options.overwrite);
   const fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
   const CheckpointIndex index = CheckpointIndex::open(directory);
-  Model model{read_model_spec(directory), {}};
-  model.weights = map_weights(model.spec, index);
+  Weights weights = map_weights(read_model_spec(directory), index);
   Executor executor(ctx.threads);
-  const CpuModel packed(std::move(model), packed_type_from(options.weights, "--weights"), executor);
+  pack_weights(weights, packed_type_from(options.weights, "--weights"), executor);
   ctx.check_interrupt();
 
   StagedDirectory staged(options.out, options.overwrite);
-  save_packed(packed, staged.path());
+  save_packed(weights, staged.path());
   ctx.check_interrupt();
   OutputFile(staged.path() / "config.json").append(read_file(directory / "config.json"));
   copy_tokenizer(directory, staged.path());
@@ -54,8 +53,8 @@ QuantizeReport quantize(const QuantizeOptions& options, const Context& ctx) {
   QuantizeReport report;
   report.source_bytes = static_cast<std::int64_t>(index.bytes());
   report.bytes = static_cast<std::int64_t>(fs::file_size(options.out / packed_weights_name));
-  report.bits = bits_of(packed.weights);
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.bits = bits_of(weights);
+  report.seconds = seconds_since(start);
   return report;
 }
 

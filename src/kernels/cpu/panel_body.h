@@ -17,25 +17,27 @@ struct Stream {
   static constexpr bool from_memory = M <= 4;
   static constexpr long most_ahead = 3072;
 
-  const unsigned char *at, *ahead, *end, *next;
+  const unsigned char *at, *ahead, *next;
+  long left;  ///< bytes of the panel that nobody has asked for
 
   Stream(const void* panel, const void* after, long bytes)
       : at(static_cast<const unsigned char*>(panel)),
         ahead(at + (bytes < most_ahead ? bytes : most_ahead)),
-        end(at + bytes),
-        next(static_cast<const unsigned char*>(after != nullptr ? after : panel)) {}
+        next(static_cast<const unsigned char*>(after != nullptr ? after : panel)),
+        left(at + bytes - ahead) {}
 
   /// Before `lines` of 64 bytes are read.
   template <int LINES>
   void fetch() {
     if constexpr (from_memory) {
-      if (ahead >= end) {
+      if (left <= 0) {  // on with the next one, of which less is asked for than it has
         ahead = next;
-        end = ahead + (1l << 62);
+        left = __LONG_MAX__;
       }
       MOEBIUS_UNROLL
       for (int line = 0; line < LINES; ++line) __builtin_prefetch(ahead + 64 * line, 0, 2);
       ahead += 64 * LINES;
+      left -= 64 * LINES;
     }
   }
 };
