@@ -175,9 +175,9 @@ class AttentionRun {
   }
 
   /// Keys and values of a page.
-  std::pair<PackedMatrix, PackedMatrix> matrices_of(const TileWork& w, std::int64_t page) const {
+  std::pair<Matrix, Matrix> matrices_of(const TileWork& w, std::int64_t page) const {
     const std::byte* data = w.tokens->pages[page] + w.group * args_.layout.group_bytes();
-    const PackedMatrix keys{args_.layout.keys(), data, nullptr};
+    const Matrix keys{args_.layout.keys(), data, nullptr};
     return {keys, {args_.layout.values(), data + keys.shape.bytes(), nullptr}};
   }
 
@@ -219,9 +219,9 @@ class AttentionRun {
     const TileRows q = scratch.q.tile(0, w.rows);
     const std::int64_t pairs = args_.layout.keys().panels() / 2;
     for (std::int64_t p = 0; p < pages; ++p) {
-      const PackedMatrix keys = matrices_of(w, begin + p).first;
+      const Matrix keys = matrices_of(w, begin + p).first;
       // The same of the page to come: pages are short, and a tile ahead would be too late.
-      const PackedMatrix next =
+      const Matrix next =
           p + 1 < pages ? matrices_of(w, begin + p + 1).first : matrices_of(w, begin).second;
       for (std::int64_t pair = 0; pair < pairs; ++pair) {
         run_tile(cpu_.table, panel_pair(keys, pair), panel_pair(next, pair), q,
@@ -238,8 +238,8 @@ class AttentionRun {
               scratch.p.tile(0, w.rows));
     const std::int64_t pairs = args_.layout.values().panels() / 2;
     for (std::int64_t p = 0; p < pages; ++p) {
-      const PackedMatrix values = matrices_of(w, begin + p).second;
-      const PackedMatrix next = matrices_of(w, begin + std::min(p + 1, pages - 1)).second;
+      const Matrix values = matrices_of(w, begin + p).second;
+      const Matrix next = matrices_of(w, begin + std::min(p + 1, pages - 1)).second;
       for (std::int64_t pair = 0; pair < pairs; ++pair) {
         run_tile(cpu_.table, panel_pair(values, pair), panel_pair(next, pair),
                  scratch.p.tile(0, w.rows, p * page_tokens), scratch.sums, pair_width);

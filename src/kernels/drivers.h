@@ -12,11 +12,27 @@
 
 namespace moebius::kernels {
 
-/// A packed matrix w [N, K] in memory; empty without data.
-struct PackedMatrix {
+/// A matrix [rows, columns] as it lies in memory: row r at data + r ld, or at data + ids[r] ld; or,
+/// `transposed`, the matrix of which that is the transpose.
+struct Plain {
+  const void* data = nullptr;
+  ValueType type = ValueType::f32;
+  std::int64_t ld = 0;
+  const std::int32_t* ids = nullptr;
+  bool transposed = false;
+};
+
+/// A matrix w [N, K] to multiply by: packed, or plain, which is then packed on the way to the dot
+/// products: f32, what widens to it, or bf16 as bf16. Empty without data.
+struct Matrix {
   PackedShape shape;
   const std::byte* data = nullptr;
   const std::uint16_t* scales = nullptr;
+  Plain plain;
+  std::int64_t first = 0;  ///< the panel that data begins with
+
+  bool defined() const { return data != nullptr || plain.data != nullptr; }
+  bool packed() const { return plain.data == nullptr; }
 };
 
 /// What drivers work with.
@@ -36,23 +52,25 @@ void run_pieces(const CpuContext& cpu, std::int64_t values, std::int64_t count, 
 }
 
 /// y [M, N] = x [M, K] times w transposed, plus bias [N] where there is one; or that times `scale`
-/// is added to y.
+/// is added to y, then f32.
 struct Product {
-  PackedMatrix w;
+  Matrix w;
   const float* bias = nullptr;
-  float* y = nullptr;
+  void* y = nullptr;
   std::int64_t ldy = 0;
   bool add = false;
   float scale = 1.0f;
+  ValueType type = ValueType::f32;  ///< of y: f32 or bf16
 };
-/// Several products of the same x; their matrices have one K, type and group.
-void linear(const CpuContext& cpu, const float* x, std::int64_t ldx, std::int64_t m,
+/// Several products of the same x; their matrices have one K, type and group. x is f32, or bf16 for
+/// matrices in bf16; with ids or transposed only if its type is that of the matrices.
+void linear(const CpuContext& cpu, const Plain& x, std::int64_t m,
             std::span<const Product> products);
 
 /// One FFN, down(act(gate x) * up x) or, without gate, down(act(up x)), and its rows [begin, end)
 /// among the sorted ones.
 struct FfnJob {
-  PackedMatrix gate, up, down;
+  Matrix gate, up, down;
   const float *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
   std::int64_t begin = 0, end = 0;
 };
@@ -68,7 +86,33 @@ struct GroupedFfn {
   float* y = nullptr;
   std::int64_t tokens = 0, ldx = 0, ldy = 0;
   Activation activation = Activation::silu;
+  /// Where gate x and up x of the sorted rows are kept for the way back [N, F], if anywhere: in the
+  /// type that is computed in.
+  void *gate_x = nullptr, *up_x = nullptr;
 };
 void grouped_ffn(const CpuContext& cpu, const GroupedFfn& args);
+
+/// Gradients of one FFN's weights; null where nobody asks.
+struct FfnGradients {
+  void *gate = nullptr, *up = nullptr, *down = nullptr;
+  float *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
+};
+
+/// The way back of `grouped_ffn`, for plain weights of one type, which x, dy, what was kept and the
+/// gradients of matrices have too. All jobs have one width. Sums run in an order that does not
+/// depend on threads.
+struct GroupedFfnBackward {
+  std::span<const FfnJob> jobs;
+  std::span<const FfnGradients> gradients;
+  const std::int32_t* rows = nullptr;
+  const float* scales = nullptr;
+  const void *x = nullptr, *dy = nullptr;         ///< [T, D]
+  const void *gate_x = nullptr, *up_x = nullptr;  ///< as kept
+  std::int64_t tokens = 0;
+  Activation activation = Activation::silu;
+  float* dx = nullptr;       ///< [T, D], to which is added; null if nobody asks
+  float* dscales = nullptr;  ///< of each sorted row
+};
+void grouped_ffn_backward(const CpuContext& cpu, const GroupedFfnBackward& args);
 
 }  // namespace moebius::kernels

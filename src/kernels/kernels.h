@@ -9,21 +9,30 @@
 
 namespace moebius::kernels {
 
-enum class WeightType { f32, f16, bf16 };
+/// What values in memory are.
+enum class ValueType { f32, f16, bf16 };
 
-/// y [M, N] = x [M, K] times w [N, K] transposed, for columns [n_begin, n_end) of y. x and y f32,
-/// sums in f32; w is widened in registers, so a bf16 weight is read as the 2 bytes it is. Rows lie
-/// `ldx`, `ldw`, `ldy` elements apart. Meant for few rows (M up to some hundred), where w is what
-/// has to be streamed from memory.
-struct RowsGemm {
-  const float* x;
-  const void* w;
-  float* y;
-  std::int64_t m, n, k;
-  std::int64_t ldx, ldw, ldy;
-  WeightType type;
+constexpr std::int64_t size_of(ValueType type) {
+  return type == ValueType::f32 ? 4 : 2;
+}
+
+/// Lanes of a plain matrix as the dot products take them, out [K/step][width][step] as `type`,
+/// which is f32, or bf16 of what is stored as bf16. Lanes are rows, of `ld` elements each: element
+/// k of lane i is from[i ld + k], or with ids from[ids[i] ld + k]; or, `transposed`, columns:
+/// from[k ld + i], or from[ids[k] ld + i], and of each row at least `readable` elements may be
+/// read. Zeros fill lanes from `lanes` to `width` and the last step.
+struct LayOut {
+  const void* from;
+  ValueType stored;
+  std::int64_t ld;
+  const std::int32_t* ids;
+  bool transposed;
+  std::int64_t readable;
+  std::int64_t k, lanes;
+  std::int64_t width, blocks;  ///< tiles and their rows, or panels
+  PackedType type;
+  void* out;
 };
-using RowsGemmFn = void (*)(const RowsGemm& args, std::int64_t n_begin, std::int64_t n_end);
 
 /// Rows of activations before they meet a packed matrix: of what, and `ld` elements apart.
 struct Prepared {
@@ -62,6 +71,30 @@ struct Activate {
   float* h;
   std::int64_t m, columns;
   std::int64_t up, ldx, ldh;
+};
+
+/// Backwards through act(gate) * up, or act(up) without gate, for rows that count `scales` times:
+/// from dh [M, columns], the gradient of h, to those of gate and up; h itself, scaled; and adds to
+/// dots[r] the product of rows r of dh and h. All but dh and dots are stored as `type`.
+struct ActivateBackward {
+  Activation kind;
+  ValueType type;
+  const float* dh;
+  const void *gate, *up;
+  void *dgate, *dup, *h;
+  const float* scales;
+  float* dots;
+  std::int64_t m, columns;
+  std::int64_t lddh, ldpre, ldgrad, ldh;  ///< of dh; gate and up; dgate and dup; h
+};
+
+/// Rows of f32 as `type`, f32 or bf16.
+struct Convert {
+  const float* x;
+  void* y;
+  ValueType type;
+  std::int64_t m, columns;
+  std::int64_t ldx, ldy;
 };
 
 /// Adds scales[r] x[r] to row ids[r] of y; without scales by 1, without ids to row r.
@@ -112,13 +145,27 @@ struct Rotate {
   std::int64_t ldx;
 };
 
+/// One step of AdamW (Loshchilov and Hutter, 2019) over `count` values: m and v become the means of
+/// g and g^2, g being gradient times `scale`; value -= rate decay value, then
+/// rate m / bias1 / (sqrt(v / bias2) + eps). With `master` that is what is updated, and `value` is
+/// a copy of it. value and gradient are stored as `type`, the means as `means`, masters in f32.
+struct AdamWStep {
+  void* value;
+  const void* gradient;
+  void *m, *v;
+  float* master;
+  ValueType type, means;
+  std::int64_t count;
+  float scale, rate, beta1, beta2, eps, decay;
+  float bias1, bias2;  ///< 1 - beta^steps
+};
+
 /// No table has tiles of more rows.
 inline constexpr int max_tile_rows = 16;
 
 /// One implementation of every kernel.
 struct KernelTable {
   const char* isa;
-  RowsGemmFn rows_gemm;
   /// Most rows of a tile, by PackedType.
   int tile_rows[packed_types];
   /// x [M, K] f32, rows `ldx` apart, as a matrix of `shape` wants it.
@@ -127,12 +174,18 @@ struct KernelTable {
   /// Rows `ids` (or 0, 1, ... if null) of those.
   void (*interleave)(const PackedShape& shape, const Prepared& from, const std::int32_t* ids,
                      const TileRows& out);
+  void (*lay_out)(const LayOut& args);
   void (*tile)(const PackedShape& shape, const Tile& tile);
   void (*activate)(const Activate& args);
+  void (*activate_backward)(const ActivateBackward& args);
+  void (*convert)(const Convert& args);
   void (*add_scaled)(const AddScaled& args);
   void (*softmax)(const Softmax& args);
   void (*merge_softmax)(const MergeSoftmax& args);
   void (*norm)(const Norm& args);
+  void (*adamw)(const AdamWStep& args);
+  /// Of `count` values, f32 or bf16.
+  double (*sum_of_squares)(const void* values, ValueType type, std::int64_t count);
   void (*rotate)(const Rotate& args);
   /// The operations of `rounds` rounds of the dot product for `type` that wait for nothing but each
   /// other's unit: the peak of one thread.

@@ -1,12 +1,17 @@
-// What drivers share: how they cut rows into tiles, hold them ready for the dot products, and run
-// them.
+// What drivers share: how they cut rows into tiles, hold rows and matrices ready for the dot
+// products, and run them.
 #pragma once
 
 #include <algorithm>
+#include <limits>
 
 #include "kernels/drivers.h"
 
 namespace moebius::kernels {
+
+inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
 
 /// Activations for matrices of one shape: rows as `prepare` leaves them, or in tiles, of which one
 /// that begins at row r begins where row r would.
@@ -39,18 +44,29 @@ struct RowStore {
   }
 };
 
-/// Rows [begin, end) in tiles of about equal size.
+/// Rows [begin, end) in tiles of about equal size: the first `larger` ones have a row more.
 struct Tiling {
-  std::int64_t begin, rows, count;
+  std::int64_t begin, rows, count, larger;
 
   Tiling(std::int64_t first, std::int64_t last, std::int64_t most)
-      : begin(first), rows(last - first), count((last - first + most - 1) / most) {}
-  std::int64_t start(std::int64_t t) const { return begin + rows * t / count; }
-  std::int64_t size(std::int64_t t) const { return start(t + 1) - start(t); }
+      : begin(first),
+        rows(last - first),
+        count(ceil_div(rows, most)),
+        larger(count == 0 ? 0 : rows % count) {}
+  std::int64_t start(std::int64_t t) const {
+    return begin + rows / count * t + std::min(t, larger);
+  }
+  std::int64_t size(std::int64_t t) const { return rows / count + (t < larger ? 1 : 0); }
 };
+
+/// Tiles that are laid out at once.
+inline constexpr std::int64_t tiles_at_once = 8;
 
 /// Columns of a tile.
 inline constexpr std::int64_t pair_width = 2 * panel_width;
+
+/// Weights of a piece that meets many tiles; they are to stay in the second-level cache.
+inline constexpr std::int64_t cached_bytes = 1 << 19;
 
 inline int most_rows(const KernelTable& table, const PackedShape& shape) {
   return table.tile_rows[static_cast<int>(shape.type)];
@@ -63,6 +79,56 @@ inline void make_tile(const KernelTable& table, const PackedShape& shape, const 
   table.interleave(shape, rows, nullptr, tile);
 }
 
+/// Lanes [begin, end) of a plain matrix in blocks: its rows, or columns where it is transposed.
+inline void lay_lanes(const KernelTable& table, const PackedShape& shape, const Plain& x,
+                      std::int64_t begin, std::int64_t end, std::int64_t width, std::int64_t blocks,
+                      void* out) {
+  const auto* data = static_cast<const std::byte*>(x.data);
+  const std::int32_t* ids = x.ids;
+  if (x.transposed) {
+    data += begin * size_of(x.type);
+  } else if (ids != nullptr) {
+    ids += begin;
+  } else {
+    data += begin * x.ld * size_of(x.type);
+  }
+  table.lay_out({.from = data,
+                 .stored = x.type,
+                 .ld = x.ld,
+                 .ids = ids,
+                 .transposed = x.transposed,
+                 .readable = end - begin,
+                 .k = shape.k,
+                 .lanes = std::min(end - begin, width * blocks),
+                 .width = width,
+                 .blocks = blocks,
+                 .type = shape.type,
+                 .out = out});
+}
+
+/// Tiles [first, last) of the rows of x, which has as many as `tiling`'s end, of the type that x is
+/// stored as; the store begins with row `origin`.
+inline void lay_tiles(const KernelTable& table, const Plain& x, const Tiling& tiling,
+                      std::int64_t first, std::int64_t last, const RowStore& store,
+                      std::int64_t origin = 0) {
+  while (first < last) {
+    const std::int64_t same = first < tiling.larger ? std::min(last, tiling.larger) : last;
+    const std::int64_t row = tiling.start(first), size = tiling.size(first);
+    lay_lanes(table, store.shape, x, row, tiling.begin + tiling.rows, size, same - first,
+              store.tile(row - origin, size).x);
+    first = same;
+  }
+}
+
+/// Panels [begin, end) of w, which are packed into `room` if they are not yet.
+inline Matrix on_hand(const KernelTable& table, const Matrix& w, std::int64_t begin,
+                      std::int64_t end, std::byte* room) {
+  if (w.packed()) return w;
+  lay_lanes(table, w.shape, w.plain, begin * panel_width, w.shape.n, panel_width, end - begin,
+            room);
+  return {.shape = w.shape, .data = room, .first = begin};
+}
+
 /// Two panels of matrices of one shape.
 struct Panels {
   PackedShape shape;
@@ -70,15 +136,16 @@ struct Panels {
   const std::uint16_t* scales[2];
 };
 /// Panel `panel` of both.
-inline Panels gate_and_up(const PackedMatrix& a, const PackedMatrix& b, std::int64_t panel) {
-  const std::int64_t data = panel * a.shape.panel_bytes(), scale = panel * a.shape.panel_scales();
+inline Panels gate_and_up(const Matrix& a, const Matrix& b, std::int64_t panel) {
+  const std::int64_t at = panel - a.first;
+  const std::int64_t data = at * a.shape.panel_bytes(), scale = at * a.shape.panel_scales();
   return {a.shape, {a.data + data, b.data + data}, {a.scales + scale, b.scales + scale}};
 }
 /// Panels 2 `pair` and 2 `pair` + 1.
-inline Panels panel_pair(const PackedMatrix& w, std::int64_t pair) {
+inline Panels panel_pair(const Matrix& w, std::int64_t pair) {
   const std::int64_t bytes = w.shape.panel_bytes(), scales = w.shape.panel_scales();
-  const std::byte* data = w.data + 2 * pair * bytes;
-  const std::uint16_t* scale = w.scales + 2 * pair * scales;
+  const std::byte* data = w.data + (2 * pair - w.first) * bytes;
+  const std::uint16_t* scale = w.scales + (2 * pair - w.first) * scales;
   return {w.shape, {data, data + bytes}, {scale, scale + scales}};
 }
 
@@ -111,5 +178,47 @@ struct Pieces {
     }
   }
 };
+
+/// Pairs of panels of a piece of work at most: where they meet several tiles or have to be packed
+/// first, as many as stay cached.
+inline std::int64_t most_pairs(const Matrix& w, std::int64_t tiles) {
+  if (tiles == 1 && w.packed()) return std::numeric_limits<std::int64_t>::max();
+  return std::max<std::int64_t>(1, cached_bytes / (2 * w.shape.panel_bytes()));
+}
+
+/// For each thread room to pack `bytes` of panels.
+struct PackingRooms {
+  std::byte* begin = nullptr;
+  std::int64_t bytes = 0;
+
+  PackingRooms(const CpuContext& cpu, std::int64_t each) : bytes(each) {
+    begin = cpu.arena.take<std::byte>(each * cpu.executor.threads());
+  }
+  std::byte* of(int thread) const { return begin + thread * bytes; }
+};
+
+inline void add_bias(const float* bias, std::int64_t columns, std::int64_t m, float* y) {
+  if (bias == nullptr) return;
+  for (std::int64_t r = 0; r < m; ++r) {
+    for (std::int64_t c = 0; c < columns; ++c) y[r * pair_width + c] += bias[c];
+  }
+}
+
+inline ValueType stored_as(const PackedShape& shape) {
+  return shape.type == PackedType::bf16 ? ValueType::bf16 : ValueType::f32;
+}
+
+/// A product whose rows are added to rows `ids` of y, `scales` times, or once without scales.
+struct ScatterJob {
+  Tiling tiling;
+  RowStore tiles;  ///< from row `tiling.begin` on
+  Matrix w;
+  const float* bias;
+  const std::int32_t* ids;  ///< of row 0
+  const float* scales;
+};
+/// Adds all of them, each row's in the order of the jobs. Their matrices have one N.
+void add_scattered(const CpuContext& cpu, std::span<const ScatterJob> jobs, float* y,
+                   std::int64_t ldy);
 
 }  // namespace moebius::kernels

@@ -28,8 +28,8 @@ bool is_packable(std::string_view slot) {
   return false;
 }
 
-kernels::PackedMatrix matrix_of(const Weight& w, std::int64_t expert) {
-  return w.defined() ? w.packed()->matrix(expert) : kernels::PackedMatrix{};
+kernels::Matrix matrix_of(const Weight& w, std::int64_t expert) {
+  return w.defined() ? w.packed()->matrix(expert) : kernels::Matrix{};
 }
 
 /// Row `expert` of biases [E, N], or [N].

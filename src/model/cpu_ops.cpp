@@ -16,6 +16,10 @@ const float* values_of(const Weight& w) {
   return w.defined() ? w.plain().const_data_ptr<float>() : nullptr;
 }
 
+kernels::Plain plain(const Rows& x) {
+  return {x.data, kernels::ValueType::f32, x.stride};
+}
+
 /// Neighbours that turn with one another become the halves of what turns.
 void split_pairs(float* x, std::int64_t half, float* room) {
   for (std::int64_t i = 0; i < half; ++i) {
@@ -182,8 +186,7 @@ void CpuOps::multiply(const Rows& x, std::span<const Linear> ls, std::span<Rows>
     out[i] = take(x.rows, ls[i].w.packed()->shape().n);
     products[i] = {ls[i].w.packed()->matrix(), values_of(ls[i].bias), out[i].data, out[i].stride};
     if (i + 1 < ls.size() && same(ls[i], ls[i + 1])) continue;
-    kernels::linear(cpu_, x.data, x.stride, x.rows,
-                    std::span(products).subspan(begin, i + 1 - begin));
+    kernels::linear(cpu_, plain(x), x.rows, std::span(products).subspan(begin, i + 1 - begin));
     begin = i + 1;
   }
 }
@@ -240,7 +243,8 @@ void CpuOps::multiply_heads(const Rows& x, std::int64_t x_apart, const PackedWei
                             const Rows& y, std::int64_t y_apart) const {
   for (std::int64_t h = 0; h < w.count(); ++h) {
     const kernels::Product product{w.matrix(h), nullptr, y.data + h * y_apart, y.stride};
-    kernels::linear(cpu_, x.data + h * x_apart, x.stride, x.rows, {&product, 1});
+    kernels::linear(cpu_, {x.data + h * x_apart, kernels::ValueType::f32, x.stride}, x.rows,
+                    {&product, 1});
   }
 }
 
@@ -280,7 +284,7 @@ Rows CpuOps::add_linear(const Rows& x, const Rows& y, const Linear& l) const {
                                  x.stride,
                                  true,
                                  static_cast<float>(spec().residual_multiplier)};
-  kernels::linear(cpu_, y.data, y.stride, y.rows, {&product, 1});
+  kernels::linear(cpu_, plain(y), y.rows, {&product, 1});
   return x;
 }
 
@@ -314,7 +318,7 @@ Rows CpuOps::router_logits(const Rows& x, const Moe& w, std::size_t layer) const
   const kernels::Product products[] = {
       {scores[0].matrix(), values_of(w.router.bias), y.data, y.stride},
       {scores.back().matrix(), values_of(w.router.up_bias), y.data + width, y.stride}};
-  kernels::linear(cpu_, x.data, x.stride, x.rows, std::span(products).first(scores.size()));
+  kernels::linear(cpu_, plain(x), x.rows, std::span(products).first(scores.size()));
   const bool neurons = spec().layers[layer].moe->scores == RouterScores::neurons;
   for_each_row(y, [&](std::int64_t r) {
     if (neurons) {
@@ -408,7 +412,7 @@ Rows CpuOps::add_moe(const Rows& x, const Rows& y, const Moe& w, std::size_t lay
 void CpuOps::gate_shared(const Rows& x, const PackedWeight& gate, float* scales) const {
   const Rows scores = take(x.rows, 1);
   const kernels::Product product{gate.matrix(), nullptr, scores.data, 1};
-  kernels::linear(cpu_, x.data, x.stride, x.rows, {&product, 1});
+  kernels::linear(cpu_, plain(x), x.rows, {&product, 1});
   for (std::int64_t t = 0; t < x.rows; ++t) scales[t] /= 1 + std::exp(-scores.data[t]);
 }
 

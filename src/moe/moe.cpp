@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "ops/grouped_ffn.h"
 #include "ops/linear.h"
 
 namespace moebius {
@@ -149,8 +150,13 @@ MoeOutput moe_layer(const at::Tensor& x_TD, const Moe& w, const MoeSpec& moe,
                     Activation activation) {
   MoeOutput out;
   out.routing = route(x_TD, w.router, moe, activation);
-  const Permutation permutation = permute(out.routing, moe.experts);
-  out.y_TD = combine(experts(x_TD, permutation, w.experts, activation), permutation, out.routing);
+  if (ops::suits_grouped_ffn(x_TD, w.experts)) {
+    out.y_TD =
+        ops::grouped_ffn(x_TD, out.routing.ids_TK, out.routing.weights_TK, w.experts, activation);
+  } else {
+    const Permutation permutation = permute(out.routing, moe.experts);
+    out.y_TD = combine(experts(x_TD, permutation, w.experts, activation), permutation, out.routing);
+  }
   if (w.shared.up.defined()) {
     const at::Tensor shared = ffn(x_TD, w.shared, activation);
     out.y_TD = out.y_TD +

@@ -1,57 +1,52 @@
 #include "ops/linear.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
-
-#include <algorithm>
-#include <vector>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include "base/error.h"
-#include "kernels/kernels.h"
+#include "ops/cpu_kernels.h"
 
 namespace moebius::ops {
 
 namespace {
 
-constexpr std::int64_t few_rows = 192;
-
-kernels::WeightType weight_type(at::ScalarType dtype) {
-  if (dtype == at::kBFloat16) return kernels::WeightType::bf16;
-  return dtype == at::kHalf ? kernels::WeightType::f16 : kernels::WeightType::f32;
-}
-
-/// Whether the kernel for few rows serves: f32 activations on the CPU, no gradient to record, and
-/// rows of w in one piece.
-bool suits_rows_gemm(const at::Tensor& x, const at::Tensor& w) {
-  const bool recording = at::GradMode::is_enabled() && (x.requires_grad() || w.requires_grad());
-  const at::ScalarType stored = w.scalar_type();
-  const bool readable = stored == at::kFloat || stored == at::kHalf || stored == at::kBFloat16;
-  return !recording && readable && x.is_cpu() && x.scalar_type() == at::kFloat && w.dim() == 2 &&
-         w.stride(1) == 1 && x.numel() / x.size(-1) <= few_rows;
-}
-
-at::Tensor rows_gemm(const at::Tensor& x, const at::Tensor& w) {
-  const kernels::KernelTable& table = kernel_table();
-  const at::Tensor flat = x.reshape({-1, x.size(-1)}).contiguous();
-  std::vector<std::int64_t> sizes = x.sizes().vec();
-  sizes.back() = w.size(0);
-  at::Tensor y = at::empty(sizes, x.options());
-  const kernels::RowsGemm args{flat.const_data_ptr<float>(),
-                               w.const_data_ptr(),
-                               y.mutable_data_ptr<float>(),
-                               flat.size(0),
-                               w.size(0),
-                               flat.size(1),
-                               flat.size(1),
-                               w.stride(0),
-                               w.size(0),
-                               weight_type(w.scalar_type())};
-  const std::int64_t grain = std::max<std::int64_t>(1, (1 << 17) / (args.m * args.k + 1));
-  at::parallel_for(0, args.n, grain, [&](std::int64_t begin, std::int64_t end) {
-    table.rows_gemm(args, begin, end);
-  });
+/// a [M, K] times b [N, K] transposed: [M, N], of the type of a; sums in f32.
+at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor left = in_pieces(a), right = in_pieces(b);
+  at::Tensor y = at::empty({left.size(0), right.size(0)}, left.options());
+  const kernels::Product args{
+      .w = {.shape = {compute_type(left), right.size(0), right.size(1)}, .plain = plain_of(right)},
+      .y = y.mutable_data_ptr(),
+      .ldy = y.size(1),
+      .type = value_type(y)};
+  const CpuKernels cpu;
+  kernels::linear(cpu, plain_of(left), left.size(0), {&args, 1});
   return y;
+}
+
+/// x [M, K] times w [N, K] transposed, of one type.
+class ProductFunction : public torch::autograd::Function<ProductFunction> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x,
+                            const at::Tensor& w) {
+    ctx->save_for_backward({x, w});
+    return product(x, w);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 const torch::autograd::variable_list& gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &x = saved[0], &w = saved[1], &dy = gradients[0];
+    return {ctx->needs_input_grad(0) ? product(dy, w.t()) : at::Tensor(),
+            ctx->needs_input_grad(1) ? product(dy.t(), x.t()) : at::Tensor()};
+  }
+};
+
+/// Whether the kernels serve: on the CPU, in f32 with a weight of any type, or in bf16.
+bool suits_kernels(const at::Tensor& x, const at::Tensor& w) {
+  return x.numel() > 0 && readable(x) && readable(w) && w.dim() == 2 &&
+         (x.scalar_type() == at::kFloat ||
+          (x.scalar_type() == at::kBFloat16 && w.scalar_type() == at::kBFloat16));
 }
 
 }  // namespace
@@ -61,12 +56,14 @@ at::Tensor linear(const at::Tensor& x, const Weight& weight, const at::Tensor& b
   if (x.size(-1) != w.size(-1)) {
     fail("[linear] x has {} columns but w takes {}", x.size(-1), w.size(-1));
   }
-  if (suits_rows_gemm(x, w)) {
-    at::Tensor y = rows_gemm(x, w);
-    return bias.defined() ? y.add_(bias) : y;
-  }
   const auto as_x = [&](const at::Tensor& t) { return t.defined() ? t.to(x.scalar_type()) : t; };
-  return at::linear(x, as_x(w), as_x(bias));
+  if (!suits_kernels(x, w)) return at::linear(x, as_x(w), as_x(bias));
+  std::vector<std::int64_t> sizes = x.sizes().vec();
+  sizes.back() = w.size(0);
+  const at::Tensor flat = x.reshape({-1, x.size(-1)});
+  const at::Tensor y =
+      (recording({x, w}) ? ProductFunction::apply(flat, as_x(w)) : product(flat, w)).view(sizes);
+  return bias.defined() ? y + as_x(bias) : y;
 }
 
 at::Tensor embedding(const at::Tensor& ids, const at::Tensor& w, at::ScalarType dtype) {

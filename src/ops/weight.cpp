@@ -38,7 +38,7 @@ std::int64_t PackedWeight::bytes_of(const kernels::PackedShape& shape, std::int6
   return count * (shape.bytes() + 2 * shape.scales());
 }
 
-kernels::PackedMatrix PackedWeight::matrix(std::int64_t expert) const {
+kernels::Matrix PackedWeight::matrix(std::int64_t expert) const {
   const auto* scales =
       reinterpret_cast<const std::uint16_t*>(memory_.get() + count_ * shape_.bytes());
   return {shape_, memory_.get() + expert * shape_.bytes(), scales + expert * shape_.scales()};

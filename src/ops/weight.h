@@ -29,7 +29,7 @@ class PackedWeight {
   const kernels::PackedShape& shape() const { return shape_; }
   std::int64_t count() const { return count_; }
   std::int64_t bytes() const { return bytes_of(shape_, count_); }
-  kernels::PackedMatrix matrix(std::int64_t expert = 0) const;
+  kernels::Matrix matrix(std::int64_t expert = 0) const;
   /// Codes of all matrices, then their scales.
   std::span<const std::byte> memory() const {
     return {memory_.get(), static_cast<std::size_t>(bytes())};

@@ -3,51 +3,112 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
+
+#include "ops/cpu_kernels.h"
+#include "ops/weight.h"
 
 namespace moebius {
+
+namespace {
+
+/// Values that a thread updates at once.
+constexpr std::int64_t piece_values = 1 << 16;
+
+std::int64_t pieces_of(const at::Tensor& t) {
+  return (t.numel() + piece_values - 1) / piece_values;
+}
+
+/// Calls work(first value, values, piece) for pieces of t.
+template <class Work>
+void for_each_piece(const kernels::CpuContext& cpu, const at::Tensor& t, Work work) {
+  cpu.executor.run(pieces_of(t), [&](std::int64_t piece, int) {
+    const std::int64_t begin = piece * piece_values;
+    work(begin, std::min(piece_values, t.numel() - begin), piece);
+  });
+}
+
+double sum_of_squares(const at::Tensor& t) {
+  if (!ops::readable(t)) return at::linalg_vector_norm(t).square().item<double>();
+  const at::Tensor flat = t.contiguous();
+  std::vector<double> sums(static_cast<std::size_t>(pieces_of(t)));
+  const auto* values = static_cast<const std::byte*>(flat.const_data_ptr());
+  const ops::CpuKernels cpu;
+  for_each_piece(cpu, flat, [&](std::int64_t begin, std::int64_t count, std::int64_t piece) {
+    sums[static_cast<std::size_t>(piece)] = kernel_table().sum_of_squares(
+        values + begin * flat.element_size(), ops::value_type(flat), count);
+  });
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
+}  // namespace
 
 AdamW::AdamW(std::vector<Parameter> parameters, const OptimizerOptions& options)
     : parameters_(std::move(parameters)), options_(options), count_(at::zeros({}, at::kFloat)) {
   for (const Parameter& p : parameters_) {
-    moment1_.push_back(at::zeros_like(p.value));
-    moment2_.push_back(at::zeros_like(p.value));
+    const at::Tensor& like = p.master.defined() ? p.master : p.value;
+    moment1_.push_back(at::zeros_like(like, at::MemoryFormat::Contiguous));
+    moment2_.push_back(at::zeros_like(like, at::MemoryFormat::Contiguous));
   }
 }
 
-void AdamW::update(bool decay, double lr, const std::vector<at::Tensor>& gradients) {
-  std::vector<at::Tensor> values, grads, first, second, counts;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (parameters_[i].decay != decay) continue;
-    values.push_back(parameters_[i].value);
-    grads.push_back(gradients[i]);
-    first.push_back(moment1_[i]);
-    second.push_back(moment2_[i]);
-    counts.push_back(count_);
+void AdamW::update(std::size_t parameter, double lr, double scale, const at::Tensor& gradient) {
+  Parameter& p = parameters_[parameter];
+  at::Tensor &first = moment1_[parameter], &second = moment2_[parameter];
+  const double steps = count_.item<double>();
+  const double decay = p.decay ? options_.weight_decay : 0.0;
+  if (!p.value.is_cpu() || !p.value.is_contiguous()) {
+    at::Tensor& updated = p.master.defined() ? p.master : p.value;
+    const at::Tensor scaled = gradient.to(updated.scalar_type()) * scale;
+    at::_fused_adamw_({updated}, {scaled}, {first}, {second}, /*max_exp_avg_sqs=*/{},
+                      {count_.to(updated.device())}, lr, options_.beta1, options_.beta2, decay,
+                      options_.eps, /*amsgrad=*/false, /*maximize=*/false);
+    if (p.master.defined()) p.value.copy_(p.master);
+    return;
   }
-  if (values.empty()) return;
-  at::_fused_adamw_(values, grads, first, second, /*max_exp_avg_sqs=*/{}, counts, lr,
-                    options_.beta1, options_.beta2, decay ? options_.weight_decay : 0.0,
-                    options_.eps, /*amsgrad=*/false, /*maximize=*/false);
+  const at::Tensor flat = gradient.contiguous();
+  const auto at = [](const at::Tensor& t, std::int64_t begin) {
+    return static_cast<std::byte*>(t.mutable_data_ptr()) + begin * t.element_size();
+  };
+  const ops::CpuKernels cpu;
+  for_each_piece(cpu, flat, [&](std::int64_t begin, std::int64_t count, std::int64_t) {
+    kernel_table().adamw(
+        {.value = at(p.value, begin),
+         .gradient = at(flat, begin),
+         .m = at(first, begin),
+         .v = at(second, begin),
+         .master = p.master.defined() ? p.master.mutable_data_ptr<float>() + begin : nullptr,
+         .type = ops::value_type(p.value),
+         .means = ops::value_type(first),
+         .count = count,
+         .scale = static_cast<float>(scale),
+         .rate = static_cast<float>(lr),
+         .beta1 = static_cast<float>(options_.beta1),
+         .beta2 = static_cast<float>(options_.beta2),
+         .eps = static_cast<float>(options_.eps),
+         .decay = static_cast<float>(decay),
+         .bias1 = static_cast<float>(1 - std::pow(options_.beta1, steps)),
+         .bias2 = static_cast<float>(1 - std::pow(options_.beta2, steps))});
+  });
 }
 
 double AdamW::step(double lr) {
   const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> gradients;
   double squares = 0;
-  for (Parameter& p : parameters_) {
-    const at::Tensor& grad = p.value.grad();
-    gradients.push_back(grad.defined() ? grad : at::zeros_like(p.value));
-    squares += gradients.back().square().sum(at::kDouble).item<double>();
+  for (const Parameter& p : parameters_) {
+    if (p.value.grad().defined()) squares += sum_of_squares(p.value.grad());
   }
   const double norm = std::sqrt(squares);
-  if (options_.clip > 0 && norm > options_.clip) {
-    for (at::Tensor& grad : gradients) grad.mul_(options_.clip / (norm + 1e-6));
-  }
+  const bool clip = options_.clip > 0 && norm > options_.clip;
+  const double scale = clip ? options_.clip / (norm + 1e-6) : 1.0;
   count_.add_(1.0);
-  update(true, lr, gradients);
-  update(false, lr, gradients);
-  for (Parameter& p : parameters_) p.value.mutable_grad().reset();
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    at::Tensor& gradient = parameters_[i].value.mutable_grad();
+    update(i, lr, scale, gradient.defined() ? gradient : at::zeros_like(parameters_[i].value));
+    gradient.reset();
+  }
   return norm;
 }
 

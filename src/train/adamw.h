@@ -9,14 +9,17 @@
 
 namespace moebius {
 
-/// A weight that trains. `name` is its slot.
+/// A weight that trains. `name` is its slot. Where the model computes with a copy in bf16, `master`
+/// is what that is a copy of, in f32.
 struct Parameter {
   std::string name;
   at::Tensor value;
   bool decay = true;
+  at::Tensor master;
 };
 
-/// AdamW over all parameters at once, in f32, moments included in checkpoints.
+/// AdamW over all parameters at once; its means, which checkpoints include, are of the type of the
+/// master, or of the value where there is none.
 class AdamW {
  public:
   AdamW(std::vector<Parameter> parameters, const OptimizerOptions& options);
@@ -30,12 +33,12 @@ class AdamW {
   std::vector<std::pair<std::string, at::Tensor>> state();
 
  private:
-  void update(bool decay, double lr, const std::vector<at::Tensor>& gradients);
+  void update(std::size_t parameter, double lr, double scale, const at::Tensor& gradient);
 
   std::vector<Parameter> parameters_;
   OptimizerOptions options_;
   std::vector<at::Tensor> moment1_, moment2_;
-  at::Tensor count_;  ///< f32 scalar: steps done
+  at::Tensor count_;  ///< f32 scalar on the CPU: steps done
 };
 
 }  // namespace moebius

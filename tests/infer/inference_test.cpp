@@ -217,7 +217,7 @@ TEST(PackedWeight, IsTheSameFromEveryTypeThatHoldsTheValuesAndEveryStride) {
     const PackedWeight from_bf16 = packer.pack(w, type, 32);
     const auto same = [&](const at::Tensor& other) {
       const PackedWeight packed = packer.pack(other, type, 32);
-      const kernels::PackedMatrix a = from_bf16.matrix(), b = packed.matrix();
+      const kernels::Matrix a = from_bf16.matrix(), b = packed.matrix();
       return std::equal(a.data, a.data + a.shape.bytes(), b.data) &&
              std::equal(a.scales, a.scales + a.shape.scales(), b.scales);
     };
@@ -227,7 +227,7 @@ TEST(PackedWeight, IsTheSameFromEveryTypeThatHoldsTheValuesAndEveryStride) {
     EXPECT_TRUE(same(w.to(at::kHalf)));  // holds them all
     for (std::int64_t n : {0, 16, 36}) {
       for (std::int64_t k : {0, 49, 50}) {
-        const kernels::PackedMatrix m = from_bf16.matrix();
+        const kernels::Matrix m = from_bf16.matrix();
         const float value = w[n][k].item<float>();
         EXPECT_NEAR(kernels::unpack(m.shape, m.data, m.scales, n, k), value,
                     type == PackedType::int8 ? 0.02 : 0.0);

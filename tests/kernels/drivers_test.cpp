@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/dtype.h"
 #include "kernels/support.h"
 
 namespace moebius::kernels {
@@ -17,16 +18,17 @@ namespace {
 /// What rounding the activations may cost, relative to the norm of the result.
 constexpr double tolerances[] = {1e-6, 4e-3, 1.2e-2, 1.2e-2};
 
-class Matrix {
+class RandomMatrix {
  public:
-  Matrix() = default;
-  Matrix(PackedType type, std::int64_t n, std::int64_t k, std::int64_t group, std::uint64_t stream)
+  RandomMatrix() = default;
+  RandomMatrix(PackedType type, std::int64_t n, std::int64_t k, std::int64_t group,
+               std::uint64_t stream)
       : shape_{type, n, k, group}, data_(index(shape_.bytes())), scales_(index(shape_.scales())) {
     const std::vector<float> w = normal(n * k, stream, 1 / std::sqrt(static_cast<double>(k)));
     pack(shape_, w.data(), k, 0, shape_.panels(), data_.data(), scales_.data());
   }
-  PackedMatrix view() const {
-    return {shape_, data_.empty() ? nullptr : data_.data(), scales_.data()};
+  Matrix view() const {
+    return {shape_, data_.empty() ? nullptr : data_.data(), scales_.data(), {}, 0};
   }
   /// Row n times x.
   double times(std::int64_t n, const std::vector<double>& x) const {
@@ -81,11 +83,11 @@ double act(Activation kind, double x) {
 /// Two products of different widths, the first with a bias, the second added to what is there.
 struct TwoProducts {
   static constexpr std::int64_t k = 83, n[2] = {37, 64}, ldx = k + 2, ldy[2] = {40, 64};
-  Matrix w[2];
+  RandomMatrix w[2];
   std::vector<float> bias = normal(n[0], 4);
 
   explicit TwoProducts(PackedType type)
-      : w{Matrix(type, n[0], k, 32, 1), Matrix(type, n[1], k, 32, 2)} {}
+      : w{RandomMatrix(type, n[0], k, 32, 1), RandomMatrix(type, n[1], k, 32, 2)} {}
 
   std::vector<float> run(const KernelTable& table, int threads, const float* x,
                          std::int64_t m) const {
@@ -95,7 +97,7 @@ struct TwoProducts {
     const Product products[] = {
         {w[0].view(), bias.data(), y.data(), ldy[0]},
         {w[1].view(), nullptr, y.data() + m * ldy[0], ldy[1], /*add=*/true, 0.5f}};
-    linear({table, executor, arena}, x, ldx, m, products);
+    linear({table, executor, arena}, {x, ValueType::f32, ldx}, m, products);
     return y;
   }
 
@@ -140,11 +142,50 @@ TEST(Linear, BitsDependNeitherOnThreadsNorOnOtherRows) {
   });
 }
 
+TEST(Linear, PlainMatricesGiveTheBitsOfPackedOnes) {
+  constexpr std::int64_t m = 29, n = 37, k = 45;
+  for_each_table([&](const KernelTable& table) {
+    for (const PackedType type : {PackedType::f32, PackedType::bf16}) {
+      const ValueType stored = type == PackedType::f32 ? ValueType::f32 : ValueType::bf16;
+      const PackedShape shape{type, n, k};
+      std::vector<float> values = normal(n * k, 11), x = normal(m * k, 12);
+      std::vector<std::uint16_t> bf16(values.size()), flipped_bf16(values.size());
+      std::vector<float> flipped(values.size());
+      for (std::int64_t i = 0; i < n * k; ++i) {
+        bf16[index(i)] = f32_to_bf16(values[index(i)]);
+        flipped[index(i % k * n + i / k)] = values[index(i)];
+        flipped_bf16[index(i % k * n + i / k)] = bf16[index(i)];
+      }
+      std::vector<std::byte> data(index(shape.bytes()));
+      std::vector<float> packed_from = values;
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        if (stored == ValueType::bf16) packed_from[i] = bf16_to_f32(bf16[i]);
+      }
+      pack(shape, packed_from.data(), k, 0, shape.panels(), data.data(), nullptr);
+      const bool f32 = stored == ValueType::f32;
+      const Plain row_major{f32 ? static_cast<void*>(values.data()) : bf16.data(), stored, k};
+      const Plain columns{f32 ? static_cast<void*>(flipped.data()) : flipped_bf16.data(), stored, n,
+                          nullptr, true};
+      const auto times = [&](const Matrix& w) {
+        Executor executor(2);
+        Arena arena;
+        std::vector<float> y(index(m * n));
+        const Product product{.w = w, .y = y.data(), .ldy = n};
+        linear({table, executor, arena}, {x.data(), ValueType::f32, k}, m, {&product, 1});
+        return y;
+      };
+      const std::vector<float> expected = times({.shape = shape, .data = data.data()});
+      EXPECT_EQ(times({.shape = shape, .plain = row_major}), expected);
+      EXPECT_EQ(times({.shape = shape, .plain = columns}), expected);
+    }
+  });
+}
+
 // ---- grouped_ffn ------------------------------------------------------------------------------
 
 struct Ffn {
   std::int64_t width;
-  Matrix gate, up, down;
+  RandomMatrix gate, up, down;
   std::vector<float> gate_bias, up_bias, down_bias;
 };
 
@@ -158,9 +199,9 @@ class Layer {
     for (std::int64_t e = 0; e <= experts; ++e) {
       const auto s = static_cast<std::uint64_t>(10 * e);
       Ffn f{e < experts ? 76 : 100, {}, {}, {}, {}, {}, {}};
-      if (gated) f.gate = Matrix(in, f.width, d, group, s + 1);
-      f.up = Matrix(in, f.width, d, group, s + 2);
-      f.down = Matrix(out, d, f.width, group, s + 3);
+      if (gated) f.gate = RandomMatrix(in, f.width, d, group, s + 1);
+      f.up = RandomMatrix(in, f.width, d, group, s + 2);
+      f.down = RandomMatrix(out, d, f.width, group, s + 3);
       if (biased) {
         f.gate_bias = normal(f.width, s + 4);
         f.up_bias = normal(f.width, s + 5);
@@ -295,7 +336,7 @@ TEST(GroupedFfn, BitsDependNeitherOnThreadsNorOnOtherTokens) {
 TEST(GroupedFfn, WithoutRowsNothingIsWritten) {
   Executor executor(2);
   Arena arena;
-  const Matrix w(PackedType::bf16, 32, 32, 32, 1);
+  const RandomMatrix w(PackedType::bf16, 32, 32, 32, 1);
   const FfnJob jobs[] = {{w.view(), w.view(), w.view()}};
   grouped_ffn({*table(), executor, arena}, {jobs});
   EXPECT_EQ(arena.reserved() > (1 << 20), false);

@@ -1,5 +1,4 @@
-// AVX2 with FMA and F16C. Of 16 registers rows_gemm takes 2 x 5 for sums, 2 for widened pieces of
-// w, one for x.
+// AVX2 with FMA and F16C.
 #include <immintrin.h>
 
 #include "kernels/cpu/tables.h"
@@ -10,7 +9,7 @@ namespace moebius::kernels::avx2 {
 typedef float VecF __attribute__((vector_size(32)));
 typedef unsigned VecU __attribute__((vector_size(32)));
 typedef unsigned short VecH __attribute__((vector_size(16)));
-static constexpr int LANES = 8, ROWS = 2, COLS = 5, CUT = 2048;
+static constexpr int LANES = 8;
 
 static VecF widen_f16(VecH h) {
   return (VecF)_mm256_cvtph_ps((__m128i)h);
@@ -21,6 +20,10 @@ static float sum_of(VecF v) {
       _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
   const __m128 twos = _mm_add_ps(fours, _mm_movehl_ps(fours, fours));
   return _mm_cvtss_f32(_mm_add_ss(twos, _mm_movehdup_ps(twos)));
+}
+
+static VecF root_of(VecF x) {
+  return (VecF)_mm256_sqrt_ps((__m256)x);
 }
 
 struct F16 {

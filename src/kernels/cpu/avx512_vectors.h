@@ -1,11 +1,10 @@
 // Vectors of 64 bytes, for table_body.h; included inside the namespace of an instruction set. Where
 // GCC's intrinsics start from an undefined register, which it then warns about, operators serve.
-// Of 32 registers rows_gemm takes 4 x 6 for sums, 4 for widened pieces of w, one for x.
 
 typedef float VecF __attribute__((vector_size(64)));
 typedef unsigned VecU __attribute__((vector_size(64)));
 typedef unsigned short VecH __attribute__((vector_size(32)));
-static constexpr int LANES = 16, ROWS = 4, COLS = 6, CUT = 2048;
+static constexpr int LANES = 16;
 
 static VecF widen_f16(VecH h) {
   return (VecF)_mm512_maskz_cvtph_ps(0xFFFF, (__m256i)h);
@@ -17,6 +16,10 @@ static float sum_of(VecF v) {
   const __m128 fours = _mm_add_ps(_mm256_castps256_ps128(eights), _mm256_extractf128_ps(eights, 1));
   const __m128 twos = _mm_add_ps(fours, _mm_movehl_ps(fours, fours));
   return _mm_cvtss_f32(_mm_add_ss(twos, _mm_movehdup_ps(twos)));
+}
+
+static VecF root_of(VecF x) {
+  return (VecF)_mm512_maskz_sqrt_ps(0xFFFF, (__m512)x);
 }
 
 using F16 = __m512;

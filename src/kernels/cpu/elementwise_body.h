@@ -1,5 +1,5 @@
 // Body of the kernels that go over values one by one, for table_body.h, with the vectors of
-// rows_gemm_body.h.
+// layout_body.h and root_of(VecF), square roots.
 
 typedef int VecI __attribute__((vector_size(sizeof(VecF))));
 
@@ -49,19 +49,30 @@ static VecF erf_of(VecF x) {
   return x < 0.0f ? -y : y;
 }
 
+/// An activation and its derivative.
+struct Activated {
+  VecF value, slope;
+};
+
 template <Activation KIND>
-static VecF activated(VecF x) {
+static Activated activated(VecF x) {
   switch (KIND) {
-    case Activation::silu:
-      return x * sigmoid_of(x);
-    case Activation::gelu_tanh:  // (1 + tanh z) / 2 is the sigmoid of 2 z
-      return x * sigmoid_of(1.59576912f * (x + 0.044715f * x * x * x));
-    case Activation::gelu_erf:
-      return 0.5f * x * (1.0f + erf_of(x * 0.707106781f));
+    case Activation::silu: {
+      const VecF s = sigmoid_of(x);
+      return {x * s, s * (1.0f + x * (1.0f - s))};
+    }
+    case Activation::gelu_tanh: {  // (1 + tanh z) / 2 is the sigmoid of 2 z
+      const VecF s = sigmoid_of(1.59576912f * (x + 0.044715f * x * x * x));
+      return {x * s, s + x * s * (1.0f - s) * 1.59576912f * (1.0f + 0.134145f * x * x)};
+    }
+    case Activation::gelu_erf: {
+      const VecF share = 0.5f * (1.0f + erf_of(x * 0.707106781f));
+      return {x * share, share + x * exp_of(-0.5f * x * x) * 0.398942280f};
+    }
     case Activation::relu:
-      return x < 0.0f ? VecF{} : x;
+      return {x < 0.0f ? VecF{} : x, x > 0.0f ? splat(1.0f) : VecF{}};
   }
-  return x;
+  return {x, x};
 }
 
 template <Activation KIND>
@@ -70,23 +81,123 @@ static void activate_rows(const Activate& a) {
     const float *gate = a.x + r * a.ldx, *up = gate + a.up;
     float* h = a.h + r * a.ldh;
     for (long c = 0; c < a.columns; c += LANES) {
-      const VecF y = activated<KIND>(load_values(gate + c));
+      const VecF y = activated<KIND>(load_values(gate + c)).value;
       store_values(h + c, a.up != 0 ? y * load_values(up + c) : y);
     }
   }
 }
 
-static void activate(const Activate& a) {
-  switch (a.kind) {
+/// Calls fn with the activation as a template argument.
+template <class Fn>
+static void with_activation(Activation kind, Fn fn) {
+  switch (kind) {
     case Activation::silu:
-      return activate_rows<Activation::silu>(a);
+      return fn.template operator()<Activation::silu>();
     case Activation::gelu_tanh:
-      return activate_rows<Activation::gelu_tanh>(a);
+      return fn.template operator()<Activation::gelu_tanh>();
     case Activation::gelu_erf:
-      return activate_rows<Activation::gelu_erf>(a);
+      return fn.template operator()<Activation::gelu_erf>();
     case Activation::relu:
-      return activate_rows<Activation::relu>(a);
+      return fn.template operator()<Activation::relu>();
   }
+}
+
+static void activate(const Activate& a) {
+  with_activation(a.kind, [&]<Activation KIND>() { activate_rows<KIND>(a); });
+}
+
+struct StoreF32 {
+  using Type = float;
+  using Vec = VecF;
+  static Vec narrow(VecF x) { return x; }
+};
+struct StoreBf16 {
+  using Type = unsigned short;
+  using Vec = VecH;
+  static Vec narrow(VecF x) {
+    const VecU bits = (VecU)x, rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+    const VecU nan = bits >> 16 | 0x40;
+    return __builtin_convertvector((bits & 0x7FFFFFFF) > 0x7F800000 ? nan : rounded, VecH);
+  }
+};
+
+/// Loads and stores vectors of a row of which `left` values are left.
+template <class Load>
+static VecF load_row(const void* row, long c, long left) {
+  const auto* at = static_cast<const typename Load::Type*>(row) + c;
+  return left >= LANES ? Load::load(at) : Load::load(Padded<typename Load::Type>(at, left).values);
+}
+template <class Store>
+static void store_row(void* row, long c, long left, VecF x) {
+  auto* at = static_cast<typename Store::Type*>(row) + c;
+  const typename Store::Vec v = Store::narrow(x);
+  if (left >= LANES) {
+    __builtin_memcpy(at, &v, sizeof v);
+  } else {
+    for (long i = 0; i < left; ++i) at[i] = v[i];
+  }
+}
+
+template <class Store>
+static void convert_rows(const Convert& a) {
+  for (long r = 0; r < a.m; ++r) {
+    auto* y = static_cast<typename Store::Type*>(a.y) + r * a.ldy;
+    for (long c = 0; c < a.columns; c += LANES) {
+      store_row<Store>(y, c, a.columns - c, load_row<LoadF32>(a.x + r * a.ldx, c, a.columns - c));
+    }
+  }
+}
+
+static void convert(const Convert& a) {
+  if (a.type == ValueType::f32) return convert_rows<StoreF32>(a);
+  convert_rows<StoreBf16>(a);
+}
+
+template <Activation KIND, class Load, class Store>
+static void activate_backward_rows(const ActivateBackward& a) {
+  using T = typename Load::Type;
+  const auto row_of = [](auto* base, long r, long ld) {
+    return base == nullptr ? nullptr : base + r * ld;
+  };
+  for (long r = 0; r < a.m; ++r) {
+    const auto* gate = row_of(static_cast<const T*>(a.gate), r, a.ldpre);
+    const auto* up = row_of(static_cast<const T*>(a.up), r, a.ldpre);
+    auto* dgate = row_of(static_cast<T*>(a.dgate), r, a.ldgrad);
+    auto* dup = row_of(static_cast<T*>(a.dup), r, a.ldgrad);
+    auto* out = row_of(static_cast<T*>(a.h), r, a.ldh);
+    const float scale = a.scales[r];
+    VecF dot = VecF{};
+    for (long c = 0; c < a.columns; c += LANES) {
+      const long left = a.columns - c;
+      const VecF dh = load_row<LoadF32>(a.dh + r * a.lddh, c, left), scaled = dh * scale;
+      const VecF u = load_row<Load>(up, c, left);
+      VecF h;
+      if (gate != nullptr) {
+        const Activated g = activated<KIND>(load_row<Load>(gate, c, left));
+        h = g.value * u;
+        store_row<Store>(dgate, c, left, scaled * u * g.slope);
+        store_row<Store>(dup, c, left, scaled * g.value);
+      } else {
+        const Activated y = activated<KIND>(u);
+        h = y.value;
+        store_row<Store>(dup, c, left, scaled * y.slope);
+      }
+      store_row<Store>(out, c, left, h * scale);
+      dot += left >= LANES ? dh * h : VecF{};
+      for (long i = 0; i < left && left < LANES; ++i) dot[0] += dh[i] * h[i];
+    }
+    a.dots[r] += sum_of(dot);
+  }
+}
+
+static void activate_backward(const ActivateBackward& a) {
+  with_activation(a.kind, [&]<Activation KIND>() {
+    if (a.type == ValueType::f32) {
+      activate_backward_rows<KIND, LoadF32, StoreF32>(a);
+    } else {
+      activate_backward_rows<KIND, LoadBf16, StoreBf16>(a);
+    }
+  });
 }
 
 static void add_scaled(const AddScaled& a) {
@@ -202,4 +313,50 @@ static void rotate(const Rotate& a) {
       }
     }
   }
+}
+
+template <class Load, class Store, class LoadMean, class StoreMean>
+static void adamw_values(const AdamWStep& a) {
+  // Of 1 / bias a multiplication is left.
+  const float first = a.rate / a.bias1, second = 1.0f / a.bias2, kept = 1.0f - a.rate * a.decay;
+  for (long i = 0; i < a.count; i += LANES) {
+    const long left = a.count - i;
+    const VecF g = load_row<Load>(a.gradient, i, left) * a.scale;
+    const VecF w = a.master != nullptr ? load_row<LoadF32>(a.master, i, left)
+                                       : load_row<Load>(a.value, i, left);
+    const VecF m = a.beta1 * load_row<LoadMean>(a.m, i, left) + (1.0f - a.beta1) * g;
+    const VecF v = a.beta2 * load_row<LoadMean>(a.v, i, left) + (1.0f - a.beta2) * g * g;
+    const VecF updated = w * kept - first * m / (root_of(v * second) + a.eps);
+    store_row<StoreMean>(a.m, i, left, m);
+    store_row<StoreMean>(a.v, i, left, v);
+    store_row<Store>(a.value, i, left, updated);
+    if (a.master != nullptr) store_row<StoreF32>(a.master, i, left, updated);
+  }
+}
+
+static void adamw(const AdamWStep& a) {
+  if (a.type == ValueType::f32) return adamw_values<LoadF32, StoreF32, LoadF32, StoreF32>(a);
+  if (a.means == ValueType::f32) return adamw_values<LoadBf16, StoreBf16, LoadF32, StoreF32>(a);
+  adamw_values<LoadBf16, StoreBf16, LoadBf16, StoreBf16>(a);
+}
+
+template <class Load>
+static double squares_of(const void* values, long count) {
+  constexpr long block = 64 * LANES;  // short sums in f32, of which the sum is in double
+  double sum = 0;
+  for (long begin = 0; begin < count; begin += block) {
+    const long end = begin + block < count ? begin + block : count;
+    VecF part = VecF{};
+    for (long i = begin; i < end; i += LANES) {
+      const VecF v = load_row<Load>(values, i, end - i);
+      part += v * v;
+    }
+    sum += sum_of(part);
+  }
+  return sum;
+}
+
+static double sum_of_squares(const void* values, ValueType type, std::int64_t count) {
+  return type == ValueType::f32 ? squares_of<LoadF32>(values, count)
+                                : squares_of<LoadBf16>(values, count);
 }

@@ -9,26 +9,38 @@
 namespace moebius::kernels::ref {
 namespace {
 
-float weight_at(const RowsGemm& a, std::int64_t index) {
-  switch (a.type) {
-    case WeightType::bf16:
-      return bf16_to_f32(static_cast<const std::uint16_t*>(a.w)[index]);
-    case WeightType::f16:
-      return f16_to_f32(static_cast<const std::uint16_t*>(a.w)[index]);
-    case WeightType::f32:
+float value_at(const void* from, ValueType type, std::int64_t index) {
+  switch (type) {
+    case ValueType::bf16:
+      return bf16_to_f32(static_cast<const std::uint16_t*>(from)[index]);
+    case ValueType::f16:
+      return f16_to_f32(static_cast<const std::uint16_t*>(from)[index]);
+    case ValueType::f32:
       break;
   }
-  return static_cast<const float*>(a.w)[index];
+  return static_cast<const float*>(from)[index];
 }
 
-void rows_gemm(const RowsGemm& a, std::int64_t n_begin, std::int64_t n_end) {
-  for (std::int64_t m = 0; m < a.m; ++m) {
-    for (std::int64_t n = n_begin; n < n_end; ++n) {
-      float sum = 0;
-      for (std::int64_t k = 0; k < a.k; ++k) {
-        sum += a.x[m * a.ldx + k] * weight_at(a, n * a.ldw + k);
+void store_value(void* to, ValueType type, std::int64_t index, float value) {
+  if (type == ValueType::bf16) {
+    static_cast<std::uint16_t*>(to)[index] = f32_to_bf16(value);
+  } else {
+    static_cast<float*>(to)[index] = value;
+  }
+}
+
+void lay_out(const LayOut& a) {
+  const std::int64_t step = step_of(a.type), steps = (a.k + step - 1) / step;
+  const ValueType type = a.type == PackedType::bf16 ? ValueType::bf16 : ValueType::f32;
+  for (std::int64_t lane = 0; lane < a.blocks * a.width; ++lane) {
+    for (std::int64_t k = 0; k < steps * step; ++k) {
+      float value = 0;
+      if (k < a.k && lane < a.lanes) {
+        const std::int64_t row = a.transposed ? k : lane, column = a.transposed ? lane : k;
+        value = value_at(a.from, a.stored, (a.ids != nullptr ? a.ids[row] : row) * a.ld + column);
       }
-      a.y[m * a.ldy + n] = sum;
+      const std::int64_t at = (lane / a.width * steps + k / step) * a.width + lane % a.width;
+      store_value(a.out, type, at * step + k % step, value);
     }
   }
 }
@@ -121,25 +133,68 @@ void tile(const PackedShape& s, const Tile& t) {
   }
 }
 
-float activated(Activation kind, float x) {
+/// An activation and its derivative.
+struct Activated {
+  float value, slope;
+};
+
+Activated activated(Activation kind, float x) {
   switch (kind) {
-    case Activation::silu:
-      return x / (1 + std::exp(-x));
-    case Activation::gelu_tanh:
-      return 0.5f * x * (1 + std::tanh(0.797884561f * (x + 0.044715f * x * x * x)));
-    case Activation::gelu_erf:
-      return 0.5f * x * (1 + std::erf(x * 0.707106781f));
+    case Activation::silu: {
+      const float share = 1 / (1 + std::exp(-x));
+      return {x * share, share * (1 + x * (1 - share))};
+    }
+    case Activation::gelu_tanh: {
+      const float t = std::tanh(0.797884561f * (x + 0.044715f * x * x * x));
+      const float inner = 0.797884561f * (1 + 0.134145f * x * x);
+      return {0.5f * x * (1 + t), 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * inner};
+    }
+    case Activation::gelu_erf: {
+      const float share = 0.5f * (1 + std::erf(x * 0.707106781f));
+      return {x * share, share + x * std::exp(-0.5f * x * x) * 0.398942280f};
+    }
     case Activation::relu:
       break;
   }
-  return x < 0 ? 0 : x;
+  return {x < 0 ? 0 : x, x > 0 ? 1.0f : 0.0f};
 }
 
 void activate(const Activate& a) {
   for (std::int64_t r = 0; r < a.m; ++r) {
     for (std::int64_t c = 0; c < a.columns; ++c) {
       const float* x = a.x + r * a.ldx + c;
-      a.h[r * a.ldh + c] = activated(a.kind, *x) * (a.up != 0 ? x[a.up] : 1);
+      a.h[r * a.ldh + c] = activated(a.kind, *x).value * (a.up != 0 ? x[a.up] : 1);
+    }
+  }
+}
+
+void activate_backward(const ActivateBackward& a) {
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    for (std::int64_t c = 0; c < a.columns; ++c) {
+      const std::int64_t pre = r * a.ldpre + c, grad = r * a.ldgrad + c;
+      const float dh = a.dh[r * a.lddh + c], scaled = dh * a.scales[r];
+      const float up = value_at(a.up, a.type, pre);
+      float h = 0;
+      if (a.gate != nullptr) {
+        const Activated g = activated(a.kind, value_at(a.gate, a.type, pre));
+        h = g.value * up;
+        store_value(a.dgate, a.type, grad, scaled * up * g.slope);
+        store_value(a.dup, a.type, grad, scaled * g.value);
+      } else {
+        const Activated y = activated(a.kind, up);
+        h = y.value;
+        store_value(a.dup, a.type, grad, scaled * y.slope);
+      }
+      store_value(a.h, a.type, r * a.ldh + c, h * a.scales[r]);
+      a.dots[r] += dh * h;
+    }
+  }
+}
+
+void convert(const Convert& a) {
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    for (std::int64_t c = 0; c < a.columns; ++c) {
+      store_value(a.y, a.type, r * a.ldy + c, a.x[r * a.ldx + c]);
     }
   }
 }
@@ -209,6 +264,30 @@ void rotate(const Rotate& a) {
   }
 }
 
+void adamw(const AdamWStep& a) {
+  for (std::int64_t i = 0; i < a.count; ++i) {
+    const float g = value_at(a.gradient, a.type, i) * a.scale;
+    float w = a.master != nullptr ? a.master[i] : value_at(a.value, a.type, i);
+    const float m = a.beta1 * value_at(a.m, a.means, i) + (1 - a.beta1) * g;
+    const float v = a.beta2 * value_at(a.v, a.means, i) + (1 - a.beta2) * g * g;
+    w -= a.rate * a.decay * w;
+    w -= a.rate * (m / a.bias1) / (std::sqrt(v / a.bias2) + a.eps);
+    store_value(a.m, a.means, i, m);
+    store_value(a.v, a.means, i, v);
+    store_value(a.value, a.type, i, w);
+    if (a.master != nullptr) a.master[i] = w;
+  }
+}
+
+double sum_of_squares(const void* values, ValueType type, std::int64_t count) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double value = value_at(values, type, i);
+    sum += value * value;
+  }
+  return sum;
+}
+
 std::int64_t peak(PackedType, std::int64_t rounds) {
   constexpr int chains = 8;
   volatile float factor = 0.5f;
@@ -233,7 +312,23 @@ std::uint64_t read(const void* from, std::int64_t bytes) {
 
 }  // namespace
 
-const KernelTable table{"ref",      rows_gemm, {4, 4, 4, 4},  prepare, interleave, tile, activate,
-                        add_scaled, softmax,   merge_softmax, norm,    rotate,     peak, read};
+const KernelTable table{.isa = "ref",
+                        .tile_rows = {4, 4, 4, 4},
+                        .prepare = prepare,
+                        .interleave = interleave,
+                        .lay_out = lay_out,
+                        .tile = tile,
+                        .activate = activate,
+                        .activate_backward = activate_backward,
+                        .convert = convert,
+                        .add_scaled = add_scaled,
+                        .softmax = softmax,
+                        .merge_softmax = merge_softmax,
+                        .norm = norm,
+                        .adamw = adamw,
+                        .sum_of_squares = sum_of_squares,
+                        .rotate = rotate,
+                        .peak = peak,
+                        .read = read};
 
 }  // namespace moebius::kernels::ref

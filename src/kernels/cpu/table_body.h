@@ -4,7 +4,7 @@
 
 // Each body uses what the ones before define.
 // clang-format off
-#include "kernels/cpu/rows_gemm_body.h"
+#include "kernels/cpu/layout_body.h"
 #include "kernels/cpu/panel_body.h"
 #include "kernels/cpu/elementwise_body.h"
 #include "kernels/cpu/limits_body.h"
@@ -12,16 +12,20 @@
 
 static constexpr KernelTable table_named(const char* isa) {
   return {.isa = isa,
-          .rows_gemm = rows_gemm,
           .tile_rows = {TILE_F32, TILE_BF16, TILE_INT, TILE_INT},
           .prepare = prepare,
           .interleave = interleave,
+          .lay_out = lay_out,
           .tile = tile,
           .activate = activate,
+          .activate_backward = activate_backward,
+          .convert = convert,
           .add_scaled = add_scaled,
           .softmax = softmax,
           .merge_softmax = merge_softmax,
           .norm = norm,
+          .adamw = adamw,
+          .sum_of_squares = sum_of_squares,
           .rotate = rotate,
           .peak = peak,
           .read = read};

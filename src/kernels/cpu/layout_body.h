@@ -1,0 +1,185 @@
+// Body of lay_out, for table_body.h. The instruction set has defined VecF (float vector), VecU
+// (uint32 vector of equal length), VecH (uint16 vector of half its bytes), widen_f16(VecH), LANES.
+
+template <int BYTES, class V, class P>
+static V load_unaligned(const P* from) {
+  V v;
+  __builtin_memcpy(&v, from, BYTES);
+  return v;
+}
+
+struct LoadF32 {
+  using Type = float;
+  static VecF load(const Type* w) { return load_unaligned<sizeof(VecF), VecF>(w); }
+};
+
+struct LoadBf16 {
+  using Type = unsigned short;
+  static VecF load(const Type* w) {
+    return (VecF)(__builtin_convertvector((load_unaligned<sizeof(VecH), VecH>(w)), VecU) << 16);
+  }
+};
+
+struct LoadF16 {
+  using Type = unsigned short;
+  static VecF load(const Type* w) { return widen_f16(load_unaligned<sizeof(VecH), VecH>(w)); }
+};
+
+/// How values in memory become words of a layout: one by one, as f32 ...
+template <class Load>
+struct Values {
+  using Type = typename Load::Type;
+  static constexpr long step = 1;
+  static VecU along(const Type* row) { return (VecU)Load::load(row); }
+  static VecU down(const Type* row, const Type*) { return along(row); }
+};
+/// ... or bf16 in pairs of neighbours along K.
+struct Pairs {
+  using Type = unsigned short;
+  static constexpr long step = 2;
+  static VecU along(const Type* row) { return load_unaligned<sizeof(VecU), VecU>(row); }
+  static VecU down(const Type* first, const Type* second) {
+    const auto wide = [](const Type* row) {
+      return __builtin_convertvector((load_unaligned<sizeof(VecH), VecH>(row)), VecU);
+    };
+    return wide(first) | wide(second) << 16;
+  }
+};
+
+/// The first `count` values of a row, and zeros: what may be loaded as a vector of any kind.
+template <class T>
+struct Padded {
+  T values[2 * LANES] = {};
+  Padded(const T* row, long count) {
+    for (long i = 0; i < count; ++i) values[i] = row[i];
+  }
+};
+
+/// Stores words of a block at `at`. A vector may go beyond its words, where the next ones follow,
+/// but not beyond the end of the block.
+static void put(unsigned* at, const unsigned* end, VecU words) {
+  if (end - at >= LANES) {
+    __builtin_memcpy(at, &words, sizeof words);
+  } else {
+    for (long i = 0; at + i < end; ++i) at[i] = words[i];
+  }
+}
+
+template <int... C>
+struct LaneNumbers {};
+template <int N, int... C>
+struct CountLanes : CountLanes<N - 1, N - 1, C...> {};
+template <int... C>
+struct CountLanes<0, C...> {
+  using Type = LaneNumbers<C...>;
+};
+
+/// What `a` has in lanes with bit H for what `b` has in those without.
+template <int H, int... C>
+static void exchange(VecU& a, VecU& b, LaneNumbers<C...>) {
+  const VecU first = __builtin_shufflevector(a, b, ((C & H) == 0 ? C : LANES + C - H)...);
+  b = __builtin_shufflevector(a, b, ((C & H) == 0 ? C + H : LANES + C)...);
+  a = first;
+}
+
+template <int H>
+static void transpose(VecU (&rows)[LANES]) {
+  MOEBIUS_UNROLL
+  for (int i = 0; i < LANES; ++i) {
+    if ((i & H) == 0) exchange<H>(rows[i], rows[i + H], typename CountLanes<LANES>::Type{});
+  }
+  if constexpr (2 * H < LANES) transpose<2 * H>(rows);
+}
+
+/// A block whose lanes lie in rows: LANES of its lanes, or as many as it has, from `first` on.
+template <class Words>
+static void lay_rows(const LayOut& a, long block, long first, unsigned* out, unsigned* end) {
+  using T = typename Words::Type;
+  constexpr long columns = LANES * Words::step;
+  const T* rows[LANES];
+  for (long i = 0; i < LANES; ++i) {
+    const long lane = block * a.width + first + i;
+    rows[i] = first + i < a.width && lane < a.lanes
+                  ? static_cast<const T*>(a.from) + (a.ids != nullptr ? a.ids[lane] : lane) * a.ld
+                  : nullptr;
+  }
+  out += first;
+  for (long k = 0; k < a.k; k += columns) {
+    const long left = a.k - k;
+    VecU words[LANES];
+    MOEBIUS_UNROLL
+    for (int i = 0; i < LANES; ++i) {
+      words[i] = rows[i] == nullptr ? VecU{}
+                 : left >= columns  ? Words::along(rows[i] + k)
+                                    : Words::along(Padded<T>(rows[i] + k, left).values);
+    }
+    transpose<1>(words);
+    if (left >= columns) {
+      MOEBIUS_UNROLL
+      for (int i = 0; i < LANES; ++i, out += a.width) put(out, end, words[i]);
+    } else {
+      const long count = (left + Words::step - 1) / Words::step;
+      for (long i = 0; i < count; ++i, out += a.width) put(out, end, words[i]);
+    }
+  }
+}
+
+/// All blocks, of lanes that lie in columns: row by row, so that each is read in one go.
+template <class Words>
+static void lay_columns(const LayOut& a, long block_words) {
+  using T = typename Words::Type;
+  constexpr long ahead = 16, line = 64 / sizeof(T);  // no hardware foresees where rows lie
+  const auto row = [&](long k) {
+    return static_cast<const T*>(a.from) + (a.ids != nullptr ? a.ids[k] : k) * a.ld;
+  };
+  const T nothing[2 * LANES] = {};
+  auto* out = static_cast<unsigned*>(a.out);
+  for (long k = 0, offset = 0; k < a.k; k += Words::step, offset += a.width) {
+    for (long i = 0; i < Words::step && k + ahead + i < a.k; ++i) {
+      const T* next = row(k + ahead + i);
+      for (long lane = 0; lane < a.lanes; lane += line) __builtin_prefetch(next + lane);
+    }
+    const bool pair = Words::step > 1 && k + 1 < a.k;
+    const T *one = row(k), *two = pair ? row(k + 1) : nullptr;
+    for (long block = 0; block < a.blocks; ++block) {
+      const unsigned* end = out + (block + 1) * block_words;
+      for (long first = 0; first < a.width; first += LANES) {
+        const long lane = block * a.width + first, left = a.lanes - lane;
+        unsigned* at = out + block * block_words + offset + first;
+        if (a.readable - lane >= LANES && (left >= LANES || left >= a.width - first)) {
+          put(at, end, Words::down(one + lane, pair ? two + lane : nothing));
+        } else {
+          const long count = left < 0 ? 0 : left < LANES ? left : LANES;
+          const Padded<T> a_part(count > 0 ? one + lane : nothing, count);
+          const Padded<T> b_part(pair && count > 0 ? two + lane : nothing, pair ? count : 0);
+          put(at, end, Words::down(a_part.values, b_part.values));
+        }
+      }
+    }
+  }
+}
+
+template <class Words>
+static void lay_words(const LayOut& a) {
+  const long block_words = (a.k + Words::step - 1) / Words::step * a.width;
+  if (a.transposed) return lay_columns<Words>(a, block_words);
+  auto* out = static_cast<unsigned*>(a.out);
+  for (long block = 0; block < a.blocks; ++block, out += block_words) {
+    for (long first = 0; first < a.width; first += LANES) {
+      lay_rows<Words>(a, block, first, out, out + block_words);
+    }
+  }
+}
+
+static void lay_out(const LayOut& a) {
+  static_assert(TILE_F32 <= LANES && panel_width % LANES == 0);
+  if (a.type == PackedType::bf16) return lay_words<Pairs>(a);
+  switch (a.stored) {
+    case ValueType::f32:
+      return lay_words<Values<LoadF32>>(a);
+    case ValueType::f16:
+      return lay_words<Values<LoadF16>>(a);
+    case ValueType::bf16:
+      return lay_words<Values<LoadBf16>>(a);
+  }
+}

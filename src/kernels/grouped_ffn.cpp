@@ -1,0 +1,389 @@
+#include <algorithm>
+#include <numeric>
+#include <type_traits>
+
+#include "base/dtype.h"
+#include "kernels/tiles.h"
+
+namespace moebius::kernels {
+namespace {
+
+/// Most neurons of a piece.
+constexpr std::int64_t most_neurons = 128;
+
+/// One call of `grouped_ffn`.
+class GroupedRun {
+ public:
+  GroupedRun(const CpuContext& cpu, const GroupedFfn& args) : cpu_(cpu), args_(args) {}
+
+  void run() {
+    list_jobs();
+    if (count_ == 0) return;
+    gather();
+    hidden();
+    down();
+  }
+
+ private:
+  /// A job with rows.
+  struct Active {
+    const FfnJob* job;
+    RowStore hidden;     ///< in the tiles of `down`
+    std::int64_t first;  ///< of its blocks of neurons among all
+  };
+
+  const PackedShape& in_shape() const { return active_[0].job->up.shape; }
+  Tiling tiling(const FfnJob& job) const {
+    // One way to cut rows into tiles, for x and for what is hidden.
+    const int most =
+        std::min(most_rows(cpu_.table, job.up.shape), most_rows(cpu_.table, job.down.shape));
+    return {job.begin, job.end, most};
+  }
+
+  void list_jobs() {
+    active_ = cpu_.arena.take<Active>(std::ssize(args_.jobs));
+    for (const FfnJob& job : args_.jobs) {
+      if (job.begin == job.end) continue;
+      const PackedShape& down = job.down.shape;
+      block_ = std::lcm(pair_width, down.quantised() ? down.group : pair_width);
+      active_[count_] = {&job, RowStore(cpu_.arena, down, job.end - job.begin), blocks_};
+      blocks_ += ceil_div(down.k, block_);
+      rows_ = std::max(rows_, job.end);
+      ++count_;
+    }
+  }
+
+  /// x in tiles of each job.
+  void gather() {
+    const PackedShape& shape = in_shape();
+    const RowStore rows(cpu_.arena, shape, args_.tokens);
+    tiles_ = RowStore(cpu_.arena, shape, rows_);
+    run_pieces(cpu_, rows_ * shape.k, args_.tokens, [&](std::int64_t token, int) {
+      cpu_.table.prepare(shape, args_.x + token * args_.ldx, args_.ldx, 1, rows.rows(token));
+    });
+    run_pieces(cpu_, rows_ * shape.k, count_, [&](std::int64_t a, int) {
+      const Tiling tiles = tiling(*active_[a].job);
+      for (std::int64_t t = 0; t < tiles.count; ++t) {
+        const std::int64_t r = tiles.start(t);
+        cpu_.table.interleave(shape, rows.rows(0), args_.rows + r, tiles_.tile(r, tiles.size(t)));
+      }
+    });
+  }
+
+  /// What a thread needs for a tile of some neurons.
+  struct Scratch {
+    float* sums;    ///< [M, 32]
+    float* values;  ///< [M, block]
+    RowStore rows;
+    std::byte *gate, *up;  ///< panels of a block, of plain matrices
+  };
+
+  /// Blocks of neurons that a thread takes to the end at once.
+  std::int64_t blocks_at_once() const {
+    const FfnJob& job = *active_[0].job;
+    std::int64_t neurons = most_neurons;
+    if (!job.up.packed()) {  // their weights stay cached
+      neurons = std::min(neurons, cached_bytes * panel_width / (2 * job.up.shape.panel_bytes()));
+    }
+    return std::max<std::int64_t>(1, neurons / block_);
+  }
+
+  void hidden() {
+    const std::int64_t at_once = blocks_at_once();
+    auto* scratches = cpu_.arena.take<Scratch>(cpu_.executor.threads());
+    const FfnJob& job = *active_[0].job;
+    for (int t = 0; t < cpu_.executor.threads(); ++t) {
+      PackedShape part = job.down.shape;
+      part.k = at_once * block_;
+      const std::int64_t panels = job.up.packed() ? 0 : part.k / panel_width;
+      scratches[t] = {cpu_.arena.take<float>(max_tile_rows * pair_width),
+                      cpu_.arena.take<float>(max_tile_rows * part.k),
+                      RowStore(cpu_.arena, part, max_tile_rows),
+                      cpu_.arena.take<std::byte>(panels * job.gate.shape.panel_bytes()),
+                      cpu_.arena.take<std::byte>(panels * job.up.shape.panel_bytes())};
+    }
+    const Pieces pieces(cpu_.arena, blocks_, cpu_.executor.threads(), blocks_);
+    cpu_.executor.run(pieces.count, [&](std::int64_t piece, int thread) {
+      std::int64_t at = pieces.borders[piece];
+      const Active* active =
+          std::upper_bound(active_, active_ + count_, at,
+                           [](std::int64_t b, const Active& a) { return b < a.first; });
+      for (--active; at < pieces.borders[piece + 1]; ++active) {
+        const PackedShape& down = active->job->down.shape;
+        const std::int64_t last =
+            std::min(pieces.borders[piece + 1], active->first + ceil_div(down.k, block_));
+        for (std::int64_t step; at < last; at += step) {
+          step = std::min(at_once, last - at);
+          const std::int64_t begin = (at - active->first) * block_;
+          hidden_block(*active, begin, std::min(begin + step * block_, down.k), scratches[thread]);
+        }
+      }
+    });
+  }
+
+  /// Neurons [begin, end) of all rows of a job.
+  void hidden_block(const Active& active, std::int64_t begin, std::int64_t end,
+                    const Scratch& scratch) const {
+    const FfnJob& job = *active.job;
+    const bool gated = job.gate.defined();
+    const std::int64_t width = gated ? panel_width : pair_width;  // neurons of a step
+    const Tiling tiles = tiling(job);
+    PackedShape part = job.down.shape;
+    part.k = end - begin;
+    const std::int64_t first = begin / panel_width, last = 2 * ceil_div(end, pair_width);
+    const Matrix up = on_hand(cpu_.table, job.up, first, last, scratch.up);
+    const Matrix gate = gated ? on_hand(cpu_.table, job.gate, first, last, scratch.gate) : Matrix{};
+    const auto panels_of = [&](std::int64_t n) {
+      return gated ? gate_and_up(gate, up, n / width) : panel_pair(up, n / width);
+    };
+    const auto from = [](const float* bias, std::int64_t n) {
+      return bias == nullptr ? bias : bias + n;
+    };
+    for (std::int64_t t = 0; t < tiles.count; ++t) {
+      const std::int64_t r = tiles.start(t), m = tiles.size(t);
+      for (std::int64_t n = begin; n < end; n += width) {
+        const std::int64_t columns = std::min(width, end - n);
+        run_tile(cpu_.table, panels_of(n), panels_of(n + width), tiles_.tile(r, m), scratch.sums,
+                 pair_width);
+        if (gated) add_bias(from(job.gate_bias, n), columns, m, scratch.sums);
+        add_bias(from(job.up_bias, n), columns, m, scratch.sums + (gated ? panel_width : 0));
+        if (gated) keep(args_.gate_x, job, scratch.sums, r, m, n, columns);
+        keep(args_.up_x, job, scratch.sums + (gated ? panel_width : 0), r, m, n, columns);
+        cpu_.table.activate({args_.activation, scratch.sums, scratch.values + (n - begin), m, width,
+                             gated ? panel_width : 0, pair_width, scratch.rows.shape.k});
+      }
+      make_tile(cpu_.table, part, scratch.values, scratch.rows.shape.k, scratch.rows.rows(0),
+                active.hidden.tile(r - job.begin, m, begin));
+    }
+  }
+
+  /// Columns [n, n + columns) of rows [r, r + m) of what is kept for the way back.
+  void keep(void* kept, const FfnJob& job, const float* x, std::int64_t r, std::int64_t m,
+            std::int64_t n, std::int64_t columns) const {
+    if (kept == nullptr) return;
+    const std::int64_t width = job.down.shape.k;
+    const ValueType type = stored_as(job.up.shape);
+    cpu_.table.convert({x, static_cast<std::byte*>(kept) + (r * width + n) * size_of(type), type, m,
+                        columns, pair_width, width});
+  }
+
+  void down() const {
+    auto* jobs = cpu_.arena.take<ScatterJob>(count_);
+    for (std::int64_t a = 0; a < count_; ++a) {
+      const FfnJob& job = *active_[a].job;
+      jobs[a] = {tiling(job), active_[a].hidden, job.down, job.down_bias, args_.rows, args_.scales};
+    }
+    add_scattered(cpu_, {jobs, static_cast<std::size_t>(count_)}, args_.y, args_.ldy);
+  }
+
+  const CpuContext& cpu_;
+  const GroupedFfn& args_;
+  Active* active_ = nullptr;
+  std::int64_t count_ = 0, blocks_ = 0, rows_ = 0, block_ = 0;
+  RowStore tiles_;
+};
+
+/// One call of `grouped_ffn_backward`. With h = act(g) * u for g = gate x and u = up x, and s the
+/// scale of a row: dh = dy down; dg = s dh u act'(g), du = s dh act(g); dx = dg gate + du up; the
+/// gradients of gate, up and down are those rows' outer products with x, x and s h; that of s is
+/// dh h (plus dy times down's bias).
+class BackwardRun {
+ public:
+  BackwardRun(const CpuContext& cpu, const GroupedFfnBackward& args) : cpu_(cpu), args_(args) {}
+
+  void run() {
+    list_jobs();
+    if (count_ == 0) return;
+    through_down();
+    weight_gradients();
+    bias_gradients();
+    if (args_.dx != nullptr) to_x();
+  }
+
+ private:
+  /// A job with rows.
+  struct Active {
+    const FfnJob* job;
+    const FfnGradients* gradients;
+    Tiling tiling;
+  };
+
+  std::int64_t element() const { return size_of(type_); }
+  /// Row n of [N, columns].
+  template <class T>
+  T* at(T* base, std::int64_t n, std::int64_t columns, std::int64_t column = 0) const {
+    using Byte = std::conditional_t<std::is_const_v<T>, const std::byte, std::byte>;
+    return static_cast<Byte*>(base) + (n * columns + column) * element();
+  }
+  PackedShape shape(std::int64_t n, std::int64_t k) const { return {compute_, n, k}; }
+
+  void list_jobs() {
+    active_ = cpu_.arena.take<Active>(std::ssize(args_.jobs));
+    for (std::size_t j = 0; j < args_.jobs.size(); ++j) {
+      const FfnJob& job = args_.jobs[j];
+      if (job.begin == job.end) continue;
+      compute_ = job.up.shape.type;
+      type_ = stored_as(job.up.shape);
+      width_ = job.up.shape.n;
+      columns_ = job.up.shape.k;
+      gated_ = job.gate.defined();
+      active_[count_++] = {&job, &args_.gradients[j],
+                           Tiling(job.begin, job.end, most_rows(cpu_.table, job.up.shape))};
+      rows_ = std::max(rows_, job.end);
+    }
+    const std::int64_t bytes = rows_ * width_ * element();
+    if (gated_) dgate_ = cpu_.arena.take<std::byte>(bytes);
+    dup_ = cpu_.arena.take<std::byte>(bytes);
+    hidden_ = cpu_.arena.take<std::byte>(bytes);
+  }
+
+  /// Tiles of the rows of all jobs, of x [N, k] or of its rows `ids`.
+  RowStore tiles_of_rows(const void* x, std::int64_t k, const std::int32_t* ids) const {
+    const RowStore tiles(cpu_.arena, shape(0, k), rows_);
+    run_pieces(cpu_, rows_ * k, count_, [&](std::int64_t a, int) {
+      const Tiling& tiling = active_[a].tiling;
+      lay_tiles(cpu_.table, {x, type_, k, ids}, tiling, 0, tiling.count, tiles);
+    });
+    return tiles;
+  }
+
+  /// dh, and from it dg, du, s h and the gradients of s.
+  void through_down() {
+    const Arena::Scope scope(cpu_.arena);
+    const RowStore dy = tiles_of_rows(args_.dy, columns_, args_.rows);
+    const PackedShape back = shape(width_, columns_);
+    const std::int64_t pairs = back.panels() / 2;
+    const std::int64_t most =
+        std::clamp<std::int64_t>(cached_bytes / (2 * back.panel_bytes()), 1, pairs);
+    const std::int64_t blocks = ceil_div(pairs, most);
+    auto* dots = cpu_.arena.take<float>(blocks * rows_);
+    std::fill_n(dots, blocks * rows_, 0.0f);
+    const PackingRooms rooms(cpu_, most * 2 * back.panel_bytes());
+    cpu_.executor.run(count_ * blocks, [&](std::int64_t piece, int thread) {
+      const Active& active = active_[piece / blocks];
+      const std::int64_t block = piece % blocks, begin = block * most;
+      const std::int64_t end = std::min(begin + most, pairs);
+      Plain down = active.job->down.plain;  // [D, F]
+      down.transposed = !down.transposed;
+      const Matrix w =
+          on_hand(cpu_.table, {.shape = back, .plain = down}, 2 * begin, 2 * end, rooms.of(thread));
+      alignas(64) float dh[max_tile_rows * pair_width];
+      for (std::int64_t t = 0; t < active.tiling.count; ++t) {
+        const std::int64_t r = active.tiling.start(t), m = active.tiling.size(t);
+        for (std::int64_t pair = begin; pair < end; ++pair) {
+          const std::int64_t n = pair * pair_width, f = width_;
+          run_tile(cpu_.table, panel_pair(w, pair), panel_pair(w, pair), dy.tile(r, m), dh,
+                   pair_width);
+          cpu_.table.activate_backward(
+              {args_.activation, type_, dh, gated_ ? at(args_.gate_x, r, f, n) : nullptr,
+               at(args_.up_x, r, f, n), gated_ ? at<void>(dgate_, r, f, n) : nullptr,
+               at<void>(dup_, r, f, n), at<void>(hidden_, r, f, n), args_.scales + r,
+               dots + block * rows_ + r, m, std::min(pair_width, f - n), pair_width, f, f, f});
+        }
+      }
+    });
+    for (std::int64_t n = 0; n < rows_; ++n) {
+      float sum = 0;
+      for (std::int64_t b = 0; b < blocks; ++b) sum += dots[b * rows_ + n];
+      args_.dscales[n] = sum;
+    }
+  }
+
+  /// dw [N, K] = left [rows, N] transposed times right [rows, K], of each job.
+  void weight_gradients() const {
+    for (std::int64_t a = 0; a < count_; ++a) {
+      const FfnGradients& to = *active_[a].gradients;
+      const std::int64_t begin = active_[a].job->begin, rows = active_[a].job->end - begin;
+      const std::int32_t* ids = args_.rows + begin;
+      const Plain x{args_.x, type_, columns_, ids, true}, dy{args_.dy, type_, columns_, ids, true};
+      const auto of = [&](const void* values) {
+        return Plain{at(values, begin, width_), type_, width_, nullptr, true};
+      };
+      const auto product = [&](const Plain& left, std::int64_t n, const Plain& right,
+                               std::int64_t k, void* dw) {
+        if (dw == nullptr) return;
+        const Product p{
+            .w = {.shape = shape(k, rows), .plain = right}, .y = dw, .ldy = k, .type = type_};
+        linear(cpu_, left, n, {&p, 1});
+      };
+      if (gated_) product(of(dgate_), width_, x, columns_, to.gate);
+      product(of(dup_), width_, x, columns_, to.up);
+      product(dy, columns_, of(hidden_), width_, to.down);
+    }
+  }
+
+  void bias_gradients() const {
+    const auto value = [&](const void* base, std::int64_t n, std::int64_t columns, std::int64_t c) {
+      const void* v = at(base, n, columns, c);
+      return type_ == ValueType::f32 ? *static_cast<const float*>(v)
+                                     : bf16_to_f32(*static_cast<const std::uint16_t*>(v));
+    };
+    cpu_.executor.run(count_, [&](std::int64_t a, int) {
+      const FfnJob& job = *active_[a].job;
+      const FfnGradients& to = *active_[a].gradients;
+      const auto sum_rows = [&](float* sums, const void* base) {
+        if (sums == nullptr) return;
+        for (std::int64_t n = job.begin; n < job.end; ++n) {
+          for (std::int64_t c = 0; c < width_; ++c) sums[c] += value(base, n, width_, c);
+        }
+      };
+      sum_rows(to.gate_bias, dgate_);
+      sum_rows(to.up_bias, dup_);
+      if (job.down_bias == nullptr) return;
+      for (std::int64_t n = job.begin; n < job.end; ++n) {
+        float dot = 0;
+        for (std::int64_t c = 0; c < columns_; ++c) {
+          const float dy = value(args_.dy, args_.rows[n], columns_, c);
+          dot += dy * job.down_bias[c];
+          if (to.down_bias != nullptr) to.down_bias[c] += args_.scales[n] * dy;
+        }
+        args_.dscales[n] += dot;
+      }
+    });
+  }
+
+  void to_x() const {
+    const Arena::Scope scope(cpu_.arena);
+    auto* jobs = cpu_.arena.take<ScatterJob>(2 * count_);
+    std::size_t jobs_count = 0;
+    const auto add = [&](const void* gradient, Matrix FfnJob::*matrix) {
+      const RowStore tiles = tiles_of_rows(gradient, width_, nullptr);
+      for (std::int64_t a = 0; a < count_; ++a) {
+        const FfnJob& job = *active_[a].job;
+        Plain w = (job.*matrix).plain;  // [F, D]
+        w.transposed = !w.transposed;
+        RowStore own = tiles;
+        own.x += job.begin * tiles.row_bytes();
+        jobs[jobs_count++] = {
+            active_[a].tiling, own,        {.shape = shape(columns_, width_), .plain = w},
+            nullptr,           args_.rows, nullptr};
+      }
+    };
+    if (gated_) add(dgate_, &FfnJob::gate);
+    add(dup_, &FfnJob::up);
+    add_scattered(cpu_, {jobs, jobs_count}, args_.dx, columns_);
+  }
+
+  const CpuContext& cpu_;
+  const GroupedFfnBackward& args_;
+  Active* active_ = nullptr;
+  std::int64_t count_ = 0, rows_ = 0, width_ = 0, columns_ = 0;
+  PackedType compute_ = PackedType::f32;
+  ValueType type_ = ValueType::f32;
+  bool gated_ = false;
+  void *dgate_ = nullptr, *dup_ = nullptr, *hidden_ = nullptr;  ///< [N, F]
+};
+
+}  // namespace
+
+void grouped_ffn(const CpuContext& cpu, const GroupedFfn& args) {
+  const Arena::Scope scope(cpu.arena);
+  GroupedRun(cpu, args).run();
+}
+
+void grouped_ffn_backward(const CpuContext& cpu, const GroupedFfnBackward& args) {
+  const Arena::Scope scope(cpu.arena);
+  BackwardRun(cpu, args).run();
+}
+
+}  // namespace moebius::kernels

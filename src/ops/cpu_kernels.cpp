@@ -1,0 +1,65 @@
+#include "ops/cpu_kernels.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "ops/weight.h"
+
+namespace moebius::ops {
+namespace {
+
+std::mutex mutex;
+
+Executor& executor() {
+  static std::unique_ptr<Executor> kept;
+  if (kept == nullptr || kept->threads() != at::get_num_threads()) {
+    kept.reset();
+    kept = std::make_unique<Executor>(at::get_num_threads());
+  }
+  return *kept;
+}
+
+Arena& arena() {
+  static Arena kept;
+  return kept;
+}
+
+}  // namespace
+
+CpuKernels::CpuKernels() : lock_(mutex), cpu_{kernel_table(), executor(), arena()} {}
+
+bool readable(const at::Tensor& t) {
+  const at::ScalarType type = t.scalar_type();
+  return t.is_cpu() && (type == at::kFloat || type == at::kHalf || type == at::kBFloat16);
+}
+
+bool recording(std::initializer_list<at::Tensor> inputs) {
+  return at::GradMode::is_enabled() &&
+         std::any_of(inputs.begin(), inputs.end(),
+                     [](const at::Tensor& t) { return t.defined() && t.requires_grad(); });
+}
+
+kernels::ValueType value_type(const at::Tensor& t) {
+  if (t.scalar_type() == at::kBFloat16) return kernels::ValueType::bf16;
+  return t.scalar_type() == at::kHalf ? kernels::ValueType::f16 : kernels::ValueType::f32;
+}
+
+kernels::PackedType compute_type(const at::Tensor& t) {
+  return t.scalar_type() == at::kBFloat16 ? kernels::PackedType::bf16 : kernels::PackedType::f32;
+}
+
+kernels::Plain plain_of(const at::Tensor& matrix) {
+  const bool transposed = matrix.stride(1) != 1;
+  return {matrix.const_data_ptr(), value_type(matrix), matrix.stride(transposed ? 1 : 0), nullptr,
+          transposed};
+}
+
+at::Tensor in_pieces(const at::Tensor& matrix) {
+  return matrix.stride(1) == 1 || matrix.stride(0) == 1 ? matrix : matrix.contiguous();
+}
+
+}  // namespace moebius::ops

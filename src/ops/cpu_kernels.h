@@ -1,0 +1,39 @@
+// How kernels of the CPU meet tensors.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <mutex>
+
+#include "kernels/drivers.h"
+
+namespace moebius::ops {
+
+/// What kernels work with while it lives: as many threads as ATen has, which are kept between
+/// calls. One caller at a time; others wait.
+class CpuKernels {
+ public:
+  CpuKernels();
+
+  operator const kernels::CpuContext&() const { return cpu_; }  // NOLINT: that is what it is for
+
+ private:
+  std::lock_guard<std::mutex> lock_;
+  kernels::CpuContext cpu_;
+};
+
+/// Whether kernels read the values of t: f32, f16 or bf16 on the CPU.
+bool readable(const at::Tensor& t);
+/// Whether a function of these has to record how its gradients come about.
+bool recording(std::initializer_list<at::Tensor> inputs);
+
+kernels::ValueType value_type(const at::Tensor& t);
+/// f32 or bf16 of tensors of those.
+kernels::PackedType compute_type(const at::Tensor& t);
+
+/// A matrix [rows, columns] of which either rows or columns lie in one piece.
+kernels::Plain plain_of(const at::Tensor& matrix);
+/// t, or a copy of which `plain_of` can be had.
+at::Tensor in_pieces(const at::Tensor& matrix);
+
+}  // namespace moebius::ops

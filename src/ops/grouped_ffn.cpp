@@ -1,0 +1,279 @@
+#include "ops/grouped_ffn.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <optional>
+
+#include "base/error.h"
+#include "ops/cpu_kernels.h"
+
+namespace moebius::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// The leaves of an FFN, as an operation takes them.
+enum Leaf : std::size_t { gate, up, down, gate_bias, up_bias, down_bias, leaves };
+using Leaves = std::array<at::Tensor, leaves>;
+
+Leaves leaves_of(const FfnOf<Weight>& w) {
+  const auto plain = [](const Weight& leaf) {
+    return leaf.defined() ? leaf.plain() : at::Tensor();
+  };
+  return {plain(w.gate),      plain(w.up),      plain(w.down),
+          plain(w.gate_bias), plain(w.up_bias), plain(w.down_bias)};
+}
+
+kernels::Activation kernel_activation(Activation activation) {
+  switch (activation) {
+    case Activation::silu:
+      return kernels::Activation::silu;
+    case Activation::gelu_tanh:
+      return kernels::Activation::gelu_tanh;
+    case Activation::gelu_erf:
+      return kernels::Activation::gelu_erf;
+    case Activation::relu:
+      return kernels::Activation::relu;
+  }
+  fail("[grouped_ffn] unknown activation");
+}
+
+/// The T K assignments sorted by expert, tokens in order inside an expert.
+struct Assignments {
+  at::Tensor rows_N;     ///< int32: the token of each sorted row
+  at::Tensor places_N;   ///< int64: the sorted row of assignment t K + k
+  at::Tensor offsets_E;  ///< int64: E + 1 borders
+};
+
+Assignments sort_by_expert(const at::Tensor& ids_TK, std::int64_t experts) {
+  const at::Tensor ids = ids_TK.contiguous();
+  const std::int64_t count = ids.numel(), top_k = ids.size(1);
+  Assignments out{at::empty({count}, at::kInt), at::empty({count}, at::kLong),
+                  at::zeros({experts + 1}, at::kLong)};
+  const auto* id = ids.const_data_ptr<std::int64_t>();
+  auto* offset = out.offsets_E.mutable_data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (id[i] < 0 || id[i] >= experts) fail("[grouped_ffn] expert {} of {}", id[i], experts);
+    ++offset[id[i] + 1];
+  }
+  std::partial_sum(offset, offset + experts + 1, offset);
+  std::vector<std::int64_t> next(offset, offset + experts);
+  auto* row = out.rows_N.mutable_data_ptr<std::int32_t>();
+  auto* place = out.places_N.mutable_data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < count; ++i) {
+    place[i] = next[static_cast<std::size_t>(id[i])]++;
+    row[place[i]] = static_cast<std::int32_t>(i / top_k);
+  }
+  return out;
+}
+
+/// The matrices of a call, with biases in f32.
+class Experts {
+ public:
+  explicit Experts(const Leaves& w) : w_(w) {
+    for (std::size_t leaf = gate_bias; leaf < leaves; ++leaf) {
+      if (w_[leaf].defined()) w_[leaf] = w_[leaf].to(at::kFloat).contiguous();
+    }
+  }
+
+  /// One job an expert; what is computed in is of the type of x.
+  std::vector<kernels::FfnJob> jobs(const at::Tensor& x, const at::Tensor& offsets_E) const {
+    const auto* offset = offsets_E.const_data_ptr<std::int64_t>();
+    std::vector<kernels::FfnJob> out;
+    for (std::int64_t e = 0; e + 1 < offsets_E.size(0); ++e) {
+      out.push_back({matrix(x, gate, e), matrix(x, up, e), matrix(x, down, e), bias(gate_bias, e),
+                     bias(up_bias, e), bias(down_bias, e), offset[e], offset[e + 1]});
+    }
+    return out;
+  }
+
+ private:
+  kernels::Matrix matrix(const at::Tensor& x, Leaf leaf, std::int64_t e) const {
+    if (!w_[leaf].defined()) return {};
+    const at::Tensor w = w_[leaf].select(0, e);
+    return {.shape = {compute_type(x), w.size(0), w.size(1)}, .plain = plain_of(w)};
+  }
+  const float* bias(Leaf leaf, std::int64_t e) const {
+    return w_[leaf].defined() ? w_[leaf].select(0, e).const_data_ptr<float>() : nullptr;
+  }
+
+  Leaves w_;
+};
+
+/// What the way back needs.
+struct Kept {
+  Assignments assignments;
+  at::Tensor scales_N, gate_NF, up_NF;
+};
+
+/// y, and what is kept where `keep` is set.
+at::Tensor run(const at::Tensor& x_TD, const at::Tensor& weights_TK, const Leaves& w,
+               const at::Tensor& ids_TK, Activation activation, bool keep, Kept& kept) {
+  kept.assignments = sort_by_expert(ids_TK, w[up].size(0));
+  const Assignments& a = kept.assignments;
+  kept.scales_N = at::empty({a.rows_N.size(0)}, at::kFloat)
+                      .scatter_(0, a.places_N, weights_TK.to(at::kFloat).flatten());
+  const at::Tensor x = x_TD.to(at::kFloat).contiguous();
+  at::Tensor y = at::zeros_like(x);
+  if (keep) {
+    kept.up_NF = at::empty({a.rows_N.size(0), w[up].size(1)}, x_TD.options());
+    if (w[gate].defined()) kept.gate_NF = at::empty_like(kept.up_NF);
+  }
+  const auto room = [](const at::Tensor& t) {
+    return t.defined() ? t.mutable_data_ptr() : nullptr;
+  };
+  const Experts experts(w);
+  const std::vector<kernels::FfnJob> jobs = experts.jobs(x_TD, a.offsets_E);
+  const CpuKernels cpu;
+  kernels::grouped_ffn(cpu, {.jobs = jobs,
+                             .rows = a.rows_N.const_data_ptr<std::int32_t>(),
+                             .scales = kept.scales_N.const_data_ptr<float>(),
+                             .x = x.const_data_ptr<float>(),
+                             .y = y.mutable_data_ptr<float>(),
+                             .tokens = x.size(0),
+                             .ldx = x.size(1),
+                             .ldy = x.size(1),
+                             .activation = kernel_activation(activation),
+                             .gate_x = room(kept.gate_NF),
+                             .up_x = room(kept.up_NF)});
+  return y.to(x_TD.scalar_type());
+}
+
+class GroupedFfnFunction : public torch::autograd::Function<GroupedFfnFunction> {
+ public:
+  /// Leaves that a layer lacks have no value.
+  using Given = std::optional<at::Tensor>;
+
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weights_TK,
+                            const Given& gate_w, const Given& up_w, const Given& down_w,
+                            const Given& gate_b, const Given& up_b, const Given& down_b,
+                            const at::Tensor& ids_TK, std::int64_t activation) {
+    Kept kept;
+    Leaves w;
+    std::int64_t wanted = x.requires_grad() ? 1 << leaves : 0;  // a bit for each gradient
+    std::size_t leaf = 0;
+    for (const Given& each : {gate_w, up_w, down_w, gate_b, up_b, down_b}) {
+      w[leaf] = each.value_or(at::Tensor());
+      if (w[leaf].defined() && w[leaf].requires_grad()) wanted |= 1 << leaf;
+      ++leaf;
+    }
+    at::Tensor y = run(x, weights_TK, w, ids_TK, static_cast<Activation>(activation), true, kept);
+    const Assignments& a = kept.assignments;
+    variable_list saved(w.begin(), w.end());
+    for (const at::Tensor& each : {x, weights_TK, a.rows_N, a.places_N, a.offsets_E, kept.scales_N,
+                                   kept.gate_NF, kept.up_NF}) {
+      saved.push_back(each);
+    }
+    ctx->save_for_backward(std::move(saved));
+    ctx->saved_data["activation"] = activation;
+    ctx->saved_data["wanted"] = wanted;
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const variable_list saved = ctx->get_saved_variables();
+    const std::int64_t wanted = ctx->saved_data["wanted"].toInt();
+    Leaves w;
+    std::copy_n(saved.begin(), leaves, w.begin());
+    const at::Tensor x = saved[leaves].contiguous(), dy = gradients[0].contiguous();
+    const at::Tensor& weights_TK = saved[leaves + 1];
+    const at::Tensor &rows_N = saved[leaves + 2], &places_N = saved[leaves + 3];
+    const at::Tensor &offsets_E = saved[leaves + 4], &scales_N = saved[leaves + 5];
+    const at::Tensor &gate_NF = saved[leaves + 6], &up_NF = saved[leaves + 7];
+
+    Leaves dw;
+    for (std::size_t leaf = 0; leaf < leaves; ++leaf) {
+      if ((wanted >> leaf & 1) == 0) continue;
+      dw[leaf] = leaf < gate_bias ? at::empty_like(w[leaf], at::MemoryFormat::Contiguous)
+                                  : at::zeros(w[leaf].sizes(), at::kFloat);
+    }
+    const Experts experts(w);
+    const std::vector<kernels::FfnJob> jobs = experts.jobs(x, offsets_E);
+    std::vector<kernels::FfnGradients> to;
+    for (std::size_t e = 0; e < jobs.size(); ++e) to.push_back(gradients_of(dw, jobs[e], e));
+    at::Tensor dscales_N = at::zeros_like(scales_N), dx;
+    if ((wanted >> leaves & 1) != 0) dx = at::zeros(x.sizes(), at::kFloat);
+    {
+      const CpuKernels cpu;
+      kernels::grouped_ffn_backward(
+          cpu, {.jobs = jobs,
+                .gradients = to,
+                .rows = rows_N.const_data_ptr<std::int32_t>(),
+                .scales = scales_N.const_data_ptr<float>(),
+                .x = x.const_data_ptr(),
+                .dy = dy.const_data_ptr(),
+                .gate_x = gate_NF.defined() ? gate_NF.const_data_ptr() : nullptr,
+                .up_x = up_NF.const_data_ptr(),
+                .tokens = x.size(0),
+                .activation = kernel_activation(
+                    static_cast<Activation>(ctx->saved_data["activation"].toInt())),
+                .dx = dx.defined() ? dx.mutable_data_ptr<float>() : nullptr,
+                .dscales = dscales_N.mutable_data_ptr<float>()});
+    }
+    variable_list out{
+        dx.defined() ? dx.to(x.scalar_type()) : dx,
+        dscales_N.index_select(0, places_N).view(weights_TK.sizes()).to(weights_TK.scalar_type())};
+    for (std::size_t leaf = 0; leaf < leaves; ++leaf) {
+      out.push_back(dw[leaf].defined() ? dw[leaf].to(w[leaf].scalar_type()) : at::Tensor());
+    }
+    out.resize(10);
+    return out;
+  }
+
+ private:
+  /// Where those of expert e go; of one without rows they are zero.
+  static kernels::FfnGradients gradients_of(const Leaves& dw, const kernels::FfnJob& job,
+                                            std::size_t e) {
+    const auto at_e = [&](Leaf leaf) -> void* {
+      if (!dw[leaf].defined()) return nullptr;
+      at::Tensor part = dw[leaf].select(0, static_cast<std::int64_t>(e));
+      if (job.begin == job.end) part.zero_();
+      return part.mutable_data_ptr();
+    };
+    return {at_e(gate),
+            at_e(up),
+            at_e(down),
+            static_cast<float*>(at_e(gate_bias)),
+            static_cast<float*>(at_e(up_bias)),
+            static_cast<float*>(at_e(down_bias))};
+  }
+};
+
+}  // namespace
+
+bool suits_grouped_ffn(const at::Tensor& x, const FfnOf<Weight>& w) {
+  const at::Tensor& some = w.up;
+  return x.numel() > 0 && readable(x) && readable(some) &&
+         (x.scalar_type() == at::kFloat ||
+          (x.scalar_type() == at::kBFloat16 && some.scalar_type() == at::kBFloat16));
+}
+
+at::Tensor grouped_ffn(const at::Tensor& x_TD, const at::Tensor& ids_TK,
+                       const at::Tensor& weights_TK, const FfnOf<Weight>& weights,
+                       Activation activation) {
+  Leaves w = leaves_of(weights);
+  if (x_TD.size(-1) != w[up].size(-1)) {
+    fail("[grouped_ffn] x has D={} but the experts have D={}", x_TD.size(-1), w[up].size(-1));
+  }
+  if (!recording(
+          {x_TD, weights_TK, w[gate], w[up], w[down], w[gate_bias], w[up_bias], w[down_bias]})) {
+    Kept kept;
+    return run(x_TD, weights_TK, w, ids_TK, activation, false, kept);
+  }
+  for (at::Tensor& leaf : w) {
+    if (leaf.defined()) leaf = leaf.to(x_TD.scalar_type());
+  }
+  const auto given = [&](Leaf leaf) {
+    return w[leaf].defined() ? std::optional(w[leaf]) : std::nullopt;
+  };
+  return GroupedFfnFunction::apply(x_TD, weights_TK, given(gate), given(up), given(down),
+                                   given(gate_bias), given(up_bias), given(down_bias), ids_TK,
+                                   static_cast<std::int64_t>(activation));
+}
+
+}  // namespace moebius::ops
