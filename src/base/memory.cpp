@@ -32,6 +32,10 @@ std::int64_t resident_memory() {
   return bytes_of_row("/proc/self/status", "VmRSS:");
 }
 
+std::int64_t peak_memory() {
+  return bytes_of_row("/proc/self/status", "VmHWM:");
+}
+
 std::shared_ptr<std::byte> large_memory(std::int64_t bytes) {
   constexpr std::size_t page = std::size_t{2} << 20;
   const auto size = static_cast<std::size_t>(bytes);

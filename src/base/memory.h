@@ -14,6 +14,9 @@ std::int64_t available_memory();
 /// Memory of this process that is resident, in bytes; 0 if the system says nothing.
 std::int64_t resident_memory();
 
+/// The most that ever was.
+std::int64_t peak_memory();
+
 /// Uninitialised memory, in large pages where the system has them: what is read from end to end is
 /// read up to twice as fast from those. Throws std::bad_alloc.
 std::shared_ptr<std::byte> large_memory(std::int64_t bytes);

@@ -1,23 +1,19 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/clock.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "bench/cost.h"
 #include "bench/random_model.h"
-#include "bench/run.h"
+#include "bench/stopwatch.h"
+#include "bench/training.h"
 #include "config/families.h"
 #include "hub/resolve.h"
 #include "infer/inference.h"
+#include "ops/tensor_memory.h"
 
 namespace moebius {
 namespace {
-
-Figure figure_of(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return {values[values.size() / 2], values.front(), values.back()};
-}
 
 using kernels::Limits;
 
@@ -30,38 +26,6 @@ Limits medians(const std::vector<Limits>& all) {
   return {median(&Limits::read_gbps), median(&Limits::f32_gflops), median(&Limits::bf16_gflops),
           median(&Limits::int8_gops)};
 }
-
-/// Some tokens in a row, and the limits before and after them.
-struct Stretch {
-  double seconds = 0, tokens = 0;
-  Limits limits;
-};
-
-/// Times stretches and samples limits between them.
-class Stopwatch {
- public:
-  explicit Stopwatch(kernels::LimitMeter& meter) : meter_(meter) {}
-
-  void start() {
-    if (samples_.empty()) samples_.push_back(meter_.sample());
-    start_ = Clock::now();
-  }
-  void stop(double tokens, std::vector<Stretch>& stretches) {
-    const double seconds = seconds_since(start_);
-    samples_.push_back(meter_.sample());
-    const Limits &a = samples_[samples_.size() - 2], &b = samples_.back();
-    stretches.push_back({seconds,
-                         tokens,
-                         {(a.read_gbps + b.read_gbps) / 2, (a.f32_gflops + b.f32_gflops) / 2,
-                          (a.bf16_gflops + b.bf16_gflops) / 2, (a.int8_gops + b.int8_gops) / 2}});
-  }
-  const std::vector<Limits>& samples() const { return samples_; }
-
- private:
-  kernels::LimitMeter& meter_;
-  std::vector<Limits> samples_;
-  Clock::time_point start_;
-};
 
 /// One model through all repeats.
 class Subject {
@@ -261,23 +225,10 @@ void check(const BenchOptions& options) {
   positive("repeat", options.repeat);
 }
 
-}  // namespace
-
-void BenchOptions::declare(OptionSet& set) {
-  set.positional("MODEL", model,
-                 "directory in Hugging Face layout, GGUF file, or org/name on the "
-                 "hub; with --random-weights a directory with config.json");
-  set.add("random-weights", random_weights, "weights that are made up: only shapes count");
-  WeightOptions::declare(set);
-  set.add("prompt", prompt, "tokens of each prompt");
-  set.add("new", tokens, "tokens to generate after each");
-  set.add("batch", batch, "sequences side by side");
-  set.add("repeat", repeat, "rounds, each with the limits of the machine; medians count");
-  set.add("against", against, "a second model, measured in turns with the first");
-}
-
-BenchReport bench(const BenchOptions& options, const Context& ctx) {
-  check(options);
+/// All subjects in turns, round by round.
+template <class Subject, class Report>
+BenchReport measure(const BenchOptions& options, const Context& ctx,
+                    std::vector<Report> BenchReport::*reports) {
   std::vector<std::unique_ptr<Subject>> subjects;
   subjects.push_back(std::make_unique<Subject>(options.model, options, ctx));
   if (!options.against.empty()) {
@@ -291,9 +242,38 @@ BenchReport bench(const BenchOptions& options, const Context& ctx) {
   for (std::int64_t round = 0; round < options.repeat; ++round) {
     for (const auto& subject : subjects) subject->measure(watch);
   }
-  BenchReport report{table.isa, ctx.threads, medians(watch.samples()), {}, resident};
-  for (const auto& subject : subjects) report.models.push_back(subject->report());
+  BenchReport report{table.isa, ctx.threads, medians(watch.samples()), {}, {}, resident};
+  for (const auto& subject : subjects) (report.*reports).push_back(subject->report());
   return report;
+}
+
+}  // namespace
+
+void BenchOptions::declare(OptionSet& set) {
+  set.positional("MODEL", model,
+                 "directory in Hugging Face layout, GGUF file, or org/name on the "
+                 "hub; with --random-weights a directory with config.json");
+  set.add("random-weights", random_weights, "weights that are made up: only shapes count");
+  WeightOptions::declare(set);
+  set.add("prompt", prompt, "tokens of each prompt");
+  set.add("new", tokens, "tokens to generate after each");
+  set.add("batch", batch, "sequences side by side");
+  set.add("repeat", repeat, "rounds, each with the limits of the machine; medians count");
+  set.add("against", against, "a second model, measured in turns with the first");
+  set.add("train", train,
+          "measure training steps instead, of --batch sequences of --prompt tokens each");
+  set.choice("precision", precision, "of training, as in train", {"f32", "mixed", "bf16"});
+}
+
+BenchReport bench(const BenchOptions& options, const Context& ctx) {
+  check(options);
+  if (options.train) {
+    ops::keep_tensor_memory();
+    BenchReport report = measure<TrainingSubject>(options, ctx, &BenchReport::training);
+    report.resident_bytes = peak_memory();
+    return report;
+  }
+  return measure<Subject>(options, ctx, &BenchReport::models);
 }
 
 }  // namespace moebius

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "config/weights.h"
 #include "ops/weight.h"
 
@@ -24,6 +26,11 @@ LeafCost cost_of(const Weight& w) {
   return {count, static_cast<double>(t.numel()) / count, static_cast<double>(t.nbytes()) / count};
 }
 
+/// Of a leaf with a leading E.
+double bytes_of_expert(const Weight& w) {
+  return w.packed() != nullptr ? cost_of(w).bytes : static_cast<double>(w.plain()[0].nbytes());
+}
+
 /// Values of queries, keys, values that attention multiplies for one token and one seen.
 double attention_width(const ModelSpec& spec) {
   const auto heads = static_cast<double>(spec.heads);
@@ -31,48 +38,69 @@ double attention_width(const ModelSpec& spec) {
   return heads * static_cast<double>(2 * spec.latent->kv_rank + spec.latent->rope_dim);
 }
 
+bool is_matrix(const std::string& slot) {
+  return slot.ends_with(".weight") && slot.find("norm") == std::string::npos;
+}
+/// What is looked up, not multiplied by.
+bool is_table(const std::string& slot) {
+  return slot == "embed.weight" || slot == "position.weight";
+}
+bool is_of_experts(const std::string& slot) {
+  return slot.find(".experts.") != std::string::npos;
+}
+
 }  // namespace
 
-PassCost cost_of_pass(InferenceModel& model, std::int64_t sequences, std::int64_t past,
-                      std::int64_t count, double visits) {
-  const ModelSpec& spec = model.spec();
+double flops_of_pass(const ModelSpec& spec, const Weights& weights, std::int64_t sequences,
+                     std::int64_t past, std::int64_t count, std::int64_t scored) {
   const auto tokens = static_cast<double>(sequences * count);
-  double moe_layers = 0;
-  for (const LayerSpec& layer : spec.layers) moe_layers += layer.moe ? 1 : 0;
-  PassCost cost;
+  double flops = 0;
   for_each_weight(
       [&](const std::string& slot, const Weight& w) {
-        if (!w.defined() || slot == "embed.weight" || slot == "position.weight") return;
-        if (slot.find(".experts.") != std::string::npos) return;  // below
-        const LeafCost leaf = cost_of(w);
-        cost.bytes += leaf.bytes * leaf.matrices;
-        if (!slot.ends_with(".weight") || slot.find("norm") != std::string::npos) return;
+        if (!w.defined() || is_table(slot) || is_of_experts(slot) || !is_matrix(slot)) return;
         const bool head = slot == "head.weight" || slot == "project_out.weight";
-        cost.flops += 2 * leaf.values * (head ? static_cast<double>(sequences) : tokens);
+        flops += 2 * cost_of(w).values * (head ? static_cast<double>(scored) : tokens);
       },
-      model.weights());
+      weights);
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
-    const MoeOf<Weight>* moe = model.weights().layers[l].moe();
-    if (moe == nullptr) continue;
-    const FfnOf<Weight>& w = moe->experts;
-    const auto chosen = static_cast<double>(spec.layers[l].moe->top_k);
-    const double visited = visits / moe_layers;
-    for (const Weight* matrix : {&w.gate, &w.up, &w.down}) {
-      if (!matrix->defined()) continue;
-      const LeafCost leaf = cost_of(*matrix);
-      cost.flops += 2 * leaf.values * chosen * tokens;
-      cost.bytes += leaf.bytes * visited;
+    const LayerSpec& layer = spec.layers[l];
+    if (const MoeOf<Weight>* moe = weights.layers[l].moe()) {
+      const auto chosen = static_cast<double>(layer.moe->top_k);
+      for (const Weight* matrix : {&moe->experts.gate, &moe->experts.up, &moe->experts.down}) {
+        if (matrix->defined()) flops += 2 * cost_of(*matrix).values * chosen * tokens;
+      }
     }
-    for (const Weight* bias : {&w.gate_bias, &w.up_bias, &w.down_bias}) {  // [E, N]
-      if (bias->defined()) cost.bytes += static_cast<double>(bias->plain()[0].nbytes()) * visited;
-    }
-  }
-  for (const LayerSpec& layer : spec.layers) {
     double seen = 0;  // tokens that the new ones of a sequence look at
     for (std::int64_t t = past; t < past + count; ++t) {
       seen += static_cast<double>(layer.window > 0 ? std::min(layer.window, t + 1) : t + 1);
     }
-    cost.flops += 2 * attention_width(spec) * seen * static_cast<double>(sequences);
+    flops += 2 * attention_width(spec) * seen * static_cast<double>(sequences);
+  }
+  return flops;
+}
+
+PassCost cost_of_pass(InferenceModel& model, std::int64_t sequences, std::int64_t past,
+                      std::int64_t count, double visits) {
+  const ModelSpec& spec = model.spec();
+  const Weights& weights = model.weights();
+  PassCost cost{flops_of_pass(spec, weights, sequences, past, count, sequences), 0};
+  for_each_weight(
+      [&](const std::string& slot, const Weight& w) {
+        if (!w.defined() || is_table(slot) || is_of_experts(slot)) return;
+        const LeafCost leaf = cost_of(w);
+        cost.bytes += leaf.bytes * leaf.matrices;
+      },
+      weights);
+  const auto moe_layers = static_cast<double>(
+      std::count_if(spec.layers.begin(), spec.layers.end(),
+                    [](const LayerSpec& layer) { return layer.moe.has_value(); }));
+  for (const LayerWeights& layer : weights.layers) {
+    const MoeOf<Weight>* moe = layer.moe();
+    if (moe == nullptr) continue;
+    const FfnOf<Weight>& w = moe->experts;
+    for (const Weight* leaf : {&w.gate, &w.up, &w.down, &w.gate_bias, &w.up_bias, &w.down_bias}) {
+      if (leaf->defined()) cost.bytes += bytes_of_expert(*leaf) * visits / moe_layers;
+    }
   }
   constexpr std::int64_t many = 1024;
   const double token_bytes = static_cast<double>(model.cache_bytes(many)) / many;

@@ -15,6 +15,8 @@ struct BenchOptions : WeightOptions {
   fs::path model, against;
   bool random_weights = false;
   std::int64_t prompt = 512, tokens = 64, batch = 1, repeat = 3;
+  bool train = false;
+  std::string precision = "f32";  ///< of training
 
   void declare(OptionSet& options);
 };
@@ -34,6 +36,20 @@ struct PhaseReport {
   double share = 0;
 };
 
+/// Training steps of `batch` sequences of `prompt` tokens.
+struct TrainingReport {
+  std::string model, precision;
+  Figure tokens_per_s;
+  double flops = 0;            ///< of a token: products of the way there, and twice those back
+  double optimizer_bytes = 0;  ///< of a step: what the update reads and writes at least
+  double gflops = 0;           ///< median
+  /// Of what products at the dot product's peak and the optimiser at the memory's would take, one
+  /// after the other.
+  double share = 0;
+  double first_loss = 0, last_loss = 0;
+  std::int64_t weight_bytes = 0;
+};
+
 struct ModelReport {
   std::string model, weights;
   double reference_error = 0;  ///< ||scores - those of `ref`|| / ||those of `ref`||
@@ -45,14 +61,15 @@ struct ModelReport {
 struct BenchReport {
   std::string isa;
   int threads = 0;
-  kernels::Limits limits;           ///< medians
-  std::vector<ModelReport> models;  ///< one, or the second that it was compared with too
-  std::int64_t resident_bytes = 0;
+  kernels::Limits limits;                ///< medians
+  std::vector<ModelReport> models;       ///< one, or the second that it was compared with too
+  std::vector<TrainingReport> training;  ///< instead of those
+  std::int64_t resident_bytes = 0;       ///< of training the most that ever was
 };
 
 /// Opens one or two models, compares what they compute with the scalar kernels, and times them in
-/// turns, stretch by stretch, with the limits of the machine. Throws Error if they do not compute
-/// what the scalar kernels do.
+/// turns, stretch by stretch, with the limits of the machine; or with `train` their training steps.
+/// Throws Error if they do not compute what the scalar kernels do.
 BenchReport bench(const BenchOptions& options, const Context& ctx);
 
 }  // namespace moebius

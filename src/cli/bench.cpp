@@ -32,6 +32,20 @@ Json to_json(const ModelReport& report) {
   return out;
 }
 
+Json to_json(const TrainingReport& report) {
+  return {{"model", report.model},
+          {"precision", report.precision},
+          {"train_tokens_per_s", report.tokens_per_s.median},
+          {"train_spread", to_json(report.tokens_per_s)},
+          {"train_flops_per_token", report.flops},
+          {"train_gflops", report.gflops},
+          {"train_share", report.share},
+          {"optimizer_bytes", report.optimizer_bytes},
+          {"weight_bytes", report.weight_bytes},
+          {"first_loss", report.first_loss},
+          {"last_loss", report.last_loss}};
+}
+
 /// The first model beside the second: rates, and what bytes (decode) and FLOPs (prefill) allow.
 struct Comparison {
   double prefill, prefill_possible, decode, decode_possible;
@@ -41,6 +55,17 @@ Comparison compare(const ModelReport& a, const ModelReport& b) {
           b.prefill.flops / a.prefill.flops,
           a.decode.tokens_per_s.median / b.decode.tokens_per_s.median,
           b.decode.bytes / a.decode.bytes};
+}
+
+void print_training(const TrainingReport& report, const BenchOptions& job) {
+  print(fmt::format("{}, {}: weights {:.0f} MiB, loss {:.3f} -> {:.3f}\n", report.model,
+                    report.precision, static_cast<double>(report.weight_bytes) / (1 << 20),
+                    report.first_loss, report.last_loss));
+  print(
+      fmt::format("  train {} x {:<6} {:>9.1f} tok/s ({:.1f}-{:.1f})  {:>8.1f} GFLOP/s {:>6.1f} "
+                  "% of the limit\n",
+                  job.batch, job.prompt, report.tokens_per_s.median, report.tokens_per_s.least,
+                  report.tokens_per_s.most, report.gflops, 100 * report.share));
 }
 
 void print_model(const ModelReport& report, const BenchOptions& job) {
@@ -75,7 +100,7 @@ void run_bench(const Command& self, const std::vector<std::string>& arguments) {
   const kernels::Limits& limits = report.limits;
   const bool two = report.models.size() > 1;
   if (common.json) {
-    Json out = to_json(report.models[0]);
+    Json out = job.train ? to_json(report.training[0]) : to_json(report.models[0]);
     out["limits"] = {{"read_gbps", limits.read_gbps},
                      {"f32_gflops", limits.f32_gflops},
                      {"bf16_gflops", limits.bf16_gflops},
@@ -91,6 +116,7 @@ void run_bench(const Command& self, const std::vector<std::string>& arguments) {
                        {"decode", c.decode},
                        {"decode_possible", c.decode_possible}};
     }
+    if (report.training.size() > 1) out["against"] = to_json(report.training[1]);
     return print_json(out);
   }
   print(
@@ -99,6 +125,7 @@ void run_bench(const Command& self, const std::vector<std::string>& arguments) {
                   report.threads, report.isa, limits.read_gbps, limits.f32_gflops,
                   limits.bf16_gflops, limits.int8_gops));
   for (const ModelReport& model : report.models) print_model(model, job);
+  for (const TrainingReport& training : report.training) print_training(training, job);
   if (two) {
     const Comparison c = compare(report.models[0], report.models[1]);
     print(

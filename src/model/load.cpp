@@ -161,8 +161,9 @@ Weights copy_weights(const Weights& weights, at::ScalarType dtype, at::Device de
   for_each_weight(
       [&](const std::string&, at::Tensor& weight) {
         if (!weight.defined()) return;
-        weight =
-            weight.to(at::TensorOptions(dtype).device(device), false, /*copy=*/true).contiguous();
+        weight = weight.detach()
+                     .to(at::TensorOptions(dtype).device(device), false, /*copy=*/true)
+                     .contiguous();
       },
       copy);
   return copy;

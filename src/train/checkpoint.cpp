@@ -61,7 +61,7 @@ void write_state(const fs::path& folder, const TrainState& state, AdamW& optimiz
   }
   ShardedWriter writer(folder, metas, SIZE_MAX);
   for (std::size_t t = 0; t < tensors.size(); ++t) {
-    const at::Tensor bytes = tensors[t].second.to(at::kCPU).contiguous();
+    const at::Tensor bytes = tensors[t].second.to(at::kCPU, at::kFloat).contiguous();
     writer.write(t, {static_cast<const std::byte*>(bytes.const_data_ptr()), bytes.nbytes()});
   }
   writer.finish();

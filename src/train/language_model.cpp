@@ -7,44 +7,49 @@
 
 namespace moebius {
 
-LanguageModelObjective::LanguageModelObjective(std::vector<TokenShard> shards, std::int64_t batch,
-                                               std::int64_t sequence, bool shuffle,
-                                               std::uint64_t seed, double balance_coefficient,
-                                               bool pooled_balance)
-    : sampler_(std::move(shards), static_cast<int>(batch), static_cast<int>(sequence), shuffle,
-               seed),
-      batch_(batch),
-      sequence_(sequence),
-      balance_coefficient_(balance_coefficient),
-      pooled_(pooled_balance),
-      buffer_(static_cast<std::size_t>(batch * (sequence + 1))) {}
+BatchLoss language_model_loss(const Model& model, const at::Tensor& windows_BS,
+                              const Balance& balance) {
+  const std::int64_t batch = windows_BS.size(0), sequence = windows_BS.size(1) - 1;
+  const at::Tensor& embedding = model.weights.embed;
+  const at::Tensor windows = windows_BS.to(embedding.device());
+  const at::Tensor inputs = windows.narrow(1, 0, sequence);
+  const at::Tensor targets = windows.narrow(1, 1, sequence).flatten();
+  const at::ScalarType dtype = embedding.scalar_type();
 
-BatchLoss LanguageModelObjective::next(const Model& model) {
-  sampler_.next(buffer_);
-  const at::Tensor ids =
-      ids_tensor(buffer_).view({batch_, sequence_ + 1}).to(model.weights.embed.plain().device());
-  const at::Tensor inputs = ids.narrow(1, 0, sequence_);
-  const at::Tensor targets = ids.narrow(1, 1, sequence_).flatten();
-
-  DecoderOutput out = decode(model.spec, model.weights, inputs, nullptr, at::kFloat);
+  DecoderOutput out = decode(model.spec, model.weights, inputs, nullptr, dtype);
   const at::Tensor logits = head(model.spec, model.weights, out.hidden_BSD.flatten(0, 1));
   const at::Tensor cross_entropy = at::cross_entropy_loss(logits, targets);
   BatchLoss result;
   result.total = cross_entropy;
   result.loss = cross_entropy.item<double>();
-  result.tokens = batch_ * sequence_;
+  result.tokens = batch * sequence;
   if (!std::isfinite(result.loss)) {
-    check_finite_logits(logits, model.spec, model.weights, inputs, at::kFloat);
+    check_finite_logits(logits, model.spec, model.weights, inputs, dtype);
     fail("the loss is {}", result.loss);
   }
   if (!out.routings.empty()) {
-    const at::Tensor balance =
-        pooled_ ? pooled_balance_loss(out.routings) : balance_loss(out.routings);
-    result.balance = balance.item<double>();
-    if (balance_coefficient_ != 0) result.total = result.total + balance * balance_coefficient_;
+    const at::Tensor loss =
+        balance.pooled ? pooled_balance_loss(out.routings) : balance_loss(out.routings);
+    result.balance = loss.item<double>();
+    if (balance.coefficient != 0) result.total = result.total + loss * balance.coefficient;
   }
   result.routings = std::move(out.routings);
   return result;
+}
+
+LanguageModelObjective::LanguageModelObjective(std::vector<TokenShard> shards, std::int64_t batch,
+                                               std::int64_t sequence, bool shuffle,
+                                               std::uint64_t seed, const Balance& balance)
+    : sampler_(std::move(shards), static_cast<int>(batch), static_cast<int>(sequence), shuffle,
+               seed),
+      batch_(batch),
+      sequence_(sequence),
+      balance_(balance),
+      buffer_(static_cast<std::size_t>(batch * (sequence + 1))) {}
+
+BatchLoss LanguageModelObjective::next(const Model& model) {
+  sampler_.next(buffer_);
+  return language_model_loss(model, ids_tensor(buffer_).view({batch_, sequence_ + 1}), balance_);
 }
 
 }  // namespace moebius

@@ -1,13 +1,14 @@
 #include "train/loop.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
-#include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <numeric>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/staged.h"
@@ -16,8 +17,6 @@
 
 namespace moebius {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 bool is_router(const std::string& slot) {
   return slot.find(".moe.router.") != std::string::npos;
@@ -72,7 +71,7 @@ void cut_metrics(const fs::path& file, std::int64_t step) {
 /// One step: gradients of all its batches, the update, the row of metrics.
 class Stepper {
  public:
-  Stepper(Model& model, Objective& objective, const LoopOptions& options, AdamW& optimizer)
+  Stepper(const Model& model, Objective& objective, const LoopOptions& options, AdamW& optimizer)
       : model_(model), objective_(objective), options_(options), optimizer_(optimizer) {}
 
   Json step(TrainState& state) {
@@ -110,7 +109,7 @@ class Stepper {
   }
 
  private:
-  Model& model_;
+  const Model& model_;
   Objective& objective_;
   const LoopOptions& options_;
   AdamW& optimizer_;
@@ -145,15 +144,44 @@ std::vector<Parameter> select_parameters(Weights& weights, const std::string& tr
   return chosen;
 }
 
+Trainee::Trainee(Model& model, const std::string& train, const std::string& precision)
+    : computed(model) {
+  if (precision != "mixed") {
+    parameters = select_parameters(computed.weights, train);
+    return;
+  }
+  const at::Device device = model.weights.embed.plain().device();
+  computed.weights = copy_weights(model.weights, at::kBFloat16, device);
+  parameters = select_parameters(computed.weights, train);
+  auto next = parameters.begin();  // which go as the weights do
+  for_each_weight(
+      [&](const std::string& slot, at::Tensor& master, at::Tensor&) {
+        if (master.defined()) master.requires_grad_(false);
+        if (next != parameters.end() && next->name == slot) (next++)->master = master;
+      },
+      model.weights, computed.weights);
+}
+
+void Trainee::refresh(const Model& model) {
+  const at::NoGradGuard no_grad;
+  for_each_weight(
+      [](const std::string&, at::Tensor& copy, const at::Tensor& from) {
+        if (copy.defined() && !copy.is_same(from)) copy.copy_(from);
+      },
+      computed.weights, model.weights);
+}
+
 TrainReport run_loop(Model& model, Objective& objective, const LoopOptions& options,
                      const Origin& origin, const Context& ctx) {
   const std::size_t max_shard = parse_size(options.max_shard_size, "--max-shard-size");
-  AdamW optimizer(select_parameters(model.weights, options.train), options.optimizer);
+  Trainee trainee(model, options.train, options.precision);
+  AdamW optimizer(trainee.parameters, options.optimizer);
   TrainState state;
   if (options.resume) {
     if (const auto saved = load_checkpoint(options.out, model, optimizer)) {
       state = *saved;
       objective.seek(state.data_position);
+      trainee.refresh(model);
       ctx.log.info("resuming {} after step {}", options.out.string(), state.step);
     } else {
       ctx.log.info("{}: no checkpoint to resume from; starting at step 0", options.out.string());
@@ -166,7 +194,7 @@ TrainReport run_loop(Model& model, Objective& objective, const LoopOptions& opti
     save_checkpoint(options.out, state, model, origin, optimizer, options.keep, max_shard);
   };
 
-  Stepper stepper(model, objective, options, optimizer);
+  Stepper stepper(trainee.computed, objective, options, optimizer);
   Progress progress(ctx, "train", static_cast<double>(options.steps), "steps");
   TrainReport report;
   const auto start = Clock::now();
@@ -178,9 +206,9 @@ TrainReport run_loop(Model& model, Objective& objective, const LoopOptions& opti
     const std::int64_t before = state.tokens;
     Json row = stepper.step(state);
     const auto now = Clock::now();
-    const double step_seconds = std::chrono::duration<double>(now - step_start).count();
+    const double step_seconds = seconds_between(step_start, now);
     step_start = now;
-    state.seconds = seconds_before + std::chrono::duration<double>(now - start).count();
+    state.seconds = seconds_before + seconds_between(start, now);
     row["tokens_per_s"] = static_cast<double>(state.tokens - before) / step_seconds;
     row["time"] = state.seconds;
     metrics.append(row.dump() + "\n");
@@ -207,7 +235,7 @@ TrainReport run_loop(Model& model, Objective& objective, const LoopOptions& opti
   report.steps = state.step;
   report.tokens = state.tokens;
   report.seconds = state.seconds;
-  const double here = std::chrono::duration<double>(Clock::now() - start).count();
+  const double here = seconds_since(start);
   report.tokens_per_s = here > 0 ? static_cast<double>(state.tokens - tokens_before) / here : 0;
   return report;
 }

@@ -33,6 +33,7 @@ struct LoopOptions {
   std::int64_t save_every = 0;  ///< steps; 0: at the end alone
   std::int64_t keep = 2;        ///< checkpoints that stay on disk
   std::string train = "all";
+  std::string precision = "f32";  ///< "mixed": bf16 with masters and means in f32; "bf16": all
   std::string max_shard_size = "5GB";
   OptimizerOptions optimizer;
 

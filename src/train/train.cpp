@@ -9,6 +9,7 @@
 #include "hub/resolve.h"
 #include "infer/generate.h"
 #include "model/device.h"
+#include "ops/tensor_memory.h"
 #include "train/language_model.h"
 #include "train/loop.h"
 
@@ -43,7 +44,8 @@ Start open_start(const TrainOptions& options, const Context& ctx) {
     start.model.weights = init_weights(start.model.spec, ctx.seed);
   }
   // Training writes to its weights, so it never works on views of files.
-  start.model.weights = copy_weights(start.model.weights, at::kFloat, device_of(ctx));
+  const auto dtype = options.loop.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  start.model.weights = copy_weights(start.model.weights, dtype, device_of(ctx));
   select_parameters(start.model.weights, options.loop.train);
   return start;
 }
@@ -108,6 +110,10 @@ void LoopOptions::declare(OptionSet& options) {
   options.add("save-every", save_every, "steps between checkpoints, 0 for one at the end");
   options.add("keep", keep, "checkpoints that stay on disk");
   options.add("train", train, "what trains: all, router, experts, or a pattern as layers.0.*");
+  options.choice("precision", precision,
+                 "f32; mixed: compute in bf16, with master weights and optimiser in f32; bf16: all "
+                 "in bf16, in half the memory, where small updates are lost to rounding",
+                 {"f32", "mixed", "bf16"});
   options.add("max-shard-size", max_shard_size, "largest weight file, as 5GB or 300MB");
   optimizer.declare(options);
 }
@@ -134,6 +140,7 @@ void TrainOptions::declare(OptionSet& options) {
 
 TrainReport train(const TrainOptions& options, const Context& ctx) {
   check_options(options);
+  ops::keep_tensor_memory();
   Start start = open_start(options, ctx);
   const ModelSpec& spec = start.model.spec;
   const Tokenizer tokenizer = Tokenizer::load(start.origin.tokenizer);
@@ -150,8 +157,8 @@ TrainReport train(const TrainOptions& options, const Context& ctx) {
   const fs::path folder = staged_run ? staged_run->path() : run;
   const double balance = options.balance >= 0 ? options.balance : spec.balance_coefficient;
   LanguageModelObjective objective(open_shards(options, spec, tokenizer, folder, ctx),
-                                   options.batch, sequence, options.shuffle, ctx.seed, balance,
-                                   options.balance_form == "pooled");
+                                   options.batch, sequence, options.shuffle, ctx.seed,
+                                   {balance, options.balance_form == "pooled"});
   write_file_atomically(folder / "config.yaml", options.config_echo);
   if (staged_run) staged_run->commit();
 

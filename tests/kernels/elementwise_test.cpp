@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/dtype.h"
 #include "kernels/kernels.h"
 #include "kernels/support.h"
 
@@ -101,6 +102,69 @@ TEST(ActivateKernel, OverTheWholeRangeOfFloats) {
     });
     check(Activation::gelu_erf, 5e-4,
           [](double v) { return v / 2 * (1 + std::erf(v / std::sqrt(2.0))); });
+  });
+}
+
+TEST(AdamWKernel, IsTheFormulaInEveryPrecision) {
+  struct Case {
+    ValueType type, means;
+    bool master;
+    double tolerance;
+  };
+  constexpr std::int64_t count = 75;
+  const std::vector<float> w = normal(count, 1), g = normal(count, 2), m = normal(count, 3);
+  std::vector<float> v = normal(count, 4);
+  for (float& each : v) each *= each;
+  for_each_table([&](const KernelTable& table) {
+    for (const Case& c : {Case{ValueType::f32, ValueType::f32, false, 1e-6},
+                          Case{ValueType::bf16, ValueType::f32, true, 1e-6},
+                          Case{ValueType::bf16, ValueType::bf16, false, 4e-3}}) {
+      const auto stored = [](const std::vector<float>& values, ValueType type) {
+        std::vector<std::byte> out(values.size() * static_cast<std::size_t>(size_of(type)));
+        for (std::size_t i = 0; i < values.size(); ++i) {
+          store_weight(out.data(), type == ValueType::f32 ? DType::f32 : DType::bf16, i, values[i]);
+        }
+        return out;
+      };
+      const auto at = [](const std::vector<std::byte>& bytes, ValueType type, std::size_t i) {
+        return static_cast<double>(
+            load_weight(bytes.data(), type == ValueType::f32 ? DType::f32 : DType::bf16, i));
+      };
+      auto value = stored(w, c.type), gradient = stored(g, c.type);
+      auto first = stored(m, c.means), second = stored(v, c.means);
+      std::vector<float> master = w;
+      const auto before_w = value, before_m = first, before_v = second;
+      table.adamw({value.data(), gradient.data(), first.data(), second.data(),
+                   c.master ? master.data() : nullptr, c.type, c.means, count, 0.5f, 0.1f, 0.8f,
+                   0.9f, 1e-6f, 0.3f, 0.36f, 0.19f});
+      for (std::size_t i = 0; i < count; ++i) {
+        const double gi = 0.5 * at(gradient, c.type, i);
+        const double mi = 0.8 * at(before_m, c.means, i) + 0.2 * gi;
+        const double vi = 0.9 * at(before_v, c.means, i) + 0.1 * gi * gi;
+        double wi = c.master ? w[i] : at(before_w, c.type, i);
+        wi -= 0.1 * 0.3 * wi;
+        wi -= 0.1 * (mi / 0.36) / (std::sqrt(vi / 0.19) + 1e-6);
+        EXPECT_NEAR(at(first, c.means, i), mi, c.tolerance * (1 + std::fabs(mi)));
+        EXPECT_NEAR(at(second, c.means, i), vi, c.tolerance * (1 + vi));
+        if (c.master) {
+          EXPECT_NEAR(master[i], wi, c.tolerance * (1 + std::fabs(wi)));
+          EXPECT_EQ(at(value, c.type, i), bf16_to_f32(f32_to_bf16(master[i])));
+        } else {
+          EXPECT_NEAR(at(value, c.type, i), wi, c.tolerance * (1 + std::fabs(wi)));
+        }
+      }
+    }
+  });
+}
+
+TEST(AdamWKernel, SumOfSquaresIsExactOverManyValues) {
+  for_each_table([](const KernelTable& table) {
+    for (const std::int64_t count : {1, 15, 1024, 5001}) {
+      const std::vector<float> x = normal(count, 5);
+      double sum = 0;
+      for (const float each : x) sum += static_cast<double>(each) * each;
+      EXPECT_NEAR(table.sum_of_squares(x.data(), ValueType::f32, count), sum, 1e-6 * sum);
+    }
   });
 }
 

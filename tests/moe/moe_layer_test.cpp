@@ -290,6 +290,41 @@ TEST(MoeLayer, GradientsEqualThoseOfTheLoop) {
   }
 }
 
+TEST(MoeLayer, Bf16GradientsStayNearThoseOfTheLoop) {
+  const Case c{4, 2, 40, true, true};
+  Moe exact = random_moe(c), narrow = random_moe(c);
+  at::Tensor x = normal_tensor({c.tokens, width_d}, 7).to(at::kBFloat16);
+  at::Tensor x_exact = x.to(at::kFloat);
+  auto a = leaves_of(narrow), b = leaves_of(exact);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    a[i].set_data(a[i].to(at::kBFloat16));
+    b[i].set_data(a[i].to(at::kFloat));
+  }
+  a.push_back(x);
+  b.push_back(x_exact);
+  for (at::Tensor& t : a) t.requires_grad_();
+  for (at::Tensor& t : b) t.requires_grad_();
+  const at::Tensor probe = normal_tensor({c.tokens, width_d}, 70);
+  const MoeOutput out = moe_layer(x, narrow, c.spec(), c.activation);
+  (out.y_TD.to(at::kFloat) * probe).sum().backward();
+  (naive_layer(x_exact.to(at::kDouble), exact, c, out.routing.ids_TK) * probe).sum().backward();
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const at::Tensor want = b[i].grad();
+    EXPECT_LT(largest_difference(a[i].grad(), want), 0.04 * want.abs().max().item<double>()) << i;
+  }
+}
+
+TEST(MoeLayer, OnlyWhatIsAskedForGetsAGradient) {
+  const Case c{4, 2, 17, true, true};
+  Moe w = random_moe(c);
+  w.router.weight.plain().requires_grad_();
+  const at::Tensor x = normal_tensor({c.tokens, width_d}, 7);
+  moe_layer(x, w, c.spec(), c.activation).y_TD.square().sum().backward();
+  EXPECT_GT(w.router.weight.plain().grad().abs().max().item<double>(), 0);
+  EXPECT_FALSE(w.experts.up.plain().grad().defined());
+  EXPECT_FALSE(x.grad().defined());
+}
+
 TEST(Experts, GradientsEqualCentralDifferencesInDouble) {
   const Case c{3, 2, 5, true, true};
   Moe w = random_moe(c);

@@ -129,6 +129,23 @@ def test_ten_losses_equal_those_of_torch(moebius, models, text, tmp_path, name):
     assert abs(rows[-1]["loss"] - rows[0]["loss"]) > 1e-2, "nothing was trained"
 
 
+@pytest.mark.parametrize("family", ["llama", "mixtral"])
+@pytest.mark.parametrize("precision", ["mixed", "bf16"])
+def test_losses_in_bf16_follow_those_of_torch(moebius, models, text, tmp_path, family, precision):
+    """Beside torch in f32, which masters in f32 stay near to, or with everything in bf16."""
+    model, directory = models(family, seed=7)
+    twin = copy.deepcopy(model)
+    if precision == "bf16":
+        twin = twin.bfloat16()
+    expected = torch_loop(twin, batches(moebius, directory, text))
+    run = tmp_path / "run"
+    train(moebius, directory, text, run, *SHAPE, *OPTIMISER, "--no-shuffle", "--balance", 0,
+          "--precision", precision)
+    rows = rows_of(run)
+    for row, (loss, *_) in zip(rows, expected, strict=True):
+        assert row["loss"] == pytest.approx(loss, rel=2e-2), f"step {row['step']}"
+
+
 def test_a_correction_is_not_trained_and_stays_in_f32(moebius, models, text, tmp_path):
     _, directory = models("deepseek_v3")
     source = shutil.copytree(directory, tmp_path / "source")
@@ -338,6 +355,17 @@ def test_resume_equals_one_go_bit_for_bit(moebius, models, text, tmp_path, whole
     assert len(rows_of(run)) == 6
     train(moebius, models("mixtral")[1], text, run, *FLAT, "--steps", 10, "--resume")
     compare_runs(run, whole_run)
+
+
+@pytest.mark.parametrize("precision", ["mixed", "bf16"])
+def test_precisions_resume_bit_for_bit(moebius, models, text, tmp_path, whole_run, precision):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    options = [*FLAT, "--precision", precision]
+    train(moebius, models("mixtral")[1], text, whole, *options, "--steps", 10)
+    assert losses_of(whole) != losses_of(whole_run)
+    train(moebius, models("mixtral")[1], text, run, *options, "--steps", 6)
+    train(moebius, models("mixtral")[1], text, run, *options, "--steps", 10, "--resume")
+    compare_runs(run, whole)
 
 
 def test_resume_without_a_checkpoint_starts_at_the_beginning(

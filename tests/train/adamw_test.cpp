@@ -105,5 +105,23 @@ TEST(AdamW, ItsStateNamesStepsAndMoments) {
   EXPECT_NEAR(state[2].second[0].item<double>(), 0.05, 1e-6);
 }
 
+TEST(AdamW, OfACopyInBf16UpdatesItsMaster) {
+  const OptimizerOptions options{.weight_decay = 0.1, .clip = 0};
+  const at::Tensor start = normal_tensor({3, 5}, 1);
+  at::Tensor master = start.clone(), copy = start.to(at::kBFloat16).requires_grad_();
+  ScalarAdamW exact(options, start, true);
+  AdamW optimizer({{"w", copy, true, master}}, options);
+  for (std::uint64_t step = 0; step < 4; ++step) {
+    const at::Tensor gradient = normal_tensor({3, 5}, 10 + step).to(at::kBFloat16);
+    copy.mutable_grad() = gradient.clone();
+    optimizer.step(1e-4);  // less than bf16 could show
+    exact.step(1e-4, gradient.to(at::kFloat), 1);
+  }
+  exact.expect_equal(master);
+  EXPECT_TRUE(at::equal(copy.detach(), master.to(at::kBFloat16)));
+  EXPECT_FALSE(at::equal(master, start));
+  EXPECT_EQ(optimizer.state()[1].second.scalar_type(), at::kFloat);
+}
+
 }  // namespace
 }  // namespace moebius

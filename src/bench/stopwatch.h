@@ -1,0 +1,49 @@
+// Timing beside the limits of the machine.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "base/clock.h"
+#include "bench/run.h"
+
+namespace moebius {
+
+inline Figure figure_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return {values[values.size() / 2], values.front(), values.back()};
+}
+
+/// Some tokens in a row, and the limits before and after them.
+struct Stretch {
+  double seconds = 0, tokens = 0;
+  kernels::Limits limits;
+};
+
+/// Times stretches and samples limits between them.
+class Stopwatch {
+ public:
+  explicit Stopwatch(kernels::LimitMeter& meter) : meter_(meter) {}
+
+  void start() {
+    if (samples_.empty()) samples_.push_back(meter_.sample());
+    start_ = Clock::now();
+  }
+  void stop(double tokens, std::vector<Stretch>& stretches) {
+    const double seconds = seconds_since(start_);
+    samples_.push_back(meter_.sample());
+    const kernels::Limits &a = samples_[samples_.size() - 2], &b = samples_.back();
+    stretches.push_back({seconds,
+                         tokens,
+                         {(a.read_gbps + b.read_gbps) / 2, (a.f32_gflops + b.f32_gflops) / 2,
+                          (a.bf16_gflops + b.bf16_gflops) / 2, (a.int8_gops + b.int8_gops) / 2}});
+  }
+  const std::vector<kernels::Limits>& samples() const { return samples_; }
+
+ private:
+  kernels::LimitMeter& meter_;
+  std::vector<kernels::Limits> samples_;
+  Clock::time_point start_;
+};
+
+}  // namespace moebius
