@@ -15,6 +15,7 @@ struct Command {
   std::string name;  ///< may be two words, as "data synth"
   std::string summary;
   void (*run)(const Command& self, const std::vector<std::string>& arguments);
+  bool computes_with_openmp = false;  ///< LibTorch's threads, beside those of the kernels
 };
 
 /// Thrown after help was printed: nothing is left to do.

@@ -1,4 +1,6 @@
 // The table of commands, and one of the program's two catch blocks.
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -14,17 +16,17 @@ namespace {
 const std::vector<Command>& commands() {
   static const std::vector<Command> table{
       {"info", "what a model is and what it costs", run_info},
-      {"convert", "dense model in, mixture of experts out", run_convert},
+      {"convert", "dense model in, mixture of experts out", run_convert, true},
       {"export", "write a model as a GGUF file for llama.cpp", run_export},
       {"quantize", "pack a model's weights, smaller and ready to compute with", run_quantize},
       {"generate", "continue a text", run_generate},
       {"tokenize", "text to ids and back", run_tokenize},
       {"tokenizer train", "train a byte-level BPE tokenizer on a corpus", run_tokenizer_train},
-      {"train", "train a model, dense or MoE, from scratch or on", run_train},
+      {"train", "train a model, dense or MoE, from scratch or on", run_train, true},
       {"eval", "perplexity, divergence from a reference, routing", run_eval},
-      {"bench", "how fast a model generates, beside what the machine can do", run_bench},
+      {"bench", "how fast a model generates, beside what the machine can do", run_bench, true},
       {"data synth", "write four synthetic text domains", run_data_synth},
-      {"demo", "the whole way once, small: data, dense, MoE, a table", run_demo},
+      {"demo", "the whole way once, small: data, dense, MoE, a table", run_demo, true},
   };
   return table;
 }
@@ -50,7 +52,16 @@ const Command* find_command(const std::vector<std::string>& arguments, std::size
   return nullptr;
 }
 
-void run(std::vector<std::string> arguments) {
+/// OpenMP's threads wait for each other at the end of every parallel loop. By default they spin
+/// there, in the way of the kernels' threads and of every other process. The policy is read when
+/// the library is loaded, before anything of this program runs: so the program starts once more.
+void let_openmp_threads_sleep(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  ::setenv("OMP_WAIT_POLICY", "passive", 1);
+  ::execv("/proc/self/exe", argv);  // where that cannot be, they spin
+}
+
+void run(std::vector<std::string> arguments, char** argv) {
   if (arguments.empty()) throw UsageError("no command was given", "see moebius --help");
   if (arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
     return print(usage());
@@ -65,6 +76,7 @@ void run(std::vector<std::string> arguments) {
     throw UsageError(fmt::format("unknown command {}", arguments[0]),
                      near.empty() ? "see moebius --help" : fmt::format("did you mean {}?", near));
   }
+  if (command->computes_with_openmp) let_openmp_threads_sleep(argv);
   arguments.erase(arguments.begin(), arguments.begin() + static_cast<std::ptrdiff_t>(used));
   guard_mapped_files();
   try {
@@ -81,9 +93,9 @@ void report(const std::string& what, const std::string& hint) {
   std::fprintf(stderr, "moebius: %s\n", printable(line).c_str());
 }
 
-int exit_code_of(const std::vector<std::string>& arguments) {
+int exit_code_of(const std::vector<std::string>& arguments, char** argv) {
   try {
-    run(arguments);
+    run(arguments, argv);
     return 0;
   } catch (const HelpShown&) {
     return 0;
@@ -115,5 +127,5 @@ int exit_code_of(const std::vector<std::string>& arguments) {
 int main(int argc, char** argv) {
   // Output is flushed where it is written. LibTorch's static destructors would take a tenth of a
   // second to free what the system frees.
-  std::_Exit(moebius::cli::exit_code_of({argv + 1, argv + argc}));
+  std::_Exit(moebius::cli::exit_code_of({argv + 1, argv + argc}, argv));
 }

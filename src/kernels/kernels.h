@@ -107,12 +107,27 @@ struct AddScaled {
   std::int64_t ldx, ldy;
 };
 
-/// Scores [M, columns] become e^(score - max), max being the largest of the row, and 0 outside
-/// [first, last); `sum` is what they add up to. A row that sees nothing has max -infinity, sum 0.
+/// Scores [M, columns], times `scale`, become e^(score - max), max being the largest of the row,
+/// and 0 outside [first, last); `sum` is what they add up to. A row that sees nothing has max
+/// -infinity, sum 0.
 struct Softmax {
   float* scores;
   const std::int32_t *first, *last;
   float *max, *sum;             ///< [M]
+  std::int64_t m, columns, ld;  ///< columns a multiple of 16
+  float scale = 1.0f;
+};
+
+/// From scores and the gradients of their shares [M, columns]: the shares e^(scale score - log
+/// sum), 0 outside [first, last), and the gradients of scores, share (gradient - mean) scale,
+/// `mean` being that of the row's gradients by shares. Both are stored as `type`, rows `ld` apart
+/// like scores.
+struct SoftmaxBackward {
+  const float *scores, *dshares, *log_sums;
+  const std::int32_t *first, *last;
+  float scale;
+  ValueType type;
+  void *shares, *dscores;
   std::int64_t m, columns, ld;  ///< columns a multiple of 16
 };
 
@@ -181,6 +196,7 @@ struct KernelTable {
   void (*convert)(const Convert& args);
   void (*add_scaled)(const AddScaled& args);
   void (*softmax)(const Softmax& args);
+  void (*softmax_backward)(const SoftmaxBackward& args);
   void (*merge_softmax)(const MergeSoftmax& args);
   void (*norm)(const Norm& args);
   void (*adamw)(const AdamWStep& args);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "model/rope.h"
+#include "ops/self_attention.h"
 
 namespace moebius {
 namespace {
@@ -149,6 +150,10 @@ std::pair<at::Tensor, at::Tensor> TensorOps::remembered(std::size_t layer, const
 
 at::Tensor TensorOps::attend(std::size_t layer, const at::Tensor& q, const at::Tensor& k,
                              const at::Tensor& v) {
+  if (cache_ == nullptr && ops::suits_self_attention(q)) {
+    return ops::self_attention(
+        q, k, v, {spec_.heads, spec_.kv_heads, spec_.layers[layer].window, spec_.attention_scale});
+  }
   const auto [keys, values] = remembered(layer, k, v);
   return join_heads(attention(split_heads(q, spec_.heads), split_heads(keys, spec_.kv_heads),
                               split_heads(values, spec_.kv_heads), start_,

@@ -42,7 +42,7 @@ class KeepingAllocator final : public c10::Allocator {
     const std::lock_guard lock(mutex_);
     auto kept = kept_.extract(bytes);
     if (kept.empty()) {
-      while (kept_bytes_ > in_use_bytes_ / 2) {
+      while (kept_bytes_ > in_use_bytes_) {
         const auto largest = std::prev(kept_.end());
         kept_bytes_ -= largest->first;
         kept_.erase(largest);

@@ -131,3 +131,15 @@ def test_training_costs_are_those_of_the_shape(moebius, shape, precision):
 def test_training_beyond_the_context(moebius, shape):
     out = moebius("bench", shape(), "--random-weights", "--train", "--prompt", 200)
     assert out.returncode == 2 and b"200" in out.stderr and b"128" in out.stderr
+
+
+@pytest.mark.parametrize("policy", [None, "active"])
+def test_openmp_threads_sleep_unless_told_otherwise(moebius, shape, policy):
+    env = {**os.environ, "OMP_DISPLAY_ENV": "verbose"}
+    del env["OMP_WAIT_POLICY"]
+    if policy:
+        env["OMP_WAIT_POLICY"] = policy
+    out = moebius("bench", "--help", env=env, check=True)
+    # The last line counts: the program may have started twice.
+    spins = [line for line in out.stderr.decode().splitlines() if "GOMP_SPINCOUNT" in line]
+    assert (spins[-1].split("'")[1] == "0") == (policy is None)

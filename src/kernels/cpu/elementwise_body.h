@@ -217,7 +217,7 @@ static float exp_of_one(float x) {
   return exp_of(splat(x))[0];
 }
 
-static void softmax_row(float* scores, long first, long last, long columns, float& max,
+static void softmax_row(float* scores, long first, long last, long columns, float scale, float& max,
                         float& sum) {
   const float nothing = -__builtin_inff();
   max = nothing;
@@ -234,13 +234,13 @@ static void softmax_row(float* scores, long first, long last, long columns, floa
   for (long c = end; c < columns; ++c) scores[c] = 0;
   VecF most = splat(nothing);
   for (long c = begin; c < end; c += LANES) {
-    const VecF v = load_values(scores + c);
+    const VecF v = load_values(scores + c) * scale;
     most = v > most ? v : most;
   }
   for (int i = 0; i < LANES; ++i) max = most[i] > max ? most[i] : max;
   VecF added = VecF{};
   for (long c = begin; c < end; c += LANES) {
-    const VecF v = load_values(scores + c), e = exp_of(v - max);
+    const VecF v = load_values(scores + c) * scale, e = exp_of(v - max);
     const VecF p = v == nothing ? VecF{} : e;
     added += p;
     store_values(scores + c, p);
@@ -250,8 +250,47 @@ static void softmax_row(float* scores, long first, long last, long columns, floa
 
 static void softmax(const Softmax& a) {
   for (long r = 0; r < a.m; ++r) {
-    softmax_row(a.scores + r * a.ld, a.first[r], a.last[r], a.columns, a.max[r], a.sum[r]);
+    softmax_row(a.scores + r * a.ld, a.first[r], a.last[r], a.columns, a.scale, a.max[r], a.sum[r]);
   }
+}
+
+template <class Store>
+static void softmax_backward_rows(const SoftmaxBackward& a) {
+  VecI numbers;
+  for (int i = 0; i < LANES; ++i) numbers[i] = i;
+  for (long r = 0; r < a.m; ++r) {
+    const float *scores = a.scores + r * a.ld, *dshares = a.dshares + r * a.ld;
+    const float log_sum = a.log_sums[r];
+    auto* shares = static_cast<typename Store::Type*>(a.shares) + r * a.ld;
+    auto* dscores = static_cast<typename Store::Type*>(a.dscores) + r * a.ld;
+    const long begin = a.first[r] / LANES * LANES;
+    const long end = (a.last[r] + LANES - 1) / LANES * LANES;
+    const auto share = [&](long c) {
+      const VecI at = numbers + (int)c;
+      const VecF p = exp_of(load_values(scores + c) * a.scale - log_sum);
+      return (at >= a.first[r]) & (at < a.last[r]) ? p : VecF{};
+    };
+    VecF sum = VecF{};
+    for (long c = begin; c < end; c += LANES) {
+      const VecF p = share(c);
+      sum += p == 0.0f ? VecF{} : p * load_values(dshares + c);
+    }
+    const float mean = sum_of(sum);
+    for (long c = 0; c < a.columns; c += LANES) {
+      VecF p = VecF{}, d = VecF{};
+      if (c >= begin && c < end) {
+        p = share(c);
+        d = p == 0.0f ? VecF{} : p * (load_values(dshares + c) - mean) * a.scale;
+      }
+      store_row<Store>(shares, c, LANES, p);
+      store_row<Store>(dscores, c, LANES, d);
+    }
+  }
+}
+
+static void softmax_backward(const SoftmaxBackward& a) {
+  if (a.type == ValueType::f32) return softmax_backward_rows<StoreF32>(a);
+  softmax_backward_rows<StoreBf16>(a);
 }
 
 static void merge_softmax(const MergeSoftmax& a) {

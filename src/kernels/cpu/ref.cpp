@@ -212,11 +212,27 @@ void softmax(const Softmax& a) {
     float *scores = a.scores + r * a.ld, &max = a.max[r], &sum = a.sum[r];
     max = -std::numeric_limits<float>::infinity();
     sum = 0;
-    for (std::int64_t c = a.first[r]; c < a.last[r]; ++c) max = std::max(max, scores[c]);
+    for (std::int64_t c = a.first[r]; c < a.last[r]; ++c) max = std::max(max, scores[c] * a.scale);
     for (std::int64_t c = 0; c < a.columns; ++c) {
       const bool seen = c >= a.first[r] && c < a.last[r];
-      scores[c] = seen ? std::exp(scores[c] - max) : 0;
+      scores[c] = seen ? std::exp(scores[c] * a.scale - max) : 0;
       sum += scores[c];
+    }
+  }
+}
+
+void softmax_backward(const SoftmaxBackward& a) {
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    const float *scores = a.scores + r * a.ld, *dshares = a.dshares + r * a.ld;
+    const auto share = [&](std::int64_t c) {
+      return c >= a.first[r] && c < a.last[r] ? std::exp(scores[c] * a.scale - a.log_sums[r]) : 0;
+    };
+    float mean = 0;
+    for (std::int64_t c = a.first[r]; c < a.last[r]; ++c) mean += share(c) * dshares[c];
+    for (std::int64_t c = 0; c < a.columns; ++c) {
+      const float p = share(c);
+      store_value(a.shares, a.type, r * a.ld + c, p);
+      store_value(a.dscores, a.type, r * a.ld + c, p * (dshares[c] - mean) * a.scale);
     }
   }
 }
@@ -323,6 +339,7 @@ const KernelTable table{.isa = "ref",
                         .convert = convert,
                         .add_scaled = add_scaled,
                         .softmax = softmax,
+                        .softmax_backward = softmax_backward,
                         .merge_softmax = merge_softmax,
                         .norm = norm,
                         .adamw = adamw,

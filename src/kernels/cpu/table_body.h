@@ -22,6 +22,7 @@ static constexpr KernelTable table_named(const char* isa) {
           .convert = convert,
           .add_scaled = add_scaled,
           .softmax = softmax,
+          .softmax_backward = softmax_backward,
           .merge_softmax = merge_softmax,
           .norm = norm,
           .adamw = adamw,
