@@ -55,6 +55,7 @@ bench: setup-tests build
 	@.venv/bin/python bench/tokenizer_speed.py
 	@.venv/bin/python bench/mergekit_peer.py
 	@.venv/bin/python bench/split_quality.py
+	@.venv/bin/python bench/train_speed.py
 
 format:
 	@git ls-files -co --exclude-standard '*.cpp' '*.h' | xargs clang-format -i

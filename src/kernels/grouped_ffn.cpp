@@ -61,13 +61,16 @@ class GroupedRun {
     run_pieces(cpu_, rows_ * shape.k, args_.tokens, [&](std::int64_t token, int) {
       cpu_.table.prepare(shape, args_.x + token * args_.ldx, args_.ldx, 1, rows.rows(token));
     });
-    run_pieces(cpu_, rows_ * shape.k, count_, [&](std::int64_t a, int) {
-      const Tiling tiles = tiling(*active_[a].job);
-      for (std::int64_t t = 0; t < tiles.count; ++t) {
-        const std::int64_t r = tiles.start(t);
-        cpu_.table.interleave(shape, rows.rows(0), args_.rows + r, tiles_.tile(r, tiles.size(t)));
-      }
-    });
+    for_tiles_of_jobs(
+        cpu_, rows_ * shape.k, count_, [&](std::int64_t a) { return tiling(*active_[a].job); },
+        [&](std::int64_t a, std::int64_t first, std::int64_t last) {
+          const Tiling tiles = tiling(*active_[a].job);
+          for (std::int64_t t = first; t < last; ++t) {
+            const std::int64_t r = tiles.start(t);
+            cpu_.table.interleave(shape, rows.rows(0), args_.rows + r,
+                                  tiles_.tile(r, tiles.size(t)));
+          }
+        });
   }
 
   /// What a thread needs for a tile of some neurons.
@@ -240,10 +243,11 @@ class BackwardRun {
   /// Tiles of the rows of all jobs, of x [N, k] or of its rows `ids`.
   RowStore tiles_of_rows(const void* x, std::int64_t k, const std::int32_t* ids) const {
     const RowStore tiles(cpu_.arena, shape(0, k), rows_);
-    run_pieces(cpu_, rows_ * k, count_, [&](std::int64_t a, int) {
-      const Tiling& tiling = active_[a].tiling;
-      lay_tiles(cpu_.table, {x, type_, k, ids}, tiling, 0, tiling.count, tiles);
-    });
+    for_tiles_of_jobs(
+        cpu_, rows_ * k, count_, [&](std::int64_t a) { return active_[a].tiling; },
+        [&](std::int64_t a, std::int64_t first, std::int64_t last) {
+          lay_tiles(cpu_.table, {x, type_, k, ids}, active_[a].tiling, first, last, tiles);
+        });
     return tiles;
   }
 

@@ -62,6 +62,23 @@ struct Tiling {
 /// Tiles that are laid out at once.
 inline constexpr std::int64_t tiles_at_once = 8;
 
+/// Calls work(job, first tile, last tile) for the tiles of several jobs, some at a time, on all
+/// threads; `tiling_of(job)`.
+template <class TilingOf, class Work>
+void for_tiles_of_jobs(const CpuContext& cpu, std::int64_t values, std::int64_t jobs,
+                       TilingOf tiling_of, Work work) {
+  auto* first = cpu.arena.take<std::int64_t>(jobs + 1);  // of the pieces of each job
+  first[0] = 0;
+  for (std::int64_t j = 0; j < jobs; ++j) {
+    first[j + 1] = first[j] + ceil_div(tiling_of(j).count, tiles_at_once);
+  }
+  run_pieces(cpu, values, first[jobs], [&](std::int64_t piece, int) {
+    const std::int64_t j = std::upper_bound(first, first + jobs, piece) - first - 1;
+    const std::int64_t begin = (piece - first[j]) * tiles_at_once;
+    work(j, begin, std::min(begin + tiles_at_once, tiling_of(j).count));
+  });
+}
+
 /// Columns of a tile.
 inline constexpr std::int64_t pair_width = 2 * panel_width;
 

@@ -123,6 +123,7 @@ at::Tensor ffn_hidden(const at::Tensor& x, const Ffn& w, Activation activation) 
 }
 
 at::Tensor ffn(const at::Tensor& x, const Ffn& w, Activation activation) {
+  if (ops::suits_grouped_ffn(x, w)) return ops::ffn(x, w, activation);
   return ops::linear(ffn_hidden(x, w, activation), w.down, w.down_bias);
 }
 

@@ -276,4 +276,16 @@ at::Tensor grouped_ffn(const at::Tensor& x_TD, const at::Tensor& ids_TK,
                                    static_cast<std::int64_t>(activation));
 }
 
+at::Tensor ffn(const at::Tensor& x, const FfnOf<Weight>& w, Activation activation) {
+  const at::Tensor flat = x.reshape({-1, x.size(-1)});
+  const auto alone = [](const Weight& leaf) {
+    return leaf.defined() ? Weight(leaf.plain().unsqueeze(0)) : Weight();
+  };
+  const FfnOf<Weight> one{alone(w.gate),      alone(w.up),      alone(w.down),
+                          alone(w.gate_bias), alone(w.up_bias), alone(w.down_bias)};
+  return grouped_ffn(flat, at::zeros({flat.size(0), 1}, at::kLong),
+                     at::ones({flat.size(0), 1}, at::kFloat), one, activation)
+      .view(x.sizes());
+}
+
 }  // namespace moebius::ops

@@ -1,4 +1,5 @@
-// The experts of a layer in one operation: their tokens in, the weighted sum of their answers out.
+// FFNs in one operation: the experts of a layer, tokens in, weighted sums of their answers out; or
+// one.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,5 +22,8 @@ bool suits_grouped_ffn(const at::Tensor& x, const FfnOf<Weight>& w);
 /// Gale et al. 2022, without its padding).
 at::Tensor grouped_ffn(const at::Tensor& x_TD, const at::Tensor& ids_TK,
                        const at::Tensor& weights_TK, const FfnOf<Weight>& w, Activation activation);
+
+/// That of one FFN, whose weights have no leading E, for rows x [..., D].
+at::Tensor ffn(const at::Tensor& x, const FfnOf<Weight>& w, Activation activation);
 
 }  // namespace moebius::ops
