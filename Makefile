@@ -4,7 +4,7 @@ BUILD := build/$(PRESET)
 BIN := build/release/moebius
 
 .PHONY: all build configure build-tests setup setup-tests demo test test-cpp test-python asan fuzz format \
-	format-check bench clean
+	format-check bench bench-compare clean
 
 all: build
 
@@ -56,6 +56,11 @@ bench: setup-tests build
 	@.venv/bin/python bench/mergekit_peer.py
 	@.venv/bin/python bench/split_quality.py
 	@.venv/bin/python bench/train_speed.py
+	@.venv/bin/python bench/generation_speed.py
+
+# Another revision beside this one, on the same shapes in turns: make bench-compare BASE=REVISION.
+bench-compare: build
+	@.venv/bin/python bench/compare.py $(BASE)
 
 format:
 	@git ls-files -co --exclude-standard '*.cpp' '*.h' | xargs clang-format -i

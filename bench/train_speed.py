@@ -22,6 +22,7 @@ MODELS = {
     "dense": {**SHAPE, "model_type": "llama", "architectures": ["LlamaForCausalLM"], "intermediate_size": 2048},
 }  # fmt: skip
 ROUNDS, STEPS = 3, 6
+environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
 
 PEER = """
 import json, resource, statistics, sys, time, torch
@@ -61,25 +62,29 @@ def peer(folder, precision, threads):
     return json.loads(done.stdout)
 
 
-environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-threads = str(len(os.sched_getaffinity(0)))
-print("| model | precision | moebius tok/s | of the limit | transformers tok/s | ratio | MiB | MiB of transformers |")
-print("|---|---|---|---|---|---|---|---|")
-with tempfile.TemporaryDirectory() as folder:
-    for name, config in MODELS.items():
-        (Path(folder) / "config.json").write_text(json.dumps({**config, "torch_dtype": "float32"}))
-        rows = {}
-        for _ in range(ROUNDS):
+def main():
+    threads = str(len(os.sched_getaffinity(0)))
+    print("| model | precision | moebius tok/s | of the limit | transformers tok/s | ratio | MiB | MiB of transformers |")
+    print("|---|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, config in MODELS.items():
+            (Path(folder) / "config.json").write_text(json.dumps({**config, "torch_dtype": "float32"}))
+            rows = {}
+            for _ in range(ROUNDS):
+                for precision in ("f32", "bf16", "mixed"):
+                    rows.setdefault(("moebius", precision), []).append(moebius(folder, precision, threads))
+                    if precision != "mixed":
+                        rows.setdefault(("peer", precision), []).append(peer(folder, precision, threads))
             for precision in ("f32", "bf16", "mixed"):
-                rows.setdefault(("moebius", precision), []).append(moebius(folder, precision, threads))
+                ours = [median(column) for column in zip(*rows["moebius", precision], strict=True)]
+                line = f"| {name} | {precision} | {ours[0]:.0f} | {100 * ours[2]:.0f} % "
                 if precision != "mixed":
-                    rows.setdefault(("peer", precision), []).append(peer(folder, precision, threads))
-        for precision in ("f32", "bf16", "mixed"):
-            ours = [median(column) for column in zip(*rows["moebius", precision], strict=True)]
-            line = f"| {name} | {precision} | {ours[0]:.0f} | {100 * ours[2]:.0f} % "
-            if precision != "mixed":
-                theirs = [median(column) for column in zip(*rows["peer", precision], strict=True)]
-                line += f"| {theirs[0]:.0f} | {ours[0] / theirs[0]:.2f} | {ours[1]:.0f} | {theirs[1]:.0f} |"
-            else:
-                line += f"| - | - | {ours[1]:.0f} | - |"
-            print(line, flush=True)
+                    theirs = [median(column) for column in zip(*rows["peer", precision], strict=True)]
+                    line += f"| {theirs[0]:.0f} | {ours[0] / theirs[0]:.2f} | {ours[1]:.0f} | {theirs[1]:.0f} |"
+                else:
+                    line += f"| - | - | {ours[1]:.0f} | - |"
+                print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -177,9 +177,9 @@ class Backward : Heads {
  public:
   Backward(const CpuContext& cpu, const SelfAttention& args)
       : Heads(cpu, args),
-        block_(std::clamp<std::int64_t>(block_values / padded_, 4 * max_tile_rows, args.tokens)),
+        block_(std::min(std::max<std::int64_t>(block_values / padded_, 4 * max_tile_rows),
+                        args.tokens)),
         scratch_(cpu.arena.take<Scratch>(cpu.executor.threads())) {
-    block_ = std::min(block_ / 2 * 2 + 2, args.tokens);
     for (int t = 0; t < cpu.executor.threads(); ++t) scratch_[t] = Scratch(*this);
   }
 
