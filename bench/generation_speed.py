@@ -7,12 +7,13 @@ import argparse
 import ctypes
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
-from common import MOEBIUS, ROOT, WORK, median
+from common import DATA, MOEBIUS, ROOT, WORK, median
 
 CONFIG = {
     "architectures": ["GraniteMoeForCausalLM"], "model_type": "granitemoe", "vocab_size": 49155, "hidden_size": 1024,
@@ -23,8 +24,7 @@ CONFIG = {
     "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "initializer_range": 0.02, "attention_bias": False,
 }  # fmt: skip
 PROMPT, NEW = 512, 64
-FILE_TYPES = {"q8_0": 7, "q4_0": 2, "q4_K_M": 15}  # llama_ftype
-PEERS = {"bf16": ["bf16"], "int8": ["q8_0"], "int4": ["q4_0", "q4_K_M"]}
+PEERS = {"bf16": ["bf16"], "int8": ["q8_0"], "int4": []}
 
 
 def granite():
@@ -60,8 +60,10 @@ def granite():
             if len(shape) == 1:
                 values = np.ones(shape, np.float32)
             else:
-                values = rng.standard_normal(shape, np.float32) * np.float32(0.02)
+                values = rng.uniform(-0.035, 0.035, shape).astype(np.float32)
             file.write((values.view(np.uint32) >> 16).astype(np.uint16).tobytes())
+    for file in (DATA / "tokenizers/starcoder1_granite").iterdir():
+        shutil.copy(file, folder)
     (folder / "config.json").write_text(json.dumps(CONFIG, indent=1))
     return folder
 
@@ -74,23 +76,11 @@ def llama_library():
 
 
 def gguf_files(folder):
-    """By type; what is not there is made."""
-    files = {"bf16": folder / "bf16.gguf"}
-    if not files["bf16"].exists():
-        subprocess.run([MOEBIUS, "export", folder, "-o", files["bf16"], "--dtype", "bf16"], check=True)
-    for name, number in FILE_TYPES.items():
-        files[name] = folder / f"{name}.gguf"
-        if files[name].exists():
-            continue
-        llama_cpp, library = llama_library()
-        library.llama_model_quantize_default_params.restype = llama_cpp.Params
-        params = library.llama_model_quantize_default_params()
-        struct.pack_into("<ii", params.bytes, 0, os.cpu_count(), number)  # nthread, ftype
-        library.llama_model_quantize.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p]
-        partial = files[name].with_suffix(".partial")
-        if library.llama_model_quantize(bytes(files["bf16"]), bytes(partial), ctypes.byref(params)) != 0:
-            sys.exit(f"llama.cpp does not quantise to {name}")
-        partial.rename(files[name])
+    """By type; what is not there is made. The llama.cpp at hand has no quantiser, so none of its 4-bit types."""
+    files = {name: folder / f"{name}.gguf" for name in ("bf16", "q8_0")}
+    for name, file in files.items():
+        if not file.exists():
+            subprocess.run([MOEBIUS, "export", folder, "-o", file, "--dtype", name], check=True)
     return files
 
 
