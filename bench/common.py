@@ -12,27 +12,15 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MOEBIUS = pathlib.Path(os.environ.get("MOEBIUS_BIN", ROOT / "build/release/moebius"))
 WORK = pathlib.Path(os.environ.get("MOEBIUS_BENCH_DIR", ROOT / "build/bench"))
+# Peers wait for work as they do by default; moebius chooses for itself.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
 DATA = pathlib.Path(os.environ.get("MOEBIUS_TEST_DATA", ROOT / "../shared/data"))
 
 
-def tinyllama():
-    """A checkpoint of TinyLlama-1.1B's shape in bf16 with random weights (2.2 GB), made once."""
+def write_random_checkpoint(folder, shapes):
+    """bf16: vectors of ones, all else normal with deviation 0.02."""
     import numpy as np
 
-    folder = WORK / "tinyllama-shape"
-    if (folder / "config.json").exists():
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    width, ffn, layers, vocab, kv = 2048, 5632, 22, 32000, 256
-    shapes = {"model.embed_tokens.weight": [vocab, width], "lm_head.weight": [vocab, width],
-              "model.norm.weight": [width]}
-    for l in range(layers):
-        p = f"model.layers.{l}."
-        shapes |= {p + "input_layernorm.weight": [width], p + "post_attention_layernorm.weight": [width],
-                   p + "self_attn.q_proj.weight": [width, width], p + "self_attn.o_proj.weight": [width, width],
-                   p + "self_attn.k_proj.weight": [kv, width], p + "self_attn.v_proj.weight": [kv, width],
-                   p + "mlp.gate_proj.weight": [ffn, width], p + "mlp.up_proj.weight": [ffn, width],
-                   p + "mlp.down_proj.weight": [width, ffn]}
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name, shape in shapes.items():
         size = 2 * int(np.prod(shape))
@@ -49,6 +37,25 @@ def tinyllama():
             else:
                 values = rng.standard_normal(shape, np.float32) * np.float32(0.02)
             f.write((values.view(np.uint32) >> 16).astype(np.uint16).tobytes())
+
+
+def tinyllama():
+    """A checkpoint of TinyLlama-1.1B's shape in bf16 with random weights (2.2 GB), made once."""
+    folder = WORK / "tinyllama-shape"
+    if (folder / "config.json").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    width, ffn, layers, vocab, kv = 2048, 5632, 22, 32000, 256
+    shapes = {"model.embed_tokens.weight": [vocab, width], "lm_head.weight": [vocab, width],
+              "model.norm.weight": [width]}
+    for l in range(layers):
+        p = f"model.layers.{l}."
+        shapes |= {p + "input_layernorm.weight": [width], p + "post_attention_layernorm.weight": [width],
+                   p + "self_attn.q_proj.weight": [width, width], p + "self_attn.o_proj.weight": [width, width],
+                   p + "self_attn.k_proj.weight": [kv, width], p + "self_attn.v_proj.weight": [kv, width],
+                   p + "mlp.gate_proj.weight": [ffn, width], p + "mlp.up_proj.weight": [ffn, width],
+                   p + "mlp.down_proj.weight": [width, ffn]}
+    write_random_checkpoint(folder, shapes)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         if (DATA / "tokenizers/llama2" / name).exists():
             (folder / name).write_bytes((DATA / "tokenizers/llama2" / name).read_bytes())

@@ -8,12 +8,11 @@ import ctypes
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
-from common import DATA, MOEBIUS, ROOT, WORK, median
+from common import DATA, ENVIRONMENT, MOEBIUS, ROOT, WORK, median, write_random_checkpoint
 
 CONFIG = {
     "architectures": ["GraniteMoeForCausalLM"], "model_type": "granitemoe", "vocab_size": 49155, "hidden_size": 1024,
@@ -29,8 +28,6 @@ PEERS = {"bf16": ["bf16"], "int8": ["q8_0"], "int4": []}
 
 def granite():
     """A checkpoint of that shape in bf16 (2.7 GB), made once."""
-    import numpy as np
-
     folder = WORK / "granite-shape"
     if (folder / "config.json").exists():
         return folder
@@ -46,22 +43,7 @@ def granite():
                    p + "block_sparse_moe.router.layer.weight": [experts, d],
                    p + "block_sparse_moe.input_linear.weight": [experts, 2 * f, d],
                    p + "block_sparse_moe.output_linear.weight": [experts, d, f]}
-    header, offset = {"__metadata__": {"format": "pt"}}, 0
-    for name, shape in shapes.items():
-        size = 2 * int(np.prod(shape))
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, offset + size]}
-        offset += size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    rng = np.random.default_rng(0)
-    with open(folder / "model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for shape in shapes.values():
-            if len(shape) == 1:
-                values = np.ones(shape, np.float32)
-            else:
-                values = rng.uniform(-0.035, 0.035, shape).astype(np.float32)
-            file.write((values.view(np.uint32) >> 16).astype(np.uint16).tobytes())
+    write_random_checkpoint(folder, shapes)
     for file in (DATA / "tokenizers/starcoder1_granite").iterdir():
         shutil.copy(file, folder)
     (folder / "config.json").write_text(json.dumps(CONFIG, indent=1))
@@ -136,7 +118,7 @@ def time_transformers(folder, threads):
 
 def in_a_process(what, target, threads):
     done = subprocess.run([sys.executable, __file__, what, str(target), str(threads)], capture_output=True, check=True,
-                          env={k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"})
+                          env=ENVIRONMENT)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -152,7 +134,7 @@ def main():
         for weights, peers in PEERS.items():
             out = json.loads(subprocess.run(
                 [MOEBIUS, "bench", folder, "--weights", weights, "--prompt", str(PROMPT), "--new", str(NEW), "--json"],
-                check=True, capture_output=True).stdout)
+                check=True, capture_output=True, env=ENVIRONMENT).stdout)
             rows.setdefault(f"moebius {weights}", []).append(
                 [out["prefill_tokens_per_s"], out["decode_tokens_per_s"], out["prefill_share"], out["decode_share"]])
             for peer in peers:

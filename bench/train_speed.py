@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import MOEBIUS, median
+from common import ENVIRONMENT, MOEBIUS, median
 
 SHAPE = {
     "vocab_size": 8192, "hidden_size": 512, "num_hidden_layers": 6, "num_attention_heads": 8, "num_key_value_heads": 8,
@@ -22,7 +22,6 @@ MODELS = {
     "dense": {**SHAPE, "model_type": "llama", "architectures": ["LlamaForCausalLM"], "intermediate_size": 2048},
 }  # fmt: skip
 ROUNDS, STEPS = 3, 6
-environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
 
 PEER = """
 import json, resource, statistics, sys, time, torch
@@ -52,13 +51,13 @@ def moebius(folder, precision, threads):
     out = json.loads(subprocess.run(
         [MOEBIUS, "bench", folder, "--random-weights", "--train", "--precision", precision, "--batch", "4", "--prompt",
          "256", "--repeat", str(STEPS), "--threads", threads, "--json"],
-        check=True, capture_output=True, env=environment).stdout)
+        check=True, capture_output=True, env=ENVIRONMENT).stdout)
     return out["train_tokens_per_s"], out["resident_bytes"] / 2**20, out["train_share"]
 
 
 def peer(folder, precision, threads):
     done = subprocess.run([sys.executable, "-c", PEER, folder, precision, str(STEPS), threads], check=True,
-                          capture_output=True, env=environment)
+                          capture_output=True, env=ENVIRONMENT)
     return json.loads(done.stdout)
 
 

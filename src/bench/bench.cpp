@@ -2,7 +2,6 @@
 #include <cmath>
 
 #include "base/memory.h"
-#include "base/random.h"
 #include "bench/cost.h"
 #include "bench/random_model.h"
 #include "bench/stopwatch.h"
@@ -112,13 +111,7 @@ class Subject {
   }
 
   std::vector<std::int32_t> prompt(std::uint64_t stream, std::int64_t tokens) const {
-    Random random(ctx_.seed, stream);
-    std::vector<std::int32_t> ids;
-    for (std::int64_t i = 0; i < tokens; ++i) {
-      ids.push_back(static_cast<std::int32_t>(
-          random.next_below(static_cast<std::uint64_t>(model_->spec().vocab))));
-    }
-    return ids;
+    return random_ids(ctx_.seed, stream, tokens, model_->spec().vocab);
   }
 
   /// A few tokens by these kernels and by the scalar ones.
@@ -234,7 +227,8 @@ BenchReport measure(const BenchOptions& options, const Context& ctx,
   if (!options.against.empty()) {
     subjects.push_back(std::make_unique<Subject>(options.against, options, ctx));
   }
-  const std::int64_t resident = resident_memory();  // before there is room for measuring limits
+  // Before there is room for measuring limits; of training, a step has been done.
+  const std::int64_t resident = options.train ? peak_memory() : resident_memory();
   const kernels::KernelTable& table = kernel_table();
   Executor executor(ctx.threads);
   kernels::LimitMeter meter(table, executor);
@@ -269,9 +263,7 @@ BenchReport bench(const BenchOptions& options, const Context& ctx) {
   check(options);
   if (options.train) {
     ops::keep_tensor_memory();
-    BenchReport report = measure<TrainingSubject>(options, ctx, &BenchReport::training);
-    report.resident_bytes = peak_memory();
-    return report;
+    return measure<TrainingSubject>(options, ctx, &BenchReport::training);
   }
   return measure<Subject>(options, ctx, &BenchReport::models);
 }

@@ -32,4 +32,14 @@ Model random_model(const ModelSpec& spec, std::uint64_t seed) {
   return model;
 }
 
+std::vector<std::int32_t> random_ids(std::uint64_t seed, std::uint64_t stream, std::int64_t count,
+                                     std::int64_t vocab) {
+  Random random(seed, stream);
+  std::vector<std::int32_t> ids;
+  for (std::int64_t i = 0; i < count; ++i) {
+    ids.push_back(static_cast<std::int32_t>(random.next_below(static_cast<std::uint64_t>(vocab))));
+  }
+  return ids;
+}
+
 }  // namespace moebius

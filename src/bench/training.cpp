@@ -2,8 +2,8 @@
 
 #include <ATen/ATen.h>
 
-#include "base/random.h"
 #include "bench/cost.h"
+#include "bench/random_model.h"
 #include "config/families.h"
 #include "hub/resolve.h"
 #include "model/device.h"
@@ -15,20 +15,18 @@ namespace moebius {
 namespace {
 
 Model open(const fs::path& path, const BenchOptions& options, const Context& ctx) {
-  Model model;
-  if (options.random_weights) {
-    model.spec = read_model_spec(path);
-    model.weights = init_weights(model.spec, ctx.seed);
-  } else {
-    model = load_model(resolve_model(path, ModelParts::all, ctx), DType::f32, at::kCPU);
-  }
-  const auto dtype = options.precision == "bf16" ? at::kBFloat16 : at::kFloat;
-  model.weights = copy_weights(model.weights, dtype, device_of(ctx));
+  const fs::path directory =
+      options.random_weights ? path : resolve_model(path, ModelParts::all, ctx);
+  Model model{read_model_spec(directory), {}};
   if (options.prompt > model.spec.context) {
     throw UsageError(fmt::format("--prompt {}: the context of {} is {}", options.prompt,
                                  path.string(), model.spec.context),
                      "ask for fewer");
   }
+  model.weights = options.random_weights ? init_weights(model.spec, ctx.seed)
+                                         : load_model(directory, DType::f32, at::kCPU).weights;
+  const auto dtype = options.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  model.weights = copy_weights(model.weights, dtype, device_of(ctx));
   return model;
 }
 
@@ -65,12 +63,8 @@ struct TrainingSubject::State {
   }
 
   double step() {
-    Random random(ctx.seed, steps++);
-    std::vector<std::int32_t> ids;
-    for (std::int64_t i = 0; i < options.batch * (options.prompt + 1); ++i) {
-      ids.push_back(static_cast<std::int32_t>(
-          random.next_below(static_cast<std::uint64_t>(model.spec.vocab))));
-    }
+    const std::vector<std::int32_t> ids =
+        random_ids(ctx.seed, steps++, options.batch * (options.prompt + 1), model.spec.vocab);
     const at::Tensor windows = ids_tensor(ids).view({options.batch, options.prompt + 1});
     BatchLoss loss = language_model_loss(trainee.computed, windows,
                                          {.coefficient = model.spec.balance_coefficient});

@@ -94,7 +94,6 @@ void run_bench(const Command& self, const std::vector<std::string>& arguments) {
   OptionSet options;
   job.declare(options);
   CommonOptions common;
-  common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
   const BenchReport report = bench(job, ctx);
   const kernels::Limits& limits = report.limits;

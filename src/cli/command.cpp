@@ -105,6 +105,7 @@ void parse(const Command& command, std::vector<std::string> arguments, OptionSet
 
 Context begin(const Command& command, const std::vector<std::string>& arguments, OptionSet& options,
               CommonOptions& common) {
+  common.declare(options);
   parse(command, arguments, options);
   if (!common.config.empty()) apply_config_file(common.config, options);
   for (const Option& option : options.options()) {

@@ -21,8 +21,8 @@ struct Command {
 /// Thrown after help was printed: nothing is left to do.
 struct HelpShown {};
 
-/// Parses `arguments` and the `--config` file into the declared options, sets threads, and gives
-/// the context. Throws UsageError, or HelpShown after `--help`.
+/// Declares the common options beside the others, parses `arguments` and the `--config` file, sets
+/// threads, and gives the context. Throws UsageError, or HelpShown after `--help`.
 Context begin(const Command& command, const std::vector<std::string>& arguments, OptionSet& options,
               CommonOptions& common);
 

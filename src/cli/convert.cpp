@@ -43,7 +43,6 @@ void run_convert(const Command& self, const std::vector<std::string>& arguments)
   OptionSet options;
   job.declare(options);
   CommonOptions common;
-  common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
   job.overwrite = common.overwrite;
   if (job.dry_run) return print_forecast(forecast(job, ctx), common.json);

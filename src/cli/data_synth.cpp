@@ -12,7 +12,6 @@ void run_data_synth(const Command& self, const std::vector<std::string>& argumen
   options.add("samples", job.samples, "samples a domain");
   options.add("heldout", job.heldout, "share of them that is held out");
   CommonOptions common;
-  common.declare(options);
   Context ctx = begin(self, arguments, options, common);
   job.overwrite = common.overwrite;
   const SynthReport report = synthesise(job, ctx);

@@ -10,7 +10,6 @@ void run_demo(const Command& self, const std::vector<std::string>& arguments) {
   OptionSet options;
   job.declare(options);
   CommonOptions common;
-  common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
   job.overwrite = common.overwrite;
   job.config_echo = echo_config(options);

@@ -43,7 +43,6 @@ void run_eval(const Command& self, const std::vector<std::string>& arguments) {
   OptionSet options;
   job.declare(options);
   CommonOptions common;
-  common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
   const EvalReport report = evaluate(job, ctx);
   if (common.json) {

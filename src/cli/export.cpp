@@ -12,7 +12,6 @@ void run_export(const Command& self, const std::vector<std::string>& arguments) 
   OptionSet options;
   job.declare(options);
   CommonOptions common;
-  common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
   job.overwrite = common.overwrite;
   check_output_file(job.out, job.overwrite);

@@ -24,7 +24,6 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
   OptionSet options;
   job.declare(options);
   CommonOptions common;
-  common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
   const bool one = options.given("prompt"), many = options.given("prompts");
   if (one && many) throw UsageError("give either --prompt TEXT or --prompts FILE");

@@ -110,7 +110,6 @@ void run_info(const Command& self, const std::vector<std::string>& arguments) {
   options.positional("MODEL", model,
                      "directory in Hugging Face layout, GGUF file, or org/name on the hub");
   CommonOptions common;
-  common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
   const Json info = describe(resolve_model(model, ModelParts::all, ctx));
   common.json ? print_json(info) : print_table(info);

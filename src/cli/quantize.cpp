@@ -11,7 +11,6 @@ void run_quantize(const Command& self, const std::vector<std::string>& arguments
   OptionSet options;
   job.declare(options);
   CommonOptions common;
-  common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
   job.overwrite = common.overwrite;
   const QuantizeReport report = quantize(job, ctx);

@@ -85,7 +85,6 @@ void run_tokenize(const Command& self, const std::vector<std::string>& arguments
               "write id:begin-end: the characters (code points) that each token stands for");
   options.add("decode", decode, "read ids, write text");
   CommonOptions common;
-  common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
   const Tokenizer tokenizer = Tokenizer::load(resolve_model(model, ModelParts::tokenizer, ctx));
   const std::string input = read_stdin();
@@ -123,7 +122,6 @@ void run_tokenizer_train(const Command& self, const std::vector<std::string>& ar
   options.add("special", special, "special token; may be given several times");
   options.add("out", out, "directory to write").required = true;
   CommonOptions common;
-  common.declare(options);
   const Context ctx = begin(self, arguments, options, common);
   if (vocab_size < 1 || vocab_size > (1 << 24)) {
     throw UsageError(fmt::format("--vocab-size {}: not in [1, {}]", vocab_size, 1 << 24));

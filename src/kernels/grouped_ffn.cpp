@@ -1,3 +1,5 @@
+#include "kernels/grouped_ffn.h"
+
 #include <algorithm>
 #include <numeric>
 #include <type_traits>
@@ -267,10 +269,9 @@ class BackwardRun {
       const Active& active = active_[piece / blocks];
       const std::int64_t block = piece % blocks, begin = block * most;
       const std::int64_t end = std::min(begin + most, pairs);
-      Plain down = active.job->down.plain;  // [D, F]
-      down.transposed = !down.transposed;
-      const Matrix w =
-          on_hand(cpu_.table, {.shape = back, .plain = down}, 2 * begin, 2 * end, rooms.of(thread));
+      const Matrix w = on_hand(
+          cpu_.table, {.shape = back, .plain = transposed(active.job->down.plain)},  // [D, F]
+          2 * begin, 2 * end, rooms.of(thread));
       alignas(64) float dh[max_tile_rows * pair_width];
       for (std::int64_t t = 0; t < active.tiling.count; ++t) {
         const std::int64_t r = active.tiling.start(t), m = active.tiling.size(t);
@@ -354,8 +355,7 @@ class BackwardRun {
       const RowStore tiles = tiles_of_rows(gradient, width_, nullptr);
       for (std::int64_t a = 0; a < count_; ++a) {
         const FfnJob& job = *active_[a].job;
-        Plain w = (job.*matrix).plain;  // [F, D]
-        w.transposed = !w.transposed;
+        const Plain w = transposed((job.*matrix).plain);  // [F, D]
         RowStore own = tiles;
         own.x += job.begin * tiles.row_bytes();
         jobs[jobs_count++] = {

@@ -16,11 +16,11 @@ constexpr std::int64_t size_of(ValueType type) {
   return type == ValueType::f32 ? 4 : 2;
 }
 
-/// Lanes of a plain matrix as the dot products take them, out [K/step][width][step] as `type`,
-/// which is f32, or bf16 of what is stored as bf16. Lanes are rows, of `ld` elements each: element
-/// k of lane i is from[i ld + k], or with ids from[ids[i] ld + k]; or, `transposed`, columns:
-/// from[k ld + i], or from[ids[k] ld + i], and of each row at least `readable` elements may be
-/// read. Zeros fill lanes from `lanes` to `width` and the last step.
+/// Lanes of a plain matrix as the dot products take them: `blocks` of `width` lanes each, [K/step]
+/// [width][step] as `type`, which is f32, or bf16 of what is stored as bf16. Lanes are rows, of
+/// `ld` elements each: element k of lane i is from[i ld + k], or with ids from[ids[i] ld + k]; or,
+/// `transposed`, columns: from[k ld + i], or from[ids[k] ld + i], and of each row at least
+/// `readable` elements may be read. Zeros fill lanes from `lanes` on and the last step.
 struct LayOut {
   const void* from;
   ValueType stored;

@@ -131,7 +131,7 @@ void route(const RoutingRule& rule, const float* logits, std::int64_t tokens,
 
 void sort_by_expert(const RoutingRule& rule, const std::int32_t* ids, const float* weights,
                     std::int64_t tokens, std::int64_t* offsets, std::int32_t* rows,
-                    float* row_weights) {
+                    float* row_weights, std::int64_t* places) {
   const std::int64_t all = tokens * rule.top_k;
   std::fill_n(offsets, rule.experts + 1, 0);
   // Each offset first counts the expert before, then walks over its rows.
@@ -141,6 +141,7 @@ void sort_by_expert(const RoutingRule& rule, const std::int32_t* ids, const floa
     const std::int64_t row = offsets[ids[i]]++;
     rows[row] = static_cast<std::int32_t>(i / rule.top_k);
     row_weights[row] = weights[i];
+    if (places != nullptr) places[i] = row;
   }
   std::copy_backward(offsets, offsets + rule.experts, offsets + rule.experts + 1);
   offsets[0] = 0;

@@ -31,9 +31,10 @@ void route(const RoutingRule& rule, const float* logits, std::int64_t tokens,
            float* weights);
 
 /// The assignments sorted by expert, tokens in order inside an expert: offsets [E + 1], and of each
-/// of the T K sorted rows its token and its weight.
+/// of the T K sorted rows its token and its weight. `places`, if not null, gets the sorted row of
+/// each assignment.
 void sort_by_expert(const RoutingRule& rule, const std::int32_t* ids, const float* weights,
                     std::int64_t tokens, std::int64_t* offsets, std::int32_t* rows,
-                    float* row_weights);
+                    float* row_weights, std::int64_t* places = nullptr);
 
 }  // namespace moebius::kernels

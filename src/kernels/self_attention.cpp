@@ -9,10 +9,6 @@
 namespace moebius::kernels {
 namespace {
 
-constexpr std::int64_t pairs_of(std::int64_t n) {
-  return (n + pair_width - 1) / pair_width;
-}
-
 /// Panels of a matrix of which k may be cut.
 struct Laid {
   PackedShape shape;
@@ -25,7 +21,7 @@ struct Laid {
   }
   /// Panels 2 `pair` and 2 `pair` + 1, columns [begin, end) of K; begin is even.
   Panels panels(std::int64_t pair, std::int64_t begin, std::int64_t end) const {
-    const std::int64_t skipped = begin * panel_width * (shape.type == PackedType::bf16 ? 2 : 4);
+    const std::int64_t skipped = begin * panel_width * RowStore::element_bytes(shape.type);
     const std::byte* first = data + 2 * pair * shape.panel_bytes() + skipped;
     return {{shape.type, shape.n, end - begin},
             {first, first + shape.panel_bytes()},
@@ -40,7 +36,7 @@ class Heads {
       : cpu_(cpu),
         args_(args),
         type_(args.type == ValueType::bf16 ? PackedType::bf16 : PackedType::f32),
-        padded_(pairs_of(args.tokens) * pair_width),
+        padded_(ceil_div(args.tokens, pair_width) * pair_width),
         tiling_(0, args.tokens, most_rows(cpu.table, {type_, 0, 0})) {}
 
  protected:
@@ -67,16 +63,13 @@ class Heads {
     const std::int64_t at = sequence * args_.tokens * ld + h * dim;
     return {static_cast<const std::byte*>(x) + at * size_of(args_.type), args_.type, ld};
   }
-  static Plain transposed(Plain x) {
-    x.transposed = true;
-    return x;
-  }
   std::int64_t first_of(std::int64_t query) const {
     return args_.window > 0 ? std::max<std::int64_t>(0, query + 1 - args_.window) : 0;
   }
 
   Seen look(std::int64_t begin, std::int64_t rows, const Scores& scores) const {
-    const Seen seen{first_of(begin) / pair_width * pair_width, pairs_of(begin + rows) * pair_width};
+    const Seen seen{first_of(begin) / pair_width * pair_width,
+                    ceil_div(begin + rows, pair_width) * pair_width};
     for (std::int64_t r = 0; r < rows; ++r) {
       scores.first[r] = static_cast<std::int32_t>(first_of(begin + r) - seen.begin);
       scores.last[r] = static_cast<std::int32_t>(begin + r + 1 - seen.begin);
@@ -242,8 +235,8 @@ class Backward : Heads {
           dscores(b.cpu_.arena.take<std::byte>(b.block_bytes())),
           dshares(b.cpu_.arena.take<float>(max_tile_rows * b.padded_)),
           sums(b.cpu_.arena.take<float>(max_tile_rows * pair_width)),
-          key_width(pairs_of(b.args_.key_dim) * pair_width),
-          value_width(pairs_of(b.args_.value_dim) * pair_width) {
+          key_width(ceil_div(b.args_.key_dim, pair_width) * pair_width),
+          value_width(ceil_div(b.args_.value_dim, pair_width) * pair_width) {
       dk = b.cpu_.arena.take<float>(b.args_.tokens * key_width);
       dv = b.cpu_.arena.take<float>(b.args_.tokens * value_width);
     }

@@ -96,6 +96,11 @@ inline void make_tile(const KernelTable& table, const PackedShape& shape, const 
   table.interleave(shape, rows, nullptr, tile);
 }
 
+inline Plain transposed(Plain x) {
+  x.transposed = !x.transposed;
+  return x;
+}
+
 /// Lanes [begin, end) of a plain matrix in blocks: its rows, or columns where it is transposed.
 inline void lay_lanes(const KernelTable& table, const PackedShape& shape, const Plain& x,
                       std::int64_t begin, std::int64_t end, std::int64_t width, std::int64_t blocks,

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/grouped_ffn.h"
 #include "kernels/routing.h"
 #include "model/load.h"
 

@@ -159,10 +159,11 @@ Weights init_weights(const ModelSpec& spec, std::uint64_t seed) {
 Weights copy_weights(const Weights& weights, at::ScalarType dtype, at::Device device) {
   Weights copy = weights;
   for_each_weight(
-      [&](const std::string&, at::Tensor& weight) {
+      [&](const std::string& slot, at::Tensor& weight) {
         if (!weight.defined()) return;
+        const at::ScalarType type = is_buffer(slot) ? at::kFloat : dtype;
         weight = weight.detach()
-                     .to(at::TensorOptions(dtype).device(device), false, /*copy=*/true)
+                     .to(at::TensorOptions(type).device(device), false, /*copy=*/true)
                      .contiguous();
       },
       copy);

@@ -45,7 +45,7 @@ Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Devi
 /// divided by sqrt(2 layers) (GPT-2), norms 1, biases 0. The same seed gives the same weights.
 Weights init_weights(const ModelSpec& spec, std::uint64_t seed);
 
-/// Private copies in `dtype`, contiguous, as parameters of training need them.
+/// Private copies in `dtype`, buffers in f32, contiguous, as parameters of training need them.
 Weights copy_weights(const Weights& weights, at::ScalarType dtype, at::Device device);
 
 /// Writes the weights in the names and layout of the family, sharded.

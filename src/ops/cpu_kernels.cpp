@@ -37,6 +37,12 @@ bool readable(const at::Tensor& t) {
   return t.is_cpu() && (type == at::kFloat || type == at::kHalf || type == at::kBFloat16);
 }
 
+bool kernels_serve(const at::Tensor& x, const at::Tensor& w) {
+  return x.numel() > 0 && readable(x) && readable(w) &&
+         (x.scalar_type() == at::kFloat ||
+          (x.scalar_type() == at::kBFloat16 && w.scalar_type() == at::kBFloat16));
+}
+
 bool recording(std::initializer_list<at::Tensor> inputs) {
   return at::GradMode::is_enabled() &&
          std::any_of(inputs.begin(), inputs.end(),

@@ -5,10 +5,11 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 #include <optional>
 
 #include "base/error.h"
+#include "kernels/grouped_ffn.h"
+#include "kernels/routing.h"
 #include "ops/cpu_kernels.h"
 
 namespace moebius::ops {
@@ -43,32 +44,31 @@ kernels::Activation kernel_activation(Activation activation) {
   fail("[grouped_ffn] unknown activation");
 }
 
-/// The T K assignments sorted by expert, tokens in order inside an expert.
+/// The T K assignments sorted by expert, as `kernels::sort_by_expert` does it.
 struct Assignments {
-  at::Tensor rows_N;     ///< int32: the token of each sorted row
-  at::Tensor places_N;   ///< int64: the sorted row of assignment t K + k
   at::Tensor offsets_E;  ///< int64: E + 1 borders
+  at::Tensor rows_N;     ///< int32: the token of each sorted row
+  at::Tensor scales_N;   ///< f32: its weight
+  at::Tensor places_N;   ///< int64: the sorted row of assignment t K + k
 };
 
-Assignments sort_by_expert(const at::Tensor& ids_TK, std::int64_t experts) {
-  const at::Tensor ids = ids_TK.contiguous();
-  const std::int64_t count = ids.numel(), top_k = ids.size(1);
-  Assignments out{at::empty({count}, at::kInt), at::empty({count}, at::kLong),
-                  at::zeros({experts + 1}, at::kLong)};
-  const auto* id = ids.const_data_ptr<std::int64_t>();
-  auto* offset = out.offsets_E.mutable_data_ptr<std::int64_t>();
-  for (std::int64_t i = 0; i < count; ++i) {
-    if (id[i] < 0 || id[i] >= experts) fail("[grouped_ffn] expert {} of {}", id[i], experts);
-    ++offset[id[i] + 1];
+Assignments sort_by_expert(const at::Tensor& ids_TK, const at::Tensor& weights_TK,
+                           std::int64_t experts) {
+  const std::int64_t count = ids_TK.numel();
+  const auto [least, most] = at::aminmax(ids_TK);
+  if (least.item<std::int64_t>() < 0 || most.item<std::int64_t>() >= experts) {
+    fail("[grouped_ffn] ids from {} to {}, and there are {} experts", least.item<std::int64_t>(),
+         most.item<std::int64_t>(), experts);
   }
-  std::partial_sum(offset, offset + experts + 1, offset);
-  std::vector<std::int64_t> next(offset, offset + experts);
-  auto* row = out.rows_N.mutable_data_ptr<std::int32_t>();
-  auto* place = out.places_N.mutable_data_ptr<std::int64_t>();
-  for (std::int64_t i = 0; i < count; ++i) {
-    place[i] = next[static_cast<std::size_t>(id[i])]++;
-    row[place[i]] = static_cast<std::int32_t>(i / top_k);
-  }
+  const at::Tensor ids = ids_TK.to(at::kInt).contiguous();
+  const at::Tensor weights = weights_TK.to(at::kFloat).contiguous();
+  Assignments out{at::empty({experts + 1}, at::kLong), at::empty({count}, at::kInt),
+                  at::empty({count}, at::kFloat), at::empty({count}, at::kLong)};
+  kernels::sort_by_expert(
+      {.experts = experts, .top_k = ids.size(1)}, ids.const_data_ptr<std::int32_t>(),
+      weights.const_data_ptr<float>(), ids.size(0), out.offsets_E.mutable_data_ptr<std::int64_t>(),
+      out.rows_N.mutable_data_ptr<std::int32_t>(), out.scales_N.mutable_data_ptr<float>(),
+      out.places_N.mutable_data_ptr<std::int64_t>());
   return out;
 }
 
@@ -108,16 +108,14 @@ class Experts {
 /// What the way back needs.
 struct Kept {
   Assignments assignments;
-  at::Tensor scales_N, gate_NF, up_NF;
+  at::Tensor gate_NF, up_NF;
 };
 
 /// y, and what is kept where `keep` is set.
 at::Tensor run(const at::Tensor& x_TD, const at::Tensor& weights_TK, const Leaves& w,
                const at::Tensor& ids_TK, Activation activation, bool keep, Kept& kept) {
-  kept.assignments = sort_by_expert(ids_TK, w[up].size(0));
+  kept.assignments = sort_by_expert(ids_TK, weights_TK, w[up].size(0));
   const Assignments& a = kept.assignments;
-  kept.scales_N = at::empty({a.rows_N.size(0)}, at::kFloat)
-                      .scatter_(0, a.places_N, weights_TK.to(at::kFloat).flatten());
   const at::Tensor x = x_TD.to(at::kFloat).contiguous();
   at::Tensor y = at::zeros_like(x);
   if (keep) {
@@ -132,7 +130,7 @@ at::Tensor run(const at::Tensor& x_TD, const at::Tensor& weights_TK, const Leave
   const CpuKernels cpu;
   kernels::grouped_ffn(cpu, {.jobs = jobs,
                              .rows = a.rows_N.const_data_ptr<std::int32_t>(),
-                             .scales = kept.scales_N.const_data_ptr<float>(),
+                             .scales = a.scales_N.const_data_ptr<float>(),
                              .x = x.const_data_ptr<float>(),
                              .y = y.mutable_data_ptr<float>(),
                              .tokens = x.size(0),
@@ -165,8 +163,8 @@ class GroupedFfnFunction : public torch::autograd::Function<GroupedFfnFunction> 
     at::Tensor y = run(x, weights_TK, w, ids_TK, static_cast<Activation>(activation), true, kept);
     const Assignments& a = kept.assignments;
     variable_list saved(w.begin(), w.end());
-    for (const at::Tensor& each : {x, weights_TK, a.rows_N, a.places_N, a.offsets_E, kept.scales_N,
-                                   kept.gate_NF, kept.up_NF}) {
+    for (const at::Tensor& each :
+         {x, weights_TK, a.rows_N, a.places_N, a.offsets_E, a.scales_N, kept.gate_NF, kept.up_NF}) {
       saved.push_back(each);
     }
     ctx->save_for_backward(std::move(saved));
@@ -209,7 +207,6 @@ class GroupedFfnFunction : public torch::autograd::Function<GroupedFfnFunction> 
                 .dy = dy.const_data_ptr(),
                 .gate_x = gate_NF.defined() ? gate_NF.const_data_ptr() : nullptr,
                 .up_x = up_NF.const_data_ptr(),
-                .tokens = x.size(0),
                 .activation = kernel_activation(
                     static_cast<Activation>(ctx->saved_data["activation"].toInt())),
                 .dx = dx.defined() ? dx.mutable_data_ptr<float>() : nullptr,
@@ -247,10 +244,7 @@ class GroupedFfnFunction : public torch::autograd::Function<GroupedFfnFunction> 
 }  // namespace
 
 bool suits_grouped_ffn(const at::Tensor& x, const FfnOf<Weight>& w) {
-  const at::Tensor& some = w.up;
-  return x.numel() > 0 && readable(x) && readable(some) &&
-         (x.scalar_type() == at::kFloat ||
-          (x.scalar_type() == at::kBFloat16 && some.scalar_type() == at::kBFloat16));
+  return kernels_serve(x, w.up);
 }
 
 at::Tensor grouped_ffn(const at::Tensor& x_TD, const at::Tensor& ids_TK,

@@ -42,13 +42,6 @@ class ProductFunction : public torch::autograd::Function<ProductFunction> {
   }
 };
 
-/// Whether the kernels serve: on the CPU, in f32 with a weight of any type, or in bf16.
-bool suits_kernels(const at::Tensor& x, const at::Tensor& w) {
-  return x.numel() > 0 && readable(x) && readable(w) && w.dim() == 2 &&
-         (x.scalar_type() == at::kFloat ||
-          (x.scalar_type() == at::kBFloat16 && w.scalar_type() == at::kBFloat16));
-}
-
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const Weight& weight, const at::Tensor& bias) {
@@ -57,7 +50,7 @@ at::Tensor linear(const at::Tensor& x, const Weight& weight, const at::Tensor& b
     fail("[linear] x has {} columns but w takes {}", x.size(-1), w.size(-1));
   }
   const auto as_x = [&](const at::Tensor& t) { return t.defined() ? t.to(x.scalar_type()) : t; };
-  if (!suits_kernels(x, w)) return at::linear(x, as_x(w), as_x(bias));
+  if (w.dim() != 2 || !kernels_serve(x, w)) return at::linear(x, as_x(w), as_x(bias));
   std::vector<std::int64_t> sizes = x.sizes().vec();
   sizes.back() = w.size(0);
   const at::Tensor flat = x.reshape({-1, x.size(-1)});

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <type_traits>
 
 #include "ops/cpu_kernels.h"
-#include "ops/weight.h"
 
 namespace moebius {
 
@@ -35,9 +35,10 @@ double sum_of_squares(const at::Tensor& t) {
   const at::Tensor flat = t.contiguous();
   std::vector<double> sums(static_cast<std::size_t>(pieces_of(t)));
   const auto* values = static_cast<const std::byte*>(flat.const_data_ptr());
-  const ops::CpuKernels cpu;
+  const ops::CpuKernels lease;
+  const kernels::CpuContext& cpu = lease;
   for_each_piece(cpu, flat, [&](std::int64_t begin, std::int64_t count, std::int64_t piece) {
-    sums[static_cast<std::size_t>(piece)] = kernel_table().sum_of_squares(
+    sums[static_cast<std::size_t>(piece)] = cpu.table.sum_of_squares(
         values + begin * flat.element_size(), ops::value_type(flat), count);
   });
   return std::accumulate(sums.begin(), sums.end(), 0.0);
@@ -69,28 +70,39 @@ void AdamW::update(std::size_t parameter, double lr, double scale, const at::Ten
     return;
   }
   const at::Tensor flat = gradient.contiguous();
-  const auto at = [](const at::Tensor& t, std::int64_t begin) {
-    return static_cast<std::byte*>(t.mutable_data_ptr()) + begin * t.element_size();
+  const kernels::AdamWStep whole{
+      .value = p.value.mutable_data_ptr(),
+      .gradient = flat.const_data_ptr(),
+      .m = first.mutable_data_ptr(),
+      .v = second.mutable_data_ptr(),
+      .master = p.master.defined() ? p.master.mutable_data_ptr<float>() : nullptr,
+      .type = ops::value_type(p.value),
+      .means = ops::value_type(first),
+      .count = flat.numel(),
+      .scale = static_cast<float>(scale),
+      .rate = static_cast<float>(lr),
+      .beta1 = static_cast<float>(options_.beta1),
+      .beta2 = static_cast<float>(options_.beta2),
+      .eps = static_cast<float>(options_.eps),
+      .decay = static_cast<float>(decay),
+      .bias1 = static_cast<float>(1 - std::pow(options_.beta1, steps)),
+      .bias2 = static_cast<float>(1 - std::pow(options_.beta2, steps))};
+  const auto from = [](auto* values, std::int64_t begin, kernels::ValueType type) {
+    using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(values)>>,
+                                    const std::byte, std::byte>;
+    return static_cast<Byte*>(values) + begin * kernels::size_of(type);
   };
-  const ops::CpuKernels cpu;
+  const ops::CpuKernels lease;
+  const kernels::CpuContext& cpu = lease;
   for_each_piece(cpu, flat, [&](std::int64_t begin, std::int64_t count, std::int64_t) {
-    kernel_table().adamw(
-        {.value = at(p.value, begin),
-         .gradient = at(flat, begin),
-         .m = at(first, begin),
-         .v = at(second, begin),
-         .master = p.master.defined() ? p.master.mutable_data_ptr<float>() + begin : nullptr,
-         .type = ops::value_type(p.value),
-         .means = ops::value_type(first),
-         .count = count,
-         .scale = static_cast<float>(scale),
-         .rate = static_cast<float>(lr),
-         .beta1 = static_cast<float>(options_.beta1),
-         .beta2 = static_cast<float>(options_.beta2),
-         .eps = static_cast<float>(options_.eps),
-         .decay = static_cast<float>(decay),
-         .bias1 = static_cast<float>(1 - std::pow(options_.beta1, steps)),
-         .bias2 = static_cast<float>(1 - std::pow(options_.beta2, steps))});
+    kernels::AdamWStep piece = whole;
+    piece.value = from(whole.value, begin, whole.type);
+    piece.gradient = from(whole.gradient, begin, whole.type);
+    piece.m = from(whole.m, begin, whole.means);
+    piece.v = from(whole.v, begin, whole.means);
+    if (whole.master != nullptr) piece.master = whole.master + begin;
+    piece.count = count;
+    cpu.table.adamw(piece);
   });
 }
 

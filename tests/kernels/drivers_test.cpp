@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "kernels/grouped_ffn.h"
 #include "kernels/support.h"
 
 namespace moebius::kernels {
@@ -45,15 +46,6 @@ class RandomMatrix {
   std::vector<std::uint16_t> scales_;
 };
 
-double distance(const std::vector<float>& y, const std::vector<double>& expected) {
-  double off = 0, all = 0;
-  for (std::size_t i = 0; i < y.size(); ++i) {
-    off += std::pow(y[i] - expected[i], 2);
-    all += std::pow(expected[i], 2);
-  }
-  return std::sqrt(off / all);
-}
-
 template <class Fn>
 void for_each_table_and_type(Fn fn) {
   for_each_table([&](const KernelTable& table) {
@@ -62,20 +54,6 @@ void for_each_table_and_type(Fn fn) {
       fn(table, static_cast<PackedType>(type), tolerances[type]);
     }
   });
-}
-
-double act(Activation kind, double x) {
-  switch (kind) {
-    case Activation::silu:
-      return x / (1 + std::exp(-x));
-    case Activation::gelu_tanh:
-      return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Activation::gelu_erf:
-      return x / 2 * (1 + std::erf(x / std::sqrt(2.0)));
-    case Activation::relu:
-      break;
-  }
-  return std::max(x, 0.0);
 }
 
 // ---- linear -----------------------------------------------------------------------------------

@@ -8,27 +8,13 @@
 #include <string>
 
 #include "base/dtype.h"
-#include "kernels/drivers.h"
+#include "kernels/grouped_ffn.h"
 #include "kernels/support.h"
 
 namespace moebius::kernels {
 namespace {
 
 using Values = std::vector<double>;
-
-double act(Activation kind, double x) {
-  switch (kind) {
-    case Activation::silu:
-      return x / (1 + std::exp(-x));
-    case Activation::gelu_tanh:
-      return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Activation::gelu_erf:
-      return x / 2 * (1 + std::erf(x / std::sqrt(2.0)));
-    case Activation::relu:
-      break;
-  }
-  return std::max(x, 0.0);
-}
 
 double slope(Activation kind, double x) {
   constexpr double step = 1e-5;
@@ -277,7 +263,6 @@ Gradients run(const KernelTable& table, PackedType type, int threads, const Prob
                                                   .dy = dy.at(0),
                                                   .gate_x = gate_x.at(0),
                                                   .up_x = up_x.at(0),
-                                                  .tokens = Problem::tokens,
                                                   .activation = p.kind,
                                                   .dx = floats(dx, 0),
                                                   .dscales = floats(dscales, 0)});
@@ -304,15 +289,6 @@ void for_each_leaf(Fn fn) {
   fn("gate bias", &Gradients::gate_bias);
   fn("up bias", &Gradients::up_bias);
   fn("down bias", &Gradients::down_bias);
-}
-
-double distance(const Values& a, const Values& expected) {
-  double off = 0, all = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    off += std::pow(a[i] - expected[i], 2);
-    all += std::pow(expected[i], 2);
-  }
-  return std::sqrt(off / all);
 }
 
 TEST(GroupedFfnBackward, IsWhatTheReferenceSays) {

@@ -195,15 +195,6 @@ Result run(const KernelTable& table, ValueType type, int threads, const Problem&
   return {y.values(), dq.values(), dk.values(), dv.values()};
 }
 
-double distance(const Values& a, const Values& expected) {
-  double off = 0, all = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    off += std::pow(a[i] - expected[i], 2);
-    all += std::pow(expected[i], 2);
-  }
-  return std::sqrt(off) / (std::sqrt(all) + 1e-12);
-}
-
 const std::vector<Shape> shapes{{1, 1, 1, 1, 4, 4},     {2, 37, 4, 2, 16, 16},
                                 {1, 70, 3, 1, 9, 21},   {3, 33, 2, 2, 40, 33, 10},
                                 {1, 95, 2, 1, 8, 8, 1}, {1, 64, 4, 4, 64, 64, 0, 0.125},

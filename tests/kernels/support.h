@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -23,6 +25,32 @@ inline std::vector<float> normal(std::int64_t count, std::uint64_t stream, doubl
     out[i] = static_cast<float>(deviation * random.normal(i));
   }
   return out;
+}
+
+inline double act(Activation kind, double x) {
+  switch (kind) {
+    case Activation::silu:
+      return x / (1 + std::exp(-x));
+    case Activation::gelu_tanh:
+      return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::gelu_erf:
+      return x / 2 * (1 + std::erf(x / std::sqrt(2.0)));
+    case Activation::relu:
+      break;
+  }
+  return std::max(x, 0.0);
+}
+
+/// Of the values from the expected ones, relative to their norm; of a norm of 0, very far or 0.
+template <class T>
+double distance(const std::vector<T>& values, const std::vector<double>& expected) {
+  EXPECT_EQ(values.size(), expected.size());
+  double off = 0, all = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    off += std::pow(values[i] - expected[i], 2);
+    all += std::pow(expected[i], 2);
+  }
+  return std::sqrt(off) / (std::sqrt(all) + 1e-12);
 }
 
 /// Calls fn(table) for every instruction set that this processor has.

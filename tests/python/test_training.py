@@ -146,11 +146,12 @@ def test_losses_in_bf16_follow_those_of_torch(moebius, models, text, tmp_path, f
         assert row["loss"] == pytest.approx(loss, rel=2e-2), f"step {row['step']}"
 
 
-def test_a_correction_is_not_trained_and_stays_in_f32(moebius, models, text, tmp_path):
+@pytest.mark.parametrize("precision", ["f32", "mixed", "bf16"])
+def test_a_correction_is_not_trained_and_stays_in_f32(moebius, models, text, tmp_path, precision):
     _, directory = models("deepseek_v3")
     source = shutil.copytree(directory, tmp_path / "source")
     tiny.edit_json(source / "config.json", dtype="bfloat16")
-    train(moebius, source, text, tmp_path / "run", *SHAPE, "--lr", 0.1)
+    train(moebius, source, text, tmp_path / "run", *SHAPE, "--lr", 0.1, "--precision", precision)
     before, after = tiny.tensors_of(source), tiny.tensors_of(tmp_path / "run/model")
     assert set(before) == set(after)
     for name, tensor in after.items():

@@ -1,5 +1,5 @@
 // Body of the kernels that go over values one by one, for table_body.h, with the vectors of
-// layout_body.h and root_of(VecF), square roots.
+// layout_body.h; the instruction set has defined sum_of(VecF) and root_of(VecF), square roots.
 
 typedef int VecI __attribute__((vector_size(sizeof(VecF))));
 
@@ -268,7 +268,7 @@ static void softmax_backward_rows(const SoftmaxBackward& a) {
     const auto share = [&](long c) {
       const VecI at = numbers + (int)c;
       const VecF p = exp_of(load_values(scores + c) * a.scale - log_sum);
-      return (at >= a.first[r]) & (at < a.last[r]) ? p : VecF{};
+      return ((at >= a.first[r]) & (at < a.last[r])) ? p : VecF{};
     };
     VecF sum = VecF{};
     for (long c = begin; c < end; c += LANES) {

@@ -326,26 +326,12 @@ std::uint64_t read(const void* from, std::int64_t bytes) {
   return sum;
 }
 
+constexpr int TILE_F32 = 4, TILE_BF16 = 4, TILE_INT = 4;
+
+#include "kernels/cpu/table_entries.h"
+
 }  // namespace
 
-const KernelTable table{.isa = "ref",
-                        .tile_rows = {4, 4, 4, 4},
-                        .prepare = prepare,
-                        .interleave = interleave,
-                        .lay_out = lay_out,
-                        .tile = tile,
-                        .activate = activate,
-                        .activate_backward = activate_backward,
-                        .convert = convert,
-                        .add_scaled = add_scaled,
-                        .softmax = softmax,
-                        .softmax_backward = softmax_backward,
-                        .merge_softmax = merge_softmax,
-                        .norm = norm,
-                        .adamw = adamw,
-                        .sum_of_squares = sum_of_squares,
-                        .rotate = rotate,
-                        .peak = peak,
-                        .read = read};
+const KernelTable table = table_named("ref");
 
 }  // namespace moebius::kernels::ref

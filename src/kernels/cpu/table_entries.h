@@ -1,0 +1,24 @@
+// The one list of kernels, of the functions and constants of these names that the file that
+// includes it has defined in its namespace.
+
+static constexpr KernelTable table_named(const char* isa) {
+  return {.isa = isa,
+          .tile_rows = {TILE_F32, TILE_BF16, TILE_INT, TILE_INT},
+          .prepare = prepare,
+          .interleave = interleave,
+          .lay_out = lay_out,
+          .tile = tile,
+          .activate = activate,
+          .activate_backward = activate_backward,
+          .convert = convert,
+          .add_scaled = add_scaled,
+          .softmax = softmax,
+          .softmax_backward = softmax_backward,
+          .merge_softmax = merge_softmax,
+          .norm = norm,
+          .adamw = adamw,
+          .sum_of_squares = sum_of_squares,
+          .rotate = rotate,
+          .peak = peak,
+          .read = read};
+}

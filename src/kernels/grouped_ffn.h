@@ -1,0 +1,55 @@
+// FFNs of which each has rows of its own, and their way back: the experts of a layer, or one FFN.
+#pragma once
+
+#include "kernels/drivers.h"
+
+namespace moebius::kernels {
+
+/// One FFN, down(act(gate x) * up x) or, without gate, down(act(up x)), and its rows [begin, end)
+/// among the sorted ones.
+struct FfnJob {
+  Matrix gate, up, down;
+  const float *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
+  std::int64_t begin = 0, end = 0;
+};
+
+/// Adds to y [T, D] for each sorted row n: scales[n] times the FFN of its job of x[rows[n]], at
+/// y[rows[n]]. No two rows of a job are the same. Jobs without rows cost nothing; the weights of a
+/// job are read once however many rows it has.
+struct GroupedFfn {
+  std::span<const FfnJob> jobs;
+  const std::int32_t* rows = nullptr;
+  const float* scales = nullptr;
+  const float* x = nullptr;
+  float* y = nullptr;
+  std::int64_t tokens = 0, ldx = 0, ldy = 0;
+  Activation activation = Activation::silu;
+  /// Where gate x and up x of the sorted rows are kept for the way back [N, F], if anywhere: in the
+  /// type that is computed in.
+  void *gate_x = nullptr, *up_x = nullptr;
+};
+void grouped_ffn(const CpuContext& cpu, const GroupedFfn& args);
+
+/// Gradients of one FFN's weights; null where nobody asks.
+struct FfnGradients {
+  void *gate = nullptr, *up = nullptr, *down = nullptr;
+  float *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
+};
+
+/// The way back of `grouped_ffn`, for plain weights of one type, which x, dy, what was kept and the
+/// gradients of matrices have too. All jobs have one width. Sums run in an order that does not
+/// depend on threads.
+struct GroupedFfnBackward {
+  std::span<const FfnJob> jobs;
+  std::span<const FfnGradients> gradients;
+  const std::int32_t* rows = nullptr;
+  const float* scales = nullptr;
+  const void *x = nullptr, *dy = nullptr;         ///< [T, D]
+  const void *gate_x = nullptr, *up_x = nullptr;  ///< as kept
+  Activation activation = Activation::silu;
+  float* dx = nullptr;       ///< [T, D], to which is added; null if nobody asks
+  float* dscales = nullptr;  ///< of each sorted row
+};
+void grouped_ffn_backward(const CpuContext& cpu, const GroupedFfnBackward& args);
+
+}  // namespace moebius::kernels
