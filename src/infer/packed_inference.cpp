@@ -130,7 +130,9 @@ class PackedInference : public InferenceModel {
     }
     const Rows wanted = wanted_rows(hidden, parts);
     if (wanted.rows == 0) return {};
-    const Rows scores = graph::head(ops, model_.weights, wanted);
+    const double divisor = model_.spec.logits_divisor;
+    const Rows undivided = graph::head(ops, model_.weights, wanted);
+    const Rows scores = divisor == 1.0 ? undivided : ops.scale(undivided, 1 / divisor);
     return {scores.data, static_cast<std::size_t>(scores.rows * scores.columns)};
   }
 

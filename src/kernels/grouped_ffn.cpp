@@ -58,15 +58,21 @@ class GroupedRun {
   /// x in tiles of each job.
   void gather() {
     const PackedShape& shape = in_shape();
-    const RowStore rows(cpu_.arena, shape, args_.tokens);
     tiles_ = RowStore(cpu_.arena, shape, rows_);
-    run_pieces(cpu_, rows_ * shape.k, args_.tokens, [&](std::int64_t token, int) {
-      cpu_.table.prepare(shape, args_.x + token * args_.ldx, args_.ldx, 1, rows.rows(token));
+    const bool as_it_is = args_.type == stored_as(shape) && !shape.quantised();
+    const RowStore rows(cpu_.arena, shape, as_it_is ? 0 : args_.tokens);
+    run_pieces(cpu_, rows_ * shape.k, as_it_is ? 0 : args_.tokens, [&](std::int64_t token, int) {
+      const float* x = static_cast<const float*>(args_.x) + token * args_.ldx;
+      cpu_.table.prepare(shape, x, args_.ldx, 1, rows.rows(token));
     });
     for_tiles_of_jobs(
         cpu_, rows_ * shape.k, count_, [&](std::int64_t a) { return tiling(*active_[a].job); },
         [&](std::int64_t a, std::int64_t first, std::int64_t last) {
           const Tiling tiles = tiling(*active_[a].job);
+          if (as_it_is) {
+            const Plain x{args_.x, args_.type, args_.ldx, args_.rows};
+            return lay_tiles(cpu_.table, x, tiles, first, last, tiles_);
+          }
           for (std::int64_t t = first; t < last; ++t) {
             const std::int64_t r = tiles.start(t);
             cpu_.table.interleave(shape, rows.rows(0), args_.rows + r,

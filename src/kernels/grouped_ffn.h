@@ -20,10 +20,11 @@ struct GroupedFfn {
   std::span<const FfnJob> jobs;
   const std::int32_t* rows = nullptr;
   const float* scales = nullptr;
-  const float* x = nullptr;
+  const void* x = nullptr;  ///< [T, D], f32, or bf16 for matrices in bf16
   float* y = nullptr;
   std::int64_t tokens = 0, ldx = 0, ldy = 0;
   Activation activation = Activation::silu;
+  ValueType type = ValueType::f32;  ///< of x
   /// Where gate x and up x of the sorted rows are kept for the way back [N, F], if anywhere: in the
   /// type that is computed in.
   void *gate_x = nullptr, *up_x = nullptr;

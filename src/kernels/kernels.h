@@ -139,10 +139,11 @@ struct MergeSoftmax {
 };
 
 /// y = x / rms(x) * weight (Zhang and Sennrich, 2019), or with `centred` layer norm, whose bias may
-/// be null; rows of `columns` values. x may be y.
+/// be null; rows of `columns` values, of `type`. x may be y.
 struct Norm {
-  const float* x;
-  float* y;
+  const void* x;
+  void* y;
+  ValueType type;
   const float *weight, *bias;
   std::int64_t m, columns;
   std::int64_t ldx, ldy;
@@ -150,14 +151,53 @@ struct Norm {
   bool centred;
 };
 
-/// Rotates each of `heads` heads of `dim` values in rows of x, in place: the last 2 `half` of them,
-/// the first half of which turns with the second, by angles whose cos and sin [M, half] are given
-/// (RoFormer, Su et al. 2021, in the layout of GPT-NeoX).
+/// Backwards through Norm: dx from dy; adds to dweight and, unless it is null, dbias.
+struct NormBackward {
+  const void *x, *dy;
+  void* dx;
+  ValueType type;
+  const float* weight;
+  float *dweight, *dbias;
+  std::int64_t m, columns;  ///< rows of x, dy and dx follow each other
+  float eps;
+  bool centred;
+};
+
+/// Rotates each of `heads` heads of `dim` values in rows of x to y, which may be x unless pairs are
+/// `interleaved`: the last 2 `half` of them, the first half of which turns with the second, by
+/// angles whose cos and sin [M, half] are given (RoFormer, Su et al. 2021, in the layout of
+/// GPT-NeoX). Interleaved ones of x, neighbours of which turn with each other, become halves.
+/// `back` is the way back: what turned is turned back, and interleaved in y if it was in x.
 struct Rotate {
-  float* x;
+  const void* x;
+  void* y;
+  ValueType type;
   const float *cos, *sin;
   std::int64_t m, heads, dim, half;
-  std::int64_t ldx;
+  std::int64_t ldx, ldy;
+  bool interleaved = false, back = false;
+};
+
+/// Of rows of scores times `scale`: the largest, and the sum of e^(score - largest).
+struct SumExp {
+  const void* scores;
+  ValueType type;
+  float scale;
+  float *max, *sum;  ///< [M]
+  std::int64_t m, columns, ld;
+};
+
+/// The gradients of rows of scores, from the cross entropy of their softmax against `targets`,
+/// times `factor`: (e^(scale score - log_sum) - [target]) factor; stored as `type`, which scores
+/// have too.
+struct CrossEntropyBackward {
+  const void* scores;
+  void* dscores;
+  ValueType type;
+  const float* log_sums;
+  const std::int64_t* targets;
+  float scale, factor;
+  std::int64_t m, columns, ld;
 };
 
 /// One step of AdamW (Loshchilov and Hutter, 2019) over `count` values: m and v become the means of
@@ -199,10 +239,13 @@ struct KernelTable {
   void (*softmax_backward)(const SoftmaxBackward& args);
   void (*merge_softmax)(const MergeSoftmax& args);
   void (*norm)(const Norm& args);
+  void (*norm_backward)(const NormBackward& args);
   void (*adamw)(const AdamWStep& args);
   /// Of `count` values, f32 or bf16.
   double (*sum_of_squares)(const void* values, ValueType type, std::int64_t count);
   void (*rotate)(const Rotate& args);
+  void (*sum_exp)(const SumExp& args);
+  void (*cross_entropy_backward)(const CrossEntropyBackward& args);
   /// The operations of `rounds` rounds of the dot product for `type` that wait for nothing but each
   /// other's unit: the peak of one thread.
   std::int64_t (*peak)(PackedType type, std::int64_t rounds);

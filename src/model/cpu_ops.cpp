@@ -20,15 +20,6 @@ kernels::Plain plain(const Rows& x) {
   return {x.data, kernels::ValueType::f32, x.stride};
 }
 
-/// Neighbours that turn with one another become the halves of what turns.
-void split_pairs(float* x, std::int64_t half, float* room) {
-  for (std::int64_t i = 0; i < half; ++i) {
-    room[i] = x[2 * i];
-    room[half + i] = x[2 * i + 1];
-  }
-  std::copy_n(room, 2 * half, x);
-}
-
 /// -sum p ln p of the softmax of n scores.
 double entropy_of(const float* scores, std::int64_t n) {
   const double max = *std::max_element(scores, scores + n);
@@ -147,8 +138,8 @@ bool CpuOps::all_finite(const Rows& x) const {
 void CpuOps::norm_rows(const Rows& x, const Rows& y, const float* weight, const float* bias,
                        double eps, bool centred) const {
   for_each_row(x, [&](std::int64_t r) {
-    cpu_.table.norm({x.row(r), y.row(r), weight, bias, 1, x.columns, x.stride, y.stride,
-                     static_cast<float>(eps), centred});
+    cpu_.table.norm({x.row(r), y.row(r), kernels::ValueType::f32, weight, bias, 1, x.columns,
+                     x.stride, y.stride, static_cast<float>(eps), centred});
   });
 }
 
@@ -169,8 +160,8 @@ Rows CpuOps::rms_norm(const Rows& x, const Weight& w, double eps, std::int64_t h
   const std::int64_t width = x.columns / heads;
   const Rows y = take(x.rows, x.columns);
   for_each_row(x, [&](std::int64_t r) {
-    cpu_.table.norm({x.row(r), y.row(r), values_of(w), nullptr, heads, width, width, width,
-                     static_cast<float>(eps), false});
+    cpu_.table.norm({x.row(r), y.row(r), kernels::ValueType::f32, values_of(w), nullptr, heads,
+                     width, width, width, static_cast<float>(eps), false});
   });
   return y;
 }
@@ -191,23 +182,15 @@ void CpuOps::multiply(const Rows& x, std::span<const Linear> ls, std::span<Rows>
   }
 }
 
-Rows CpuOps::logits(const Rows& x, const Weight& head) const {
-  const Rows y = linear(x, {head});
-  return spec().logits_divisor == 1.0 ? y : scale(y, 1 / spec().logits_divisor);
-}
-
 Rows CpuOps::rotate(const Rows& x, std::int64_t heads) const {
   if (cos_.data == nullptr) return x;
-  const std::int64_t dim = x.columns / heads, half = cos_.columns;
   const bool interleaved = spec().rope.interleaved;
-  const Rows room = take(interleaved ? x.rows : 0, 2 * half);
+  const Rows y = interleaved ? take(x.rows, x.columns) : x;
   for_each_row(x, [&](std::int64_t r) {
-    for (std::int64_t h = 0; h < heads && interleaved; ++h) {
-      split_pairs(x.row(r) + (h + 1) * dim - 2 * half, half, room.row(r));
-    }
-    cpu_.table.rotate({x.row(r), cos_.row(r), sin_.row(r), 1, heads, dim, half, x.stride});
+    cpu_.table.rotate({x.row(r), y.row(r), kernels::ValueType::f32, cos_.row(r), sin_.row(r), 1,
+                       heads, x.columns / heads, cos_.columns, x.stride, y.stride, interleaved});
   });
-  return x;
+  return y;
 }
 
 Rows CpuOps::attention(std::size_t layer, const kernels::Attention& args, const Rows& q,

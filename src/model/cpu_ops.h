@@ -63,7 +63,6 @@ class CpuOps {
     multiply(x, ls, out);
     return out;
   }
-  Rows logits(const Rows& x, const Weight& head) const;
 
   Rows rotate(const Rows& x, std::int64_t heads) const;
   Rows attend(std::size_t layer, const Rows& q, const Rows& k, const Rows& v) const;

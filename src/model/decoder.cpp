@@ -26,9 +26,14 @@ DecoderOutput decode(const ModelSpec& spec, const Weights& w, const at::Tensor& 
   return out;
 }
 
-at::Tensor head(const ModelSpec& spec, const Weights& w, const at::Tensor& x) {
+at::Tensor undivided_logits(const ModelSpec& spec, const Weights& w, const at::Tensor& x) {
   TensorOps ops(spec, 0, x.scalar_type(), x.device());
   return graph::head(ops, w, x);
+}
+
+at::Tensor head(const ModelSpec& spec, const Weights& w, const at::Tensor& x) {
+  const at::Tensor logits = undivided_logits(spec, w, x).to(at::kFloat);
+  return spec.logits_divisor == 1.0 ? logits : logits / spec.logits_divisor;
 }
 
 void check_finite_logits(const at::Tensor& logits, const ModelSpec& spec, const Weights& w,

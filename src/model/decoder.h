@@ -18,7 +18,10 @@ struct DecoderOutput {
 DecoderOutput decode(const ModelSpec& spec, const Weights& w, const at::Tensor& ids_BS,
                      KvCache* cache, at::ScalarType dtype);
 
-/// Final norm and head: [..., V], f32.
+/// Final norm and head: [..., V], of the type of x, which divided by `logits_divisor` are the
+/// logits.
+at::Tensor undivided_logits(const ModelSpec& spec, const Weights& w, const at::Tensor& x);
+/// Final norm and head: the logits [..., V], f32.
 at::Tensor head(const ModelSpec& spec, const Weights& w, const at::Tensor& x);
 
 /// Throws Error unless every value of `logits` is finite; finds out by a second pass over ids_BS

@@ -128,12 +128,12 @@ auto decode(Ops& ops, const Weights& w, const typename Ops::Ids& ids) {
   return x;
 }
 
-/// Final norm and head: [..., V], f32.
+/// Final norm and head: [..., V], which divided by `logits_divisor` are the logits.
 template <class Ops>
 auto head(Ops& ops, const Weights& w, const typename Ops::Tensor& x_D) {
   auto x = ops.spec().final_norm ? ops.norm(x_D, w.norm) : x_D;
   if (w.project_out.defined()) x = ops.linear(x, {w.project_out});
-  return ops.logits(x, w.head.defined() ? w.head : w.embed);
+  return ops.linear(x, {w.head.defined() ? w.head : w.embed});
 }
 
 /// After logits that are not finite: throws Error that says in which layer a pass over `ids` first

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include "model/rope.h"
+#include "ops/norm.h"
+#include "ops/rotate.h"
 #include "ops/self_attention.h"
 
 namespace moebius {
@@ -78,8 +80,7 @@ Rotary rotary(const ModelSpec& spec, std::int64_t start, std::int64_t count, at:
       rope_frequencies(spec.rope, spec.rotary_dim(), start + count).to(device);
   const at::Tensor angles =
       at::arange(start, start + count, options).unsqueeze(1) * frequencies.unsqueeze(0);
-  const at::Tensor both = at::cat({angles, angles}, -1);
-  return {both.cos() * spec.rope.attention_factor, both.sin() * spec.rope.attention_factor};
+  return {angles.cos() * spec.rope.attention_factor, angles.sin() * spec.rope.attention_factor};
 }
 
 TensorOps::TensorOps(const ModelSpec& spec, std::int64_t count, at::ScalarType dtype,
@@ -120,22 +121,9 @@ at::Tensor TensorOps::rms_norm(const at::Tensor& x, const Weight& w, double eps,
   return ops::norm(x.unflatten(-1, {heads, -1}), w, {}, NormKind::rms, eps).flatten(-2);
 }
 
-at::Tensor TensorOps::logits(const at::Tensor& x, const Weight& head) const {
-  const at::Tensor logits = ops::linear(x, head).to(at::kFloat);
-  return spec_.logits_divisor == 1.0 ? logits : logits / spec_.logits_divisor;
-}
-
 at::Tensor TensorOps::rotate(const at::Tensor& x, std::int64_t heads) const {
-  if (!rotary_.cos_SA.defined()) return x;
-  const at::Tensor x_BSHA = x.unflatten(-1, {heads, -1});
-  const std::int64_t turns = rotary_.cos_SA.size(-1), stays = x_BSHA.size(-1) - turns;
-  const std::int64_t half = turns / 2;
-  at::Tensor moved = x_BSHA.narrow(-1, stays, turns).to(at::kFloat);
-  if (spec_.rope.interleaved) moved = moved.unflatten(-1, {half, 2}).transpose(-1, -2).flatten(-2);
-  const at::Tensor turned = at::cat({-moved.narrow(-1, half, half), moved.narrow(-1, 0, half)}, -1);
-  const at::Tensor y =
-      (moved * rotary_.cos_SA.unsqueeze(1) + turned * rotary_.sin_SA.unsqueeze(1)).to(dtype_);
-  return (stays == 0 ? y : at::cat({x_BSHA.narrow(-1, 0, stays), y}, -1)).flatten(-2);
+  if (!rotary_.cos_SP.defined()) return x;
+  return ops::rotate(x, rotary_.cos_SP, rotary_.sin_SP, heads, spec_.rope.interleaved);
 }
 
 std::pair<at::Tensor, at::Tensor> TensorOps::remembered(std::size_t layer, const at::Tensor& k,

@@ -24,10 +24,10 @@ struct KvCache {
 KvCache make_cache(const ModelSpec& spec, std::int64_t batch, std::int64_t capacity,
                    const at::TensorOptions& options);
 
-/// Rotary angles of positions [start, start + count): cos and sin, f32 [count, A], or [count, P]
-/// where only the last dimensions of a head turn. Undefined for learned positions.
+/// Rotary angles of positions [start, start + count): cos and sin, f32 [count, half of what turns].
+/// Undefined for learned positions.
 struct Rotary {
-  at::Tensor cos_SA, sin_SA;
+  at::Tensor cos_SP, sin_SP;
 };
 Rotary rotary(const ModelSpec& spec, std::int64_t start, std::int64_t count, at::Device device);
 
@@ -67,10 +67,8 @@ class TensorOps {
     for (std::size_t i = 0; i < N; ++i) out[i] = linear(x, ls[i]);
     return out;
   }
-  Tensor logits(const Tensor& x, const Weight& head) const;
 
-  /// Rotates the halves of each head, or of its last dimensions (RoFormer, Su et al. 2021, in the
-  /// layout of GPT-NeoX); interleaved ones become halves first, alike in queries and keys. In f32.
+  /// Rotates each head; interleaved ones become halves, alike in queries and keys.
   Tensor rotate(const Tensor& x, std::int64_t heads) const;
   /// Causal attention within the window of the layer.
   Tensor attend(std::size_t layer, const Tensor& q, const Tensor& k, const Tensor& v);

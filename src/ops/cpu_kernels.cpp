@@ -68,4 +68,9 @@ at::Tensor in_pieces(const at::Tensor& matrix) {
   return matrix.stride(1) == 1 || matrix.stride(0) == 1 ? matrix : matrix.contiguous();
 }
 
+at::Tensor in_rows(const at::Tensor& x) {
+  const bool even = x.stride(2) == 1 && (x.size(0) == 1 || x.stride(0) == x.size(1) * x.stride(1));
+  return even ? x : x.contiguous();
+}
+
 }  // namespace moebius::ops

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <mutex>
 
 #include "kernels/drivers.h"
@@ -22,6 +23,20 @@ class CpuKernels {
   kernels::CpuContext cpu_;
 };
 
+/// Rows of a piece of work of so many columns.
+inline std::int64_t rows_of_piece(std::int64_t columns) {
+  return std::max<std::int64_t>(1, (1 << 14) / columns);
+}
+/// Calls work(first row, rows, piece) for pieces of a matrix [rows, columns], which are the same on
+/// any number of threads.
+template <class Work>
+void for_rows(const kernels::CpuContext& cpu, std::int64_t rows, std::int64_t columns, Work work) {
+  const std::int64_t most = rows_of_piece(columns), pieces = (rows + most - 1) / most;
+  kernels::run_pieces(cpu, rows * columns, pieces, [&](std::int64_t piece, int) {
+    work(piece * most, std::min(most, rows - piece * most), piece);
+  });
+}
+
 /// Whether kernels read the values of t: f32, f16 or bf16 on the CPU.
 bool readable(const at::Tensor& t);
 /// Whether kernels take x and a weight w together: they compute in f32 with a weight of any of
@@ -38,5 +53,7 @@ kernels::PackedType compute_type(const at::Tensor& t);
 kernels::Plain plain_of(const at::Tensor& matrix);
 /// t, or a copy of which `plain_of` can be had.
 at::Tensor in_pieces(const at::Tensor& matrix);
+/// x [B, S, columns], or a copy, such that row b S + s lies b S + s times stride(1) from the first.
+at::Tensor in_rows(const at::Tensor& x);
 
 }  // namespace moebius::ops

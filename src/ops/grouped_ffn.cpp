@@ -116,8 +116,8 @@ at::Tensor run(const at::Tensor& x_TD, const at::Tensor& weights_TK, const Leave
                const at::Tensor& ids_TK, Activation activation, bool keep, Kept& kept) {
   kept.assignments = sort_by_expert(ids_TK, weights_TK, w[up].size(0));
   const Assignments& a = kept.assignments;
-  const at::Tensor x = x_TD.to(at::kFloat).contiguous();
-  at::Tensor y = at::zeros_like(x);
+  const at::Tensor x = x_TD.contiguous();
+  at::Tensor y = at::zeros(x.sizes(), at::kFloat);
   if (keep) {
     kept.up_NF = at::empty({a.rows_N.size(0), w[up].size(1)}, x_TD.options());
     if (w[gate].defined()) kept.gate_NF = at::empty_like(kept.up_NF);
@@ -131,12 +131,13 @@ at::Tensor run(const at::Tensor& x_TD, const at::Tensor& weights_TK, const Leave
   kernels::grouped_ffn(cpu, {.jobs = jobs,
                              .rows = a.rows_N.const_data_ptr<std::int32_t>(),
                              .scales = a.scales_N.const_data_ptr<float>(),
-                             .x = x.const_data_ptr<float>(),
+                             .x = x.const_data_ptr(),
                              .y = y.mutable_data_ptr<float>(),
                              .tokens = x.size(0),
                              .ldx = x.size(1),
                              .ldy = x.size(1),
                              .activation = kernel_activation(activation),
+                             .type = value_type(x),
                              .gate_x = room(kept.gate_NF),
                              .up_x = room(kept.up_NF)});
   return y.to(x_TD.scalar_type());

@@ -63,17 +63,6 @@ at::Tensor embedding(const at::Tensor& ids, const at::Tensor& w, at::ScalarType 
   return at::embedding(w, ids).to(dtype);
 }
 
-at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                NormKind kind, double eps) {
-  const at::Tensor x32 = x.to(at::kFloat);
-  if (kind == NormKind::layer) {
-    return at::layer_norm(x32, {x.size(-1)}, weight.to(at::kFloat), bias.to(at::kFloat), eps)
-        .to(x.scalar_type());
-  }
-  const at::Tensor scale = at::rsqrt(x32.square().mean(-1, /*keepdim=*/true) + eps);
-  return (x32 * scale).to(x.scalar_type()) * weight.to(x.scalar_type());
-}
-
 at::Tensor activate(const at::Tensor& x, Activation activation) {
   switch (activation) {
     case Activation::silu:

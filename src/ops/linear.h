@@ -16,10 +16,6 @@ at::Tensor linear(const at::Tensor& x, const Weight& w, const at::Tensor& bias =
 /// Rows of w [V, D] for ids [...], in `dtype`.
 at::Tensor embedding(const at::Tensor& ids, const at::Tensor& w, at::ScalarType dtype);
 
-/// RMS norm (Zhang and Sennrich, 2019) or layer norm over the last dimension, computed in f32.
-at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                NormKind kind, double eps);
-
 at::Tensor activate(const at::Tensor& x, Activation activation);
 
 }  // namespace moebius::ops

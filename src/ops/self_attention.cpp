@@ -12,12 +12,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// Rows in one piece, at one distance from each other.
-at::Tensor in_rows(const at::Tensor& x) {
-  const bool even = x.stride(2) == 1 && (x.size(0) == 1 || x.stride(0) == x.size(1) * x.stride(1));
-  return even ? x : x.contiguous();
-}
-
 kernels::SelfAttention arguments(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                  const AttentionShape& shape) {
   return {.q = q.const_data_ptr(),

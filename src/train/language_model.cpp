@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "moe/balance.h"
+#include "ops/cross_entropy.h"
 
 namespace moebius {
 
@@ -17,8 +18,10 @@ BatchLoss language_model_loss(const Model& model, const at::Tensor& windows_BS,
   const at::ScalarType dtype = embedding.scalar_type();
 
   DecoderOutput out = decode(model.spec, model.weights, inputs, nullptr, dtype);
-  const at::Tensor logits = head(model.spec, model.weights, out.hidden_BSD.flatten(0, 1));
-  const at::Tensor cross_entropy = at::cross_entropy_loss(logits, targets);
+  const at::Tensor logits =
+      undivided_logits(model.spec, model.weights, out.hidden_BSD.flatten(0, 1));
+  const at::Tensor cross_entropy =
+      ops::cross_entropy(logits, targets, 1 / model.spec.logits_divisor);
   BatchLoss result;
   result.total = cross_entropy;
   result.loss = cross_entropy.item<double>();

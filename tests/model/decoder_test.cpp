@@ -125,10 +125,10 @@ TEST(Rotary, AnglesArePositionsTimesInverseFrequencies) {
   spec.rope.theta = 100.0;
   const Rotary r = rotary(spec, 3, 2, at::kCPU);
   for (int s = 0; s < 2; ++s) {
-    for (int a = 0; a < 4; ++a) {
-      const double angle = (3 + s) * (a % 2 == 0 ? 1.0 : 0.1);
-      EXPECT_NEAR(r.cos_SA[s][a].item<double>(), std::cos(angle), 1e-6);
-      EXPECT_NEAR(r.sin_SA[s][a].item<double>(), std::sin(angle), 1e-6);
+    for (int a = 0; a < 2; ++a) {
+      const double angle = (3 + s) * (a == 0 ? 1.0 : 0.1);
+      EXPECT_NEAR(r.cos_SP[s][a].item<double>(), std::cos(angle), 1e-6);
+      EXPECT_NEAR(r.sin_SP[s][a].item<double>(), std::sin(angle), 1e-6);
     }
   }
 }

@@ -15,6 +15,10 @@ static VecF widen_f16(VecH h) {
   return (VecF)_mm256_cvtph_ps((__m128i)h);
 }
 
+static VecU widen(VecH h) {
+  return (VecU)_mm256_cvtepu16_epi32((__m128i)h);
+}
+
 static float sum_of(VecF v) {
   const __m128 fours =
       _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));

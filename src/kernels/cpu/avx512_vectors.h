@@ -10,6 +10,10 @@ static VecF widen_f16(VecH h) {
   return (VecF)_mm512_maskz_cvtph_ps(0xFFFF, (__m256i)h);
 }
 
+static VecU widen(VecH h) {
+  return (VecU)_mm512_maskz_cvtepu16_epi32(0xFFFF, (__m256i)h);
+}
+
 static float sum_of(VecF v) {
   const __m256 eights = _mm256_add_ps(_mm512_maskz_extractf32x8_ps(0xFF, (__m512)v, 0),
                                       _mm512_maskz_extractf32x8_ps(0xFF, (__m512)v, 1));
@@ -33,7 +37,7 @@ static inline F16 load_f32(const float* from) {
 }
 static inline F16 load_bf16(const unsigned short* from) {
   const VecH half = (VecH)_mm256_loadu_si256((const __m256i*)from);
-  return (F16)(__builtin_convertvector(half, VecU) << 16);
+  return (F16)(widen(half) << 16);
 }
 static inline B64 load_bytes(const void* from) {
   return _mm512_loadu_si512(from);

@@ -309,16 +309,17 @@ static void merge_softmax(const MergeSoftmax& a) {
 }
 
 /// Of the values less `mean`: the sum, or the sum of squares. In LANES parts, whatever the length.
-template <bool SQUARES>
-static float total_of(const float* x, long columns, float mean) {
+template <class Load, bool SQUARES>
+static float total_of(const void* x, long columns, float mean) {
   VecF sum = VecF{};
   long c = 0;
   for (; c + LANES <= columns; c += LANES) {
-    const VecF v = load_values(x + c) - mean;
+    const VecF v = load_row<Load>(x, c, LANES) - mean;
     sum += SQUARES ? v * v : v;
   }
   float total = sum_of(sum);
-  for (; c < columns; ++c) total += SQUARES ? (x[c] - mean) * (x[c] - mean) : x[c] - mean;
+  const VecF rest = load_row<Load>(x, c, columns - c) - mean;
+  for (int i = 0; c + i < columns; ++i) total += SQUARES ? rest[i] * rest[i] : rest[i];
   return total;
 }
 
@@ -326,32 +327,174 @@ static float inverse_root(float x) {
   return 1.0f / __builtin_sqrtf(x);
 }
 
-static void norm(const Norm& a) {
-  const float count = (float)a.columns;
+/// What a row is normed by.
+struct Spread {
+  float mean, scale;
+};
+template <class Load>
+static Spread spread_of(const void* x, long columns, float eps, bool centred) {
+  const float count = (float)columns;
+  const float mean = centred ? total_of<Load, false>(x, columns, 0) / count : 0;
+  return {mean, inverse_root(total_of<Load, true>(x, columns, mean) / count + eps)};
+}
+
+template <class Load, class Store>
+static void norm_rows(const Norm& a) {
   for (long r = 0; r < a.m; ++r) {
-    const float* x = a.x + r * a.ldx;
-    float* y = a.y + r * a.ldy;
-    const float mean = a.centred ? total_of<false>(x, a.columns, 0) / count : 0;
-    const float scale = inverse_root(total_of<true>(x, a.columns, mean) / count + a.eps);
-    for (long c = 0; c < a.columns; ++c) {
-      y[c] = (x[c] - mean) * scale * a.weight[c] + (a.bias != nullptr ? a.bias[c] : 0);
+    const auto* x = static_cast<const typename Load::Type*>(a.x) + r * a.ldx;
+    auto* y = static_cast<typename Store::Type*>(a.y) + r * a.ldy;
+    const Spread s = spread_of<Load>(x, a.columns, a.eps, a.centred);
+    for (long c = 0; c < a.columns; c += LANES) {
+      const long left = a.columns - c;
+      VecF v =
+          (load_row<Load>(x, c, left) - s.mean) * s.scale * load_row<LoadF32>(a.weight, c, left);
+      if (a.bias != nullptr) v += load_row<LoadF32>(a.bias, c, left);
+      store_row<Store>(y, c, left, v);
+    }
+  }
+}
+
+static void norm(const Norm& a) {
+  if (a.type == ValueType::f32) return norm_rows<LoadF32, StoreF32>(a);
+  norm_rows<LoadBf16, StoreBf16>(a);
+}
+
+/// With z = (x - mean) scale and g = dy weight: dx = (g - [centred] mean(g) - z mean(g z)) scale.
+template <class Load, class Store>
+static void norm_backward_rows(const NormBackward& a) {
+  using T = typename Load::Type;
+  const auto add_to = [](float* sums, long c, long left, VecF v) {
+    store_row<StoreF32>(sums, c, left, load_row<LoadF32>(sums, c, left) + v);
+  };
+  for (long r = 0; r < a.m; ++r) {
+    const T* x = static_cast<const T*>(a.x) + r * a.columns;
+    const T* dy = static_cast<const T*>(a.dy) + r * a.columns;
+    auto* dx = static_cast<T*>(a.dx) + r * a.columns;
+    const Spread s = spread_of<Load>(x, a.columns, a.eps, a.centred);
+    VecF sum_g = VecF{}, sum_gz = VecF{};
+    for (long c = 0; c < a.columns; c += LANES) {
+      const long left = a.columns - c;  // beyond it dy is 0
+      const VecF z = (load_row<Load>(x, c, left) - s.mean) * s.scale;
+      const VecF d = load_row<Load>(dy, c, left), g = d * load_row<LoadF32>(a.weight, c, left);
+      sum_g += g;
+      sum_gz += g * z;
+      add_to(a.dweight, c, left, d * z);
+      if (a.dbias != nullptr) add_to(a.dbias, c, left, d);
+    }
+    const float count = (float)a.columns;
+    const float mean_g = a.centred ? sum_of(sum_g) / count : 0, mean_gz = sum_of(sum_gz) / count;
+    for (long c = 0; c < a.columns; c += LANES) {
+      const long left = a.columns - c;
+      const VecF z = (load_row<Load>(x, c, left) - s.mean) * s.scale;
+      const VecF g = load_row<Load>(dy, c, left) * load_row<LoadF32>(a.weight, c, left);
+      store_row<Store>(dx, c, left, (g - mean_g - z * mean_gz) * s.scale);
+    }
+  }
+}
+
+static void norm_backward(const NormBackward& a) {
+  if (a.type == ValueType::f32) return norm_backward_rows<LoadF32, StoreF32>(a);
+  norm_backward_rows<LoadBf16, StoreBf16>(a);
+}
+
+template <class Load, class Store>
+static void rotate_rows(const Rotate& a) {
+  using T = typename Load::Type;
+  const long stays = a.dim - 2 * a.half;
+  for (long r = 0; r < a.m; ++r) {
+    const float *cos = a.cos + r * a.half, *sin = a.sin + r * a.half;
+    for (long h = 0; h < a.heads; ++h) {
+      const T* x = static_cast<const T*>(a.x) + r * a.ldx + h * a.dim;
+      T* y = static_cast<T*>(a.y) + r * a.ldy + h * a.dim;
+      for (long i = 0; i < stays && x != y; ++i) y[i] = x[i];
+      x += stays;
+      y += stays;
+      // Neighbours in x, or on the way back in y, are gathered here.
+      T pairs[2][LANES];
+      for (long i = 0; i < a.half; i += LANES) {
+        const long left = a.half - i, count = left < LANES ? left : LANES;
+        const T *first = x + i, *second = x + a.half + i;
+        if (a.interleaved && !a.back) {
+          for (long j = 0; j < count; ++j) {
+            pairs[0][j] = x[2 * (i + j)];
+            pairs[1][j] = x[2 * (i + j) + 1];
+          }
+          first = pairs[0];
+          second = pairs[1];
+        }
+        const VecF u = load_row<Load>(first, 0, left), v = load_row<Load>(second, 0, left);
+        const VecF c = load_row<LoadF32>(cos, i, left);
+        const VecF s = a.back ? -load_row<LoadF32>(sin, i, left) : load_row<LoadF32>(sin, i, left);
+        const bool mix = a.interleaved && a.back;
+        T *to_first = mix ? pairs[0] : y + i, *to_second = mix ? pairs[1] : y + a.half + i;
+        store_row<Store>(to_first, 0, left, u * c - v * s);
+        store_row<Store>(to_second, 0, left, v * c + u * s);
+        for (long j = 0; j < count && mix; ++j) {
+          y[2 * (i + j)] = pairs[0][j];
+          y[2 * (i + j) + 1] = pairs[1][j];
+        }
+      }
     }
   }
 }
 
 static void rotate(const Rotate& a) {
+  if (a.type == ValueType::f32) return rotate_rows<LoadF32, StoreF32>(a);
+  rotate_rows<LoadBf16, StoreBf16>(a);
+}
+
+template <class Load>
+static void sum_exp_rows(const SumExp& a) {
   for (long r = 0; r < a.m; ++r) {
-    const float *cos = a.cos + r * a.half, *sin = a.sin + r * a.half;
-    for (long h = 0; h < a.heads; ++h) {
-      float* first = a.x + r * a.ldx + (h + 1) * a.dim - 2 * a.half;
-      float* second = first + a.half;
-      for (long i = 0; i < a.half; ++i) {
-        const float u = first[i], v = second[i];
-        first[i] = u * cos[i] - v * sin[i];
-        second[i] = v * cos[i] + u * sin[i];
-      }
+    const auto* scores = static_cast<const typename Load::Type*>(a.scores) + r * a.ld;
+    VecF most = splat(-__builtin_inff()), sum = VecF{};
+    const long whole = a.columns / LANES * LANES, rest = a.columns - whole;
+    const VecF last = load_row<Load>(scores, whole, rest) * a.scale;
+    for (long c = 0; c < whole; c += LANES) {
+      const VecF v = load_row<Load>(scores, c, LANES) * a.scale;
+      most = v > most ? v : most;
+    }
+    float max = most[0];
+    for (int i = 0; i < LANES; ++i) max = most[i] > max ? most[i] : max;
+    for (int i = 0; i < rest; ++i) max = last[i] > max ? last[i] : max;
+    for (long c = 0; c < whole; c += LANES) {
+      sum += exp_of(load_row<Load>(scores, c, LANES) * a.scale - max);
+    }
+    const VecF ends = exp_of(last - max);
+    for (int i = 0; i < rest; ++i) sum[i] += ends[i];
+    a.max[r] = max;
+    a.sum[r] = sum_of(sum);
+  }
+}
+
+static void sum_exp(const SumExp& a) {
+  if (a.type == ValueType::f32) return sum_exp_rows<LoadF32>(a);
+  sum_exp_rows<LoadBf16>(a);
+}
+
+template <class Load, class Store>
+static void cross_entropy_backward_rows(const CrossEntropyBackward& a) {
+  using T = typename Load::Type;
+  for (long r = 0; r < a.m; ++r) {
+    const T* scores = static_cast<const T*>(a.scores) + r * a.ld;
+    T* dscores = static_cast<T*>(a.dscores) + r * a.ld;
+    const float log_sum = a.log_sums[r];
+    const auto share = [&](long c, long left) {
+      return exp_of(load_row<Load>(scores, c, left) * a.scale - log_sum);
+    };
+    const long target = a.targets[r], block = target / LANES * LANES;
+    VecF there = share(block, a.columns - block);
+    there[target - block] -= 1.0f;
+    for (long c = 0; c < a.columns; c += LANES) {
+      const long left = a.columns - c;
+      store_row<Store>(dscores, c, left, (c == block ? there : share(c, left)) * a.factor);
     }
   }
+}
+
+static void cross_entropy_backward(const CrossEntropyBackward& a) {
+  if (a.type == ValueType::f32) return cross_entropy_backward_rows<LoadF32, StoreF32>(a);
+  cross_entropy_backward_rows<LoadBf16, StoreBf16>(a);
 }
 
 template <class Load, class Store, class LoadMean, class StoreMean>

@@ -1,5 +1,6 @@
 // Body of lay_out, for table_body.h. The instruction set has defined VecF (float vector), VecU
-// (uint32 vector of equal length), VecH (uint16 vector of half its bytes), widen_f16(VecH), LANES.
+// (uint32 vector of equal length), VecH (uint16 vector of half its bytes), widen_f16(VecH) to
+// floats, widen(VecH) to integers, LANES.
 
 template <int BYTES, class V, class P>
 static V load_unaligned(const P* from) {
@@ -16,13 +17,22 @@ struct LoadF32 {
 struct LoadBf16 {
   using Type = unsigned short;
   static VecF load(const Type* w) {
-    return (VecF)(__builtin_convertvector((load_unaligned<sizeof(VecH), VecH>(w)), VecU) << 16);
+    return (VecF)(widen(load_unaligned<sizeof(VecH), VecH>(w)) << 16);
   }
 };
 
 struct LoadF16 {
   using Type = unsigned short;
   static VecF load(const Type* w) { return widen_f16(load_unaligned<sizeof(VecH), VecH>(w)); }
+};
+
+template <int... C>
+struct LaneNumbers {};
+template <int N, int... C>
+struct CountLanes : CountLanes<N - 1, N - 1, C...> {};
+template <int... C>
+struct CountLanes<0, C...> {
+  using Type = LaneNumbers<C...>;
 };
 
 /// How values in memory become words of a layout: one by one, as f32 ...
@@ -39,10 +49,15 @@ struct Pairs {
   static constexpr long step = 2;
   static VecU along(const Type* row) { return load_unaligned<sizeof(VecU), VecU>(row); }
   static VecU down(const Type* first, const Type* second) {
-    const auto wide = [](const Type* row) {
-      return __builtin_convertvector((load_unaligned<sizeof(VecH), VecH>(row)), VecU);
-    };
-    return wide(first) | wide(second) << 16;
+    return woven(load_unaligned<sizeof(VecH), VecH>(first),
+                 load_unaligned<sizeof(VecH), VecH>(second),
+                 typename CountLanes<2 * LANES>::Type{});
+  }
+
+ private:
+  template <int... C>
+  static VecU woven(VecH a, VecH b, LaneNumbers<C...>) {
+    return (VecU)__builtin_shufflevector(a, b, (C % 2 == 0 ? C / 2 : LANES + C / 2)...);
   }
 };
 
@@ -55,24 +70,14 @@ struct Padded {
   }
 };
 
-/// Stores words of a block at `at`. A vector may go beyond its words, where the next ones follow,
-/// but not beyond the end of the block.
-static void put(unsigned* at, const unsigned* end, VecU words) {
-  if (end - at >= LANES) {
+/// Stores the first `count` words, or all.
+static void put(unsigned* at, long count, VecU words) {
+  if (count >= LANES) {
     __builtin_memcpy(at, &words, sizeof words);
   } else {
-    for (long i = 0; at + i < end; ++i) at[i] = words[i];
+    for (long i = 0; i < count; ++i) at[i] = words[i];
   }
 }
-
-template <int... C>
-struct LaneNumbers {};
-template <int N, int... C>
-struct CountLanes : CountLanes<N - 1, N - 1, C...> {};
-template <int... C>
-struct CountLanes<0, C...> {
-  using Type = LaneNumbers<C...>;
-};
 
 /// What `a` has in lanes with bit H for what `b` has in those without.
 template <int H, int... C>
@@ -93,15 +98,18 @@ static void transpose(VecU (&rows)[LANES]) {
 
 /// A block whose lanes lie in rows: LANES of its lanes, or as many as it has, from `first` on.
 template <class Words>
-static void lay_rows(const LayOut& a, long block, long first, unsigned* out, unsigned* end) {
+static void lay_rows(const LayOut& a, long block, long first, unsigned* out, const unsigned* end) {
   using T = typename Words::Type;
   constexpr long columns = LANES * Words::step;
-  const T* rows[LANES];
+  const T *rows[LANES], *later[LANES];  // those that come next, which no hardware foresees
   for (long i = 0; i < LANES; ++i) {
-    const long lane = block * a.width + first + i;
-    rows[i] = first + i < a.width && lane < a.lanes
-                  ? static_cast<const T*>(a.from) + (a.ids != nullptr ? a.ids[lane] : lane) * a.ld
-                  : nullptr;
+    const auto row = [&](long lane) {
+      return static_cast<const T*>(a.from) + (a.ids != nullptr ? a.ids[lane] : lane) * a.ld;
+    };
+    const long lane = block * a.width + first + i,
+               next = lane + (a.width < LANES ? a.width : LANES);
+    rows[i] = first + i < a.width && lane < a.lanes ? row(lane) : nullptr;
+    later[i] = row(next < a.lanes ? next : a.lanes - 1);
   }
   out += first;
   for (long k = 0; k < a.k; k += columns) {
@@ -109,6 +117,7 @@ static void lay_rows(const LayOut& a, long block, long first, unsigned* out, uns
     VecU words[LANES];
     MOEBIUS_UNROLL
     for (int i = 0; i < LANES; ++i) {
+      __builtin_prefetch(later[i] + k);
       words[i] = rows[i] == nullptr ? VecU{}
                  : left >= columns  ? Words::along(rows[i] + k)
                                     : Words::along(Padded<T>(rows[i] + k, left).values);
@@ -116,10 +125,10 @@ static void lay_rows(const LayOut& a, long block, long first, unsigned* out, uns
     transpose<1>(words);
     if (left >= columns) {
       MOEBIUS_UNROLL
-      for (int i = 0; i < LANES; ++i, out += a.width) put(out, end, words[i]);
+      for (int i = 0; i < LANES; ++i, out += a.width) put(out, end - out, words[i]);
     } else {
       const long count = (left + Words::step - 1) / Words::step;
-      for (long i = 0; i < count; ++i, out += a.width) put(out, end, words[i]);
+      for (long i = 0; i < count; ++i, out += a.width) put(out, end - out, words[i]);
     }
   }
 }
@@ -133,27 +142,36 @@ static void lay_columns(const LayOut& a, long block_words) {
     return static_cast<const T*>(a.from) + (a.ids != nullptr ? a.ids[k] : k) * a.ld;
   };
   const T nothing[2 * LANES] = {};
+  // Blocks of which whole vectors may be read.
+  const long vectors = (a.width + LANES - 1) / LANES * LANES, rest = vectors - a.width;
+  const long readable = (a.readable - rest) / a.width, filled = a.lanes / a.width;
+  const long whole = readable < filled ? readable : filled;
   auto* out = static_cast<unsigned*>(a.out);
-  for (long k = 0, offset = 0; k < a.k; k += Words::step, offset += a.width) {
+  for (long k = 0; k < a.k; k += Words::step, out += a.width) {
     for (long i = 0; i < Words::step && k + ahead + i < a.k; ++i) {
       const T* next = row(k + ahead + i);
       for (long lane = 0; lane < a.lanes; lane += line) __builtin_prefetch(next + lane);
     }
     const bool pair = Words::step > 1 && k + 1 < a.k;
-    const T *one = row(k), *two = pair ? row(k + 1) : nullptr;
-    for (long block = 0; block < a.blocks; ++block) {
-      const unsigned* end = out + (block + 1) * block_words;
+    const T *one = row(k), *two = pair ? row(k + 1) : one;
+    // What goes beyond the words of a row is overwritten by the next ones, if there are.
+    const bool fits = static_cast<unsigned*>(a.out) + block_words - out >= vectors;
+    const long fast = fits && pair == (Words::step > 1) ? whole : 0;
+    long block = 0;
+    for (; block < fast; ++block) {
       for (long first = 0; first < a.width; first += LANES) {
-        const long lane = block * a.width + first, left = a.lanes - lane;
-        unsigned* at = out + block * block_words + offset + first;
-        if (a.readable - lane >= LANES && (left >= LANES || left >= a.width - first)) {
-          put(at, end, Words::down(one + lane, pair ? two + lane : nothing));
-        } else {
-          const long count = left < 0 ? 0 : left < LANES ? left : LANES;
-          const Padded<T> a_part(count > 0 ? one + lane : nothing, count);
-          const Padded<T> b_part(pair && count > 0 ? two + lane : nothing, pair ? count : 0);
-          put(at, end, Words::down(a_part.values, b_part.values));
-        }
+        const long lane = block * a.width + first;
+        const VecU words = Words::down(one + lane, two + lane);
+        __builtin_memcpy(out + block * block_words + first, &words, sizeof words);
+      }
+    }
+    for (; block < a.blocks; ++block) {
+      for (long first = 0; first < a.width; first += LANES) {
+        const long lane = block * a.width + first, width = a.width - first;
+        const long left = a.lanes - lane < width ? a.lanes - lane : width;
+        const Padded<T> a_part(left > 0 ? one + lane : nothing, left);
+        const Padded<T> b_part(pair && left > 0 ? two + lane : nothing, pair ? left : 0);
+        put(out + block * block_words + first, width, Words::down(a_part.values, b_part.values));
       }
     }
   }

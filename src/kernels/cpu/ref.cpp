@@ -251,17 +251,52 @@ void merge_softmax(const MergeSoftmax& a) {
   }
 }
 
+/// What a row of x is normed by.
+struct Spread {
+  double mean, scale;
+};
+Spread spread_of(const void* x, ValueType type, std::int64_t begin, std::int64_t columns, float eps,
+                 bool centred) {
+  const auto count = static_cast<double>(columns);
+  double sum = 0, squares = 0;
+  for (std::int64_t c = 0; c < columns; ++c) sum += value_at(x, type, begin + c);
+  const double mean = centred ? sum / count : 0;
+  for (std::int64_t c = 0; c < columns; ++c) {
+    squares += std::pow(value_at(x, type, begin + c) - mean, 2);
+  }
+  return {mean, 1 / std::sqrt(squares / count + eps)};
+}
+
 void norm(const Norm& a) {
   for (std::int64_t r = 0; r < a.m; ++r) {
-    const float* x = a.x + r * a.ldx;
-    double sum = 0, squares = 0;
-    for (std::int64_t c = 0; c < a.columns; ++c) sum += x[c];
-    const double mean = a.centred ? sum / static_cast<double>(a.columns) : 0;
-    for (std::int64_t c = 0; c < a.columns; ++c) squares += (x[c] - mean) * (x[c] - mean);
-    const double scale = 1 / std::sqrt(squares / static_cast<double>(a.columns) + a.eps);
+    const Spread s = spread_of(a.x, a.type, r * a.ldx, a.columns, a.eps, a.centred);
     for (std::int64_t c = 0; c < a.columns; ++c) {
-      a.y[r * a.ldy + c] = static_cast<float>((x[c] - mean) * scale * a.weight[c] +
-                                              (a.bias != nullptr ? a.bias[c] : 0));
+      const double z = (value_at(a.x, a.type, r * a.ldx + c) - s.mean) * s.scale;
+      store_value(a.y, a.type, r * a.ldy + c,
+                  static_cast<float>(z * a.weight[c] + (a.bias != nullptr ? a.bias[c] : 0)));
+    }
+  }
+}
+
+void norm_backward(const NormBackward& a) {
+  const auto count = static_cast<double>(a.columns);
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    const std::int64_t begin = r * a.columns;
+    const Spread s = spread_of(a.x, a.type, begin, a.columns, a.eps, a.centred);
+    const auto z = [&](std::int64_t c) {
+      return (value_at(a.x, a.type, begin + c) - s.mean) * s.scale;
+    };
+    const auto dy = [&](std::int64_t c) { return value_at(a.dy, a.type, begin + c); };
+    double mean_g = 0, mean_gz = 0;
+    for (std::int64_t c = 0; c < a.columns; ++c) {
+      if (a.centred) mean_g += dy(c) * a.weight[c] / count;
+      mean_gz += dy(c) * a.weight[c] * z(c) / count;
+      a.dweight[c] += static_cast<float>(dy(c) * z(c));
+      if (a.dbias != nullptr) a.dbias[c] += dy(c);
+    }
+    for (std::int64_t c = 0; c < a.columns; ++c) {
+      store_value(a.dx, a.type, begin + c,
+                  static_cast<float>((dy(c) * a.weight[c] - mean_g - z(c) * mean_gz) * s.scale));
     }
   }
 }
@@ -269,13 +304,45 @@ void norm(const Norm& a) {
 void rotate(const Rotate& a) {
   for (std::int64_t r = 0; r < a.m; ++r) {
     for (std::int64_t h = 0; h < a.heads; ++h) {
-      float* turned = a.x + r * a.ldx + (h + 1) * a.dim - 2 * a.half;
-      for (std::int64_t i = 0; i < a.half; ++i) {
-        const float u = turned[i], v = turned[a.half + i];
-        const float cos = a.cos[r * a.half + i], sin = a.sin[r * a.half + i];
-        turned[i] = u * cos - v * sin;
-        turned[a.half + i] = v * cos + u * sin;
+      const std::int64_t x = r * a.ldx + h * a.dim, y = r * a.ldy + h * a.dim;
+      const std::int64_t stays = a.dim - 2 * a.half;
+      for (std::int64_t i = 0; i < stays; ++i) {
+        store_value(a.y, a.type, y + i, value_at(a.x, a.type, x + i));
       }
+      const auto place = [&](std::int64_t i, bool second, bool pairs) {
+        return stays + (pairs ? 2 * i + (second ? 1 : 0) : i + (second ? a.half : 0));
+      };
+      for (std::int64_t i = 0; i < a.half; ++i) {
+        const bool from = a.interleaved && !a.back, to = a.interleaved && a.back;
+        const float u = value_at(a.x, a.type, x + place(i, false, from));
+        const float v = value_at(a.x, a.type, x + place(i, true, from));
+        const float cos = a.cos[r * a.half + i], sin = a.sin[r * a.half + i] * (a.back ? -1 : 1);
+        store_value(a.y, a.type, y + place(i, false, to), u * cos - v * sin);
+        store_value(a.y, a.type, y + place(i, true, to), v * cos + u * sin);
+      }
+    }
+  }
+}
+
+void sum_exp(const SumExp& a) {
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    const auto score = [&](std::int64_t c) {
+      return value_at(a.scores, a.type, r * a.ld + c) * a.scale;
+    };
+    a.max[r] = score(0);
+    for (std::int64_t c = 1; c < a.columns; ++c) a.max[r] = std::max(a.max[r], score(c));
+    double sum = 0;
+    for (std::int64_t c = 0; c < a.columns; ++c) sum += std::exp(score(c) - a.max[r]);
+    a.sum[r] = static_cast<float>(sum);
+  }
+}
+
+void cross_entropy_backward(const CrossEntropyBackward& a) {
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    for (std::int64_t c = 0; c < a.columns; ++c) {
+      const std::int64_t at = r * a.ld + c;
+      const float share = std::exp(value_at(a.scores, a.type, at) * a.scale - a.log_sums[r]);
+      store_value(a.dscores, a.type, at, (share - (c == a.targets[r] ? 1.0f : 0.0f)) * a.factor);
     }
   }
 }

@@ -16,9 +16,12 @@ static constexpr KernelTable table_named(const char* isa) {
           .softmax_backward = softmax_backward,
           .merge_softmax = merge_softmax,
           .norm = norm,
+          .norm_backward = norm_backward,
           .adamw = adamw,
           .sum_of_squares = sum_of_squares,
           .rotate = rotate,
+          .sum_exp = sum_exp,
+          .cross_entropy_backward = cross_entropy_backward,
           .peak = peak,
           .read = read};
 }
