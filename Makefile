@@ -57,6 +57,7 @@ bench: setup-tests build
 	@.venv/bin/python bench/split_quality.py
 	@.venv/bin/python bench/train_speed.py
 	@.venv/bin/python bench/generation_speed.py
+	@.venv/bin/python bench/quant_quality.py
 
 # Another revision beside this one, on the same shapes in turns: make bench-compare BASE=REVISION.
 bench-compare: build

@@ -18,7 +18,7 @@ const std::vector<Command>& commands() {
       {"info", "what a model is and what it costs", run_info},
       {"convert", "dense model in, mixture of experts out", run_convert, true},
       {"export", "write a model as a GGUF file for llama.cpp", run_export},
-      {"quantize", "pack a model's weights, smaller and ready to compute with", run_quantize},
+      {"quantize", "pack a model's weights, smaller and ready to compute with", run_quantize, true},
       {"generate", "continue a text", run_generate},
       {"tokenize", "text to ids and back", run_tokenize},
       {"tokenizer train", "train a byte-level BPE tokenizer on a corpus", run_tokenizer_train},

@@ -18,7 +18,6 @@ namespace moebius {
 namespace {
 
 constexpr std::int64_t max_experts = 1 << 16;
-constexpr std::int64_t max_calibration_tokens = 1 << 20;
 
 bool takes_moe(const LayerOptions& options) {
   return options.method == "expand" || options.method == "merge" || options.method == "prune";
@@ -97,10 +96,7 @@ void check_layer_options(const LayerOptions& options, const Context& ctx) {
 /// What needs no plan and no source.
 void check_options(const ConvertOptions& options, const Context& ctx) {
   if (!std::isfinite(options.max_kl)) throw UsageError("--max-kl: must be a number");
-  if (options.calibration_tokens < 2 || options.calibration_tokens > max_calibration_tokens) {
-    throw UsageError(
-        fmt::format("--calibration-tokens: must be between 2 and {}", max_calibration_tokens));
-  }
+  check_calibration_tokens(options.calibration_tokens);
   if (options.plan.empty()) check_layer_options(options, ctx);
   if (options.sources.empty() && options.rest != "base") {
     throw UsageError("--rest: is for --source, models whose average it would be");
@@ -175,27 +171,6 @@ std::optional<Tokenizer> tokenizer_of(const Source& source) {
   Tokenizer tokenizer = Tokenizer::load(source.directory);
   check_vocabulary(source.spec, tokenizer, source.directory);
   return tokenizer;
-}
-
-std::vector<std::int32_t> calibration_ids(const Source& source,
-                                          const std::optional<Tokenizer>& tokenizer,
-                                          const ConvertOptions& options) {
-  if (!tokenizer) {
-    throw Error(fmt::format("{}: no tokenizer for --calibration", source.directory.string()),
-                "put the model's tokenizer.json beside its weights");
-  }
-  std::optional<std::int64_t> eos;
-  if (!source.spec.eos.empty()) eos = source.spec.eos[0];
-  const auto wanted = static_cast<std::size_t>(options.calibration_tokens);
-  const std::size_t each = (wanted + options.calibration.size() - 1) / options.calibration.size();
-  std::vector<std::int32_t> ids;
-  for (const std::string& file : options.calibration) {
-    const auto more = tokenize_file(file, "text", *tokenizer, eos);
-    ids.insert(ids.end(), more.begin(),
-               more.begin() + static_cast<std::ptrdiff_t>(std::min(each, more.size())));
-  }
-  check_ids(source.spec, ids);
-  return ids;
 }
 
 /// The rows of the plan, each with the layers that it means, checked.
@@ -292,7 +267,8 @@ PreparedConversion::PreparedConversion(const ConvertOptions& options, const Cont
   std::vector<at::Tensor> windows;
   for (const LayerPlan& row : rows) {
     if (windows.empty() && needs_calibration(row.options)) {
-      windows = windows_of(calibration_ids(source, tokenizer, options), source.spec.context);
+      windows = calibration_windows(source.spec, source.directory, tokenizer, options.calibration,
+                                    options.calibration_tokens);
     }
     const RecipeMaker maker(*this, row, options, ctx);
     if (needs_calibration(row.options)) {

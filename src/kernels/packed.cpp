@@ -3,68 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
-#include <numeric>
 
 #include "base/dtype.h"
+#include "kernels/codes.h"
 
 namespace moebius::kernels {
 namespace {
-
-/// What stands for zero, how far codes reach below and above it, and which scales are tried, in
-/// fiftieths more or less than what the largest weight asks for.
-struct Codes {
-  int zero, least, most;
-  int first_candidate, last_candidate;
-};
-Codes codes_of(PackedType type) {
-  return type == PackedType::int8 ? Codes{128, -127, 127, -1, 1} : Codes{8, -8, 7, -15, 7};
-}
-
-/// The code of w, ties to even.
-float nearest(float w, float inverse, const Codes& codes) {
-  constexpr float to_integer = 0x1.8p23f;
-  const float bounded = std::min(std::max(w * inverse, static_cast<float>(codes.least)),
-                                 static_cast<float>(codes.most));
-  return (bounded + to_integer) - to_integer;
-}
-
-/// Sum of squares of what the codes miss.
-float error_of(const float* w, std::int64_t count, float scale, const Codes& codes) {
-  const float inverse = 1 / scale;
-  constexpr std::int64_t lanes = 8;
-  float errors[lanes] = {};
-  for (std::int64_t i = 0; i < count; i += lanes) {
-    for (std::int64_t lane = 0; lane < std::min(lanes, count - i); ++lane) {
-      const float off = w[i + lane] - scale * nearest(w[i + lane], inverse, codes);
-      errors[lane] += off * off;
-    }
-  }
-  return std::accumulate(errors, errors + lanes, 0.0f);
-}
-
-/// The scale in bf16. With codes that reach further down than up it may be negative: the largest
-/// magnitude then has the code furthest from zero.
-std::uint16_t choose_scale(const float* w, std::int64_t count, const Codes& codes) {
-  float largest = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    if (std::fabs(w[i]) > std::fabs(largest)) largest = w[i];
-  }
-  if (!std::isfinite(largest)) return f32_to_bf16(largest);
-  if (std::fabs(largest) < 1e-30f) return 0;
-  const float widest = largest / static_cast<float>(codes.least);
-  std::uint16_t best = f32_to_bf16(widest);
-  float least = std::numeric_limits<float>::infinity();
-  for (int c = codes.first_candidate; c <= codes.last_candidate; ++c) {
-    const std::uint16_t scale = f32_to_bf16(widest * (1 + 0.02f * static_cast<float>(c)));
-    const float error = error_of(w, count, bf16_to_f32(scale), codes);
-    if (error < least) {
-      least = error;
-      best = scale;
-    }
-  }
-  return best;
-}
 
 /// Place of [n of its panel, k] in a panel, in elements; of int4 in halves of bytes.
 std::int64_t place(PackedType type, std::int64_t n, std::int64_t k) {
@@ -87,54 +31,92 @@ void transpose_rows(const Unit* const* rows, std::int64_t n_rows, std::int64_t c
   }
 }
 
+/// What stands for zero in memory.
+int zero_of(PackedType type) {
+  return type == PackedType::int8 ? 128 : 8;
+}
+
+void store_code(PackedType type, std::byte* panel, std::int64_t n, std::int64_t k, int code) {
+  const auto at = static_cast<std::size_t>(place(type, n, k));
+  const auto stored = static_cast<unsigned>(code + zero_of(type));
+  if (type == PackedType::int8) {
+    panel[at] = static_cast<std::byte>(stored);
+  } else {
+    std::byte& both = panel[at / 2];
+    const int shift = at % 2 == 0 ? 0 : 4;
+    both = (both & ~(std::byte{15} << shift)) | std::byte(stored << shift);
+  }
+}
+
 /// Row n of a panel, of which rows beyond the matrix are zero.
-void pack_row(const PackedShape& shape, const float* w, std::int64_t n, std::byte* data,
+void pack_row(const PackedShape& shape, const float* w, std::int64_t n, std::byte* panel,
               std::uint16_t* scales) {
-  const auto at = [&](std::int64_t k) { return static_cast<std::size_t>(place(shape.type, n, k)); };
   if (!shape.quantised()) {
-    const DType dtype = shape.type == PackedType::f32 ? DType::f32 : DType::bf16;
-    for (std::int64_t k = 0; k < shape.k; ++k) store_weight(data, dtype, at(k), w[k]);
+    for (std::int64_t k = 0; k < shape.k; ++k) {
+      store_weight(panel, DType::bf16, static_cast<std::size_t>(place(shape.type, n, k)), w[k]);
+    }
     return;
   }
-  const Codes codes = codes_of(shape.type);
+  const NearestCode nearest(shape.type);
   for (std::int64_t g = 0; g < shape.groups(); ++g) {
     const std::int64_t begin = g * shape.group, end = std::min(begin + shape.group, shape.k);
-    const std::uint16_t chosen = choose_scale(w + begin, end - begin, codes);
+    const std::uint16_t chosen = scale_of_group(shape.type, w + begin, end - begin);
     scales[g * panel_width + n] = chosen;
     const float scale = bf16_to_f32(chosen), inverse = scale != 0 ? 1 / scale : 0;
     for (std::int64_t k = begin; k < end; ++k) {
-      const float code = std::isfinite(scale) ? nearest(w[k], inverse, codes) : 0;
-      const auto stored = static_cast<unsigned>(static_cast<int>(code) + codes.zero);
-      if (shape.type == PackedType::int8) {
-        data[at(k)] = static_cast<std::byte>(stored);
-      } else {
-        std::byte& both = data[at(k) / 2];
-        const int shift = at(k) % 2 == 0 ? 0 : 4;
-        both = (both & ~(std::byte{15} << shift)) | std::byte(stored << shift);
-      }
+      const float code = std::isfinite(scale) ? nearest(w[k], inverse) : 0;
+      store_code(shape.type, panel, n, k, static_cast<int>(code));
     }
   }
 }
+
+/// Panel p, empty, and its scales.
+struct Panel {
+  std::byte* data;
+  std::uint16_t* scales;
+
+  Panel(const PackedShape& shape, std::int64_t p, void* all, std::uint16_t* all_scales)
+      : data(static_cast<std::byte*>(all) + p * shape.panel_bytes()),
+        scales(all_scales + p * shape.panel_scales()) {
+    std::memset(data, 0, static_cast<std::size_t>(shape.panel_bytes()));
+    std::fill_n(scales, shape.panel_scales(), std::uint16_t{0});
+  }
+};
 
 }  // namespace
 
 void pack(const PackedShape& shape, const float* w, std::int64_t ldw, std::int64_t begin,
           std::int64_t end, void* data, std::uint16_t* scales) {
   for (std::int64_t p = begin; p < end; ++p) {
-    auto* panel = static_cast<std::byte*>(data) + p * shape.panel_bytes();
-    std::uint16_t* panel_scales = scales + p * shape.panel_scales();
-    std::memset(panel, 0, static_cast<std::size_t>(shape.panel_bytes()));
-    std::fill_n(panel_scales, shape.panel_scales(), std::uint16_t{0});
+    const Panel panel(shape, p, data, scales);
     const float* first = w + p * panel_width * ldw;
     const std::int64_t rows = std::min(panel_width, shape.n - p * panel_width);
     if (shape.type == PackedType::f32) {
       const float* row[panel_width];
       for (std::int64_t n = 0; n < rows; ++n) row[n] = first + n * ldw;
-      transpose_rows(row, rows, shape.k, reinterpret_cast<float*>(panel));
+      transpose_rows(row, rows, shape.k, reinterpret_cast<float*>(panel.data));
       continue;
     }
     for (std::int64_t n = 0; n < rows; ++n) {
-      pack_row(shape, first + n * ldw, n, panel, panel_scales);
+      pack_row(shape, first + n * ldw, n, panel.data, panel.scales);
+    }
+  }
+}
+
+void pack_codes(const PackedShape& shape, const std::int8_t* codes,
+                const std::uint16_t* code_scales, std::int64_t ldw, std::int64_t begin,
+                std::int64_t end, void* data, std::uint16_t* scales) {
+  for (std::int64_t p = begin; p < end; ++p) {
+    const Panel panel(shape, p, data, scales);
+    const std::int64_t rows = std::min(panel_width, shape.n - p * panel_width);
+    for (std::int64_t n = 0; n < rows; ++n) {
+      const std::int64_t row = p * panel_width + n;
+      for (std::int64_t g = 0; g < shape.groups(); ++g) {
+        panel.scales[g * panel_width + n] = code_scales[row * shape.groups() + g];
+      }
+      for (std::int64_t k = 0; k < shape.k; ++k) {
+        store_code(shape.type, panel.data, n, k, codes[row * ldw + k]);
+      }
     }
   }
 }
@@ -172,7 +154,7 @@ float unpack(const PackedShape& shape, const void* data, const std::uint16_t* sc
                        : static_cast<int>(panel[at / 2] >> (at % 2 == 0 ? 0 : 4)) & 15;
   const float scale =
       bf16_to_f32(scales[p * shape.panel_scales() + k / shape.group * panel_width + column]);
-  return static_cast<float>(code - codes_of(shape.type).zero) * scale;
+  return static_cast<float>(code - zero_of(shape.type)) * scale;
 }
 
 }  // namespace moebius::kernels

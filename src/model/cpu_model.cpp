@@ -10,8 +10,6 @@ namespace {
 
 using kernels::PackedType;
 
-constexpr std::int64_t group = 32;
-
 /// Whether a slot holds matrices that tokens are multiplied with, other than those of routers and
 /// what is made of latents.
 bool is_packable(std::string_view slot) {
@@ -61,8 +59,8 @@ std::vector<PackedWeight> absorbed(const ModelSpec& spec, const at::Tensor& b, P
                                    WeightPacker& packer) {
   const std::int64_t plain = spec.head_dim - spec.latent->rope_dim;
   const at::Tensor b_HXR = b.to(at::kFloat).unflatten(0, {spec.heads, -1});
-  return {packer.pack(b_HXR.narrow(1, 0, plain).transpose(1, 2), type, group),
-          packer.pack(b_HXR.narrow(1, plain, spec.latent->value_dim), type, group)};
+  return {packer.pack(b_HXR.narrow(1, 0, plain).transpose(1, 2), type, packed_group),
+          packer.pack(b_HXR.narrow(1, plain, spec.latent->value_dim), type, packed_group)};
 }
 
 }  // namespace
@@ -78,8 +76,8 @@ void pack_weights(Weights& weights, PackedType type, Executor& executor) {
       [&](const std::string& slot, const Weight& w) {
         if (!wanted(slot, w)) return;
         const at::Tensor& t = w;
-        bytes +=
-            t.numel() / t.size(-1) * kernels::PackedShape{type, 32, t.size(-1), group}.bytes() / 32;
+        bytes += t.numel() / t.size(-1) *
+                 kernels::PackedShape{type, 32, t.size(-1), packed_group}.bytes() / 32;
       },
       weights);
   require_memory(bytes, "the packed weights", "use smaller ones, --weights int8 or int4");
@@ -87,7 +85,7 @@ void pack_weights(Weights& weights, PackedType type, Executor& executor) {
   for_each_weight(
       [&](const std::string& slot, Weight& w) {
         if (wanted(slot, w)) {
-          w = Weight(std::make_shared<const PackedWeight>(packer.pack(w, type, group)));
+          w = Weight(std::make_shared<const PackedWeight>(packer.pack(w, type, packed_group)));
         } else if (w.defined() && w.packed() == nullptr && slot != "embed.weight") {
           w = w.plain().to(at::kFloat).contiguous();
         }
@@ -118,7 +116,7 @@ CpuLayer CpuModel::layer_of(const LayerSpec& layer, const LayerWeights& w,
                             WeightPacker& packer) const {
   CpuLayer out;
   const auto in_f32 = [&](const at::Tensor& matrix) {
-    return packer.pack(matrix, PackedType::f32, group);
+    return packer.pack(matrix, PackedType::f32, packed_group);
   };
   if (spec.latent) out.absorbed = absorbed(spec, w.attn.kv_latent.b, kv.type, packer);
   if (const Moe* moe = w.moe()) {

@@ -21,6 +21,9 @@ struct CpuLayer {
   std::vector<kernels::FfnJob> ffns;  ///< experts, then a shared part; or the FFN; without rows
 };
 
+/// Neighbours along K that share a scale.
+inline constexpr std::int64_t packed_group = 32;
+
 /// Packs what is not packed yet: as `type`, attention, FFNs, experts, head, ways through latents, a
 /// tied head as a copy beside the embedding. All else becomes f32, but for the embedding. Throws
 /// Error if the memory does not suffice.

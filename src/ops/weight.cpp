@@ -7,6 +7,7 @@
 
 #include "base/dtype.h"
 #include "base/error.h"
+#include "kernels/codes.h"
 
 namespace moebius {
 
@@ -44,23 +45,43 @@ kernels::Matrix PackedWeight::matrix(std::int64_t expert) const {
   return {shape_, memory_.get() + expert * shape_.bytes(), scales + expert * shape_.scales()};
 }
 
+at::Tensor QuantisedMatrix::dequantised(std::int64_t group) const {
+  return codes_NK.to(at::kFloat) *
+         scales_NG.to(at::kFloat).repeat_interleave(group, 1).narrow(1, 0, codes_NK.size(1));
+}
+
+PackedWeight WeightPacker::take(const kernels::PackedShape& shape, std::int64_t count) {
+  return {shape, count, memory_.take(PackedWeight::bytes_of(shape, count))};
+}
+
 PackedWeight WeightPacker::pack(const at::Tensor& w, kernels::PackedType type, std::int64_t group) {
   const kernels::PackedShape shape{type, w.size(-2), w.size(-1), group};
   const at::Tensor matrices = w.dim() == 3 ? w : w.unsqueeze(0);
-  const std::int64_t count = matrices.size(0);
-  PackedWeight packed(shape, count, memory_.take(PackedWeight::bytes_of(shape, count)));
-  std::byte* data = packed.memory_.get();
-  auto* scales = reinterpret_cast<std::uint16_t*>(data + count * shape.bytes());
+  PackedWeight packed = take(shape, matrices.size(0));
   const bool one = matrices.stride(0) == 0;  // E times the same
-  for (std::int64_t e = 0; e < count; ++e) {
-    std::byte* to = data + e * shape.bytes();
-    std::uint16_t* to_scales = scales + e * shape.scales();
+  for (std::int64_t e = 0; e < packed.count(); ++e) {
     if (e > 0 && one) {
-      std::copy_n(data, shape.bytes(), to);
-      std::copy_n(scales, shape.scales(), to_scales);
+      std::copy_n(packed.codes(0), shape.bytes(), packed.codes(e));
+      std::copy_n(packed.scales(0), shape.scales(), packed.scales(e));
     } else {
-      pack_matrix(matrices[e], shape, to, to_scales);
+      pack_matrix(matrices[e], shape, packed.codes(e), packed.scales(e));
     }
+  }
+  return packed;
+}
+
+PackedWeight WeightPacker::pack(std::span<const QuantisedMatrix> matrices, kernels::PackedType type,
+                                std::int64_t group) {
+  const at::Tensor& first = matrices[0].codes_NK;
+  PackedWeight packed = take({type, first.size(0), first.size(1), group}, std::ssize(matrices));
+  for (std::int64_t e = 0; e < packed.count(); ++e) {
+    const QuantisedMatrix& from = matrices[static_cast<std::size_t>(e)];
+    const at::Tensor codes = from.codes_NK.contiguous(), scales = from.scales_NG.contiguous();
+    executor_.run(packed.shape().panels(), [&](std::int64_t panel, int) {
+      kernels::pack_codes(packed.shape(), codes.const_data_ptr<std::int8_t>(),
+                          static_cast<const std::uint16_t*>(scales.const_data_ptr()), codes.size(1),
+                          panel, panel + 1, packed.codes(e), packed.scales(e));
+    });
   }
   return packed;
 }

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <span>
 
 #include "base/memory.h"
 #include "kernels/drivers.h"
@@ -37,9 +38,24 @@ class PackedWeight {
 
  private:
   friend class WeightPacker;
+  std::byte* codes(std::int64_t expert) { return memory_.get() + expert * shape_.bytes(); }
+  std::uint16_t* scales(std::int64_t expert) {
+    return reinterpret_cast<std::uint16_t*>(memory_.get() + count_ * shape_.bytes()) +
+           expert * shape_.scales();
+  }
+
   kernels::PackedShape shape_;
   std::int64_t count_;
   std::shared_ptr<std::byte> memory_;
+};
+
+/// What a matrix is quantised to: w [n, k] = codes[n, k] scales[n, k / group].
+struct QuantisedMatrix {
+  at::Tensor codes_NK;   ///< int8
+  at::Tensor scales_NG;  ///< bf16
+
+  /// [N, K], f32.
+  at::Tensor dequantised(std::int64_t group) const;
 };
 
 /// Packs weights, one behind the other in memory.
@@ -49,8 +65,13 @@ class WeightPacker {
 
   /// w [N, K] or [E, N, K] of any float type.
   PackedWeight pack(const at::Tensor& w, kernels::PackedType type, std::int64_t group);
+  /// Matrices of one shape that are quantised already.
+  PackedWeight pack(std::span<const QuantisedMatrix> matrices, kernels::PackedType type,
+                    std::int64_t group);
 
  private:
+  /// Room for `count` of them.
+  PackedWeight take(const kernels::PackedShape& shape, std::int64_t count);
   void pack_matrix(const at::Tensor& w, const kernels::PackedShape& shape, std::byte* data,
                    std::uint16_t* scales);
 

@@ -1,9 +1,13 @@
 
 #include "base/clock.h"
+#include "base/error.h"
+#include "base/progress.h"
 #include "base/staged.h"
 #include "checkpoint/companions.h"
+#include "convert/calibrate.h"
 #include "hub/resolve.h"
 #include "model/packed_file.h"
+#include "quantize/calibrated.h"
 #include "quantize/run.h"
 
 namespace moebius {
@@ -23,6 +27,30 @@ double bits_of(const Weights& weights) {
   return 8 * bytes / values;
 }
 
+void check_calibration(const QuantizeOptions& options, kernels::PackedType type) {
+  check_calibration_tokens(options.calibration_tokens);
+  const bool quantised = type == kernels::PackedType::int8 || type == kernels::PackedType::int4;
+  if (!options.calibration.empty() && !quantised) {
+    throw UsageError("--calibration: is for --weights int8 and int4");
+  }
+  for (const std::string& file : options.calibration) {
+    if (!fs::is_regular_file(file)) fail("--calibration {}: no such file", file);
+  }
+}
+
+void calibrate(Model& model, const fs::path& directory, kernels::PackedType type,
+               const QuantizeOptions& options, Executor& executor, const Context& ctx) {
+  std::optional<Tokenizer> tokenizer;
+  if (Tokenizer::exists(directory)) tokenizer = Tokenizer::load(directory);
+  const std::vector<at::Tensor> windows = calibration_windows(
+      model.spec, directory, tokenizer, options.calibration, options.calibration_tokens);
+  Progress progress(ctx, "calibrate", static_cast<double>(model.spec.layers.size()), "layers");
+  quantise_for_text(model, windows, type, packed_group, executor, [&](std::int64_t done) {
+    progress.update(static_cast<double>(done));
+    ctx.check_interrupt();
+  });
+}
+
 }  // namespace
 
 void QuantizeOptions::declare(OptionSet& options) {
@@ -30,20 +58,27 @@ void QuantizeOptions::declare(OptionSet& options) {
                      "directory in Hugging Face layout, GGUF file, or org/name on the hub");
   options.add("out", out, "directory to write").required = true;
   options.choice("weights", weights, "what to pack as", {"f32", "bf16", "int8", "int4"});
+  options.add("calibration", calibration,
+              "text files, such as the model reads, for which codes are chosen (GPTQ)");
+  options.add("calibration-tokens", calibration_tokens, "how much of them is looked at");
 }
 
 QuantizeReport quantize(const QuantizeOptions& options, const Context& ctx) {
   const auto start = Clock::now();
+  const kernels::PackedType type = packed_type_from(options.weights, "--weights");
+  check_calibration(options, type);
   check_output_directory(options.out, options.overwrite);
   const fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
   const CheckpointIndex index = CheckpointIndex::open(directory);
-  Weights weights = map_weights(read_model_spec(directory), index);
+  Model model{read_model_spec(directory), {}};
+  model.weights = map_weights(model.spec, index);
   Executor executor(ctx.threads);
-  pack_weights(weights, packed_type_from(options.weights, "--weights"), executor);
+  if (!options.calibration.empty()) calibrate(model, directory, type, options, executor, ctx);
+  pack_weights(model.weights, type, executor);
   ctx.check_interrupt();
 
   StagedDirectory staged(options.out, options.overwrite);
-  save_packed(weights, staged.path());
+  save_packed(model.weights, staged.path());
   ctx.check_interrupt();
   OutputFile(staged.path() / "config.json").append(read_file(directory / "config.json"));
   copy_tokenizer(directory, staged.path());
@@ -53,7 +88,7 @@ QuantizeReport quantize(const QuantizeOptions& options, const Context& ctx) {
   QuantizeReport report;
   report.source_bytes = static_cast<std::int64_t>(index.bytes());
   report.bytes = static_cast<std::int64_t>(fs::file_size(options.out / packed_weights_name));
-  report.bits = bits_of(weights);
+  report.bits = bits_of(model.weights);
   report.seconds = seconds_since(start);
   return report;
 }

@@ -9,6 +9,8 @@ namespace moebius {
 struct QuantizeOptions {
   fs::path model, out;
   std::string weights = "int4";
+  std::vector<std::string> calibration;  ///< text that codes are chosen for
+  std::int64_t calibration_tokens = 8192;
   bool overwrite = false;
 
   void declare(OptionSet& options);
@@ -20,8 +22,9 @@ struct QuantizeReport {
   double seconds = 0;
 };
 
-/// Packs a model and writes it as a directory that generate, eval and bench open. Throws Error
-/// before anything stands under the final name.
+/// Packs a model and writes it as a directory that generate, eval and bench open. With calibration
+/// text the codes are those with which the model does best on it (`quantise_for_text`), else each
+/// is the nearest. Throws Error before anything stands under the final name.
 QuantizeReport quantize(const QuantizeOptions& options, const Context& ctx);
 
 }  // namespace moebius

@@ -53,6 +53,62 @@ def test_every_kind_of_weight_is_stored(moebius, hf, tmp_path, family):
     assert moebius("generate", tmp_path / "q", "--verify", *say, check=True).stdout == one
 
 
+def divergence(moebius, model, reference, text):
+    return as_json(moebius, "eval", model, "--data", text, "--context", 64, "--reference", reference)["kl"]
+
+
+def test_calibrated_codes_lose_less_on_text_that_they_did_not_see(moebius, stories, data, tmp_path):
+    text = (data / "text/tinystories_sample_2M.txt").read_text()
+    (tmp_path / "held.txt").write_text(text[-20_000:])
+    (tmp_path / "calibration.txt").write_text(text[:60_000])
+    kl = {}
+    for name, more in (("nearest", []), ("calibrated", ["--calibration", tmp_path / "calibration.txt"])):
+        report = as_json(moebius, "quantize", stories, "-o", tmp_path / name, *more)
+        assert report["bits_per_weight"] < 5
+        kl[name] = divergence(moebius, tmp_path / name, stories, tmp_path / "held.txt")
+    assert kl["calibrated"] < 0.85 * kl["nearest"]
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_every_family_is_quantised_for_a_text(moebius, hf, tmp_path, family):
+    source = tiny.save(tiny.make_model(hf, family, seed=3), tmp_path / "source")
+    tiny.add_char_tokenizer(source, 131)
+    (tmp_path / "text.txt").write_text(tiny.to_text(tiny.random_ids(131, 1, 900)[0].tolist()))
+    names = {}
+    for name, more in (("nearest", []), ("calibrated", ["--calibration", tmp_path / "text.txt"])):
+        moebius("quantize", source, "-o", tmp_path / name, "--weights", "int8", *more, check=True)
+        names[name] = json.loads((tmp_path / name / "packed.json").read_text())["tensors"].keys()
+    assert names["nearest"] == names["calibrated"]
+    found = [divergence(moebius, tmp_path / name, source, tmp_path / "text.txt") for name in names]
+    assert found[1] < 2 * found[0] + 1e-6
+
+
+def test_an_expert_that_no_token_reaches_is_quantised_well(moebius, hf, tmp_path):
+    directory = tiny.save(tiny.make_model(hf, "mixtral", seed=3, num_hidden_layers=1), tmp_path / "model")
+    tiny.add_char_tokenizer(directory, 131)
+    (tmp_path / "text.txt").write_text(tiny.to_text([7] * 600))  # the same experts again and again
+    (tmp_path / "other.txt").write_text(tiny.to_text(tiny.random_ids(131, 1, 900)[0].tolist()))
+    kl = []
+    for name, more in (("nearest", []), ("calibrated", ["--calibration", tmp_path / "text.txt"])):
+        moebius("quantize", directory, "-o", tmp_path / name, "--weights", "int4", *more, check=True)
+        kl.append(divergence(moebius, tmp_path / name, directory, tmp_path / "other.txt"))
+    assert kl[1] < 1.5 * kl[0]
+
+
+def test_calibration_that_cannot_be(moebius, stories, tmp_path):
+    say = ["quantize", stories, "-o", tmp_path / "q"]
+    (tmp_path / "empty.txt").write_text("")
+    assert "no such file" in complaint(moebius, *say, "--calibration", tmp_path / "none.txt")
+    assert "no text" in complaint(moebius, *say, "--calibration", tmp_path / "empty.txt")
+    (tmp_path / "text.txt").write_text(TEXT)
+    text = ["--calibration", tmp_path / "text.txt"]
+    assert "int8" in complaint(moebius, *say, *text, "--weights", "bf16", code=2)
+    assert "--calibration-tokens" in complaint(moebius, *say, *text, "--calibration-tokens", 1, code=2)
+    assert not (tmp_path / "q").exists()
+    bare = shutil.copytree(stories, tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*"))
+    assert "tokenizer" in complaint(moebius, "quantize", bare, "-o", tmp_path / "q", *text)
+
+
 def test_verify_finds_a_flipped_bit(moebius, packed):
     file = packed / "packed.safetensors"
     content = bytearray(file.read_bytes())
