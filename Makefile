@@ -3,7 +3,7 @@ PRESET ?= release
 BUILD := build/$(PRESET)
 BIN := build/release/moebius
 
-.PHONY: all build configure build-tests setup setup-tests demo test test-cpp test-python asan fuzz format \
+.PHONY: all build configure build-tests setup setup-tests demo test test-cpp test-python asan asan-build fuzz format \
 	format-check bench bench-compare clean
 
 all: build
@@ -36,17 +36,18 @@ test-cpp: setup-tests build-tests
 test-python: setup-tests build-tests
 	@OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -n 2 --dist worksteal tests/python
 
-# The torch-free targets under AddressSanitizer and UndefinedBehaviorSanitizer.
-asan: setup
+# The torch-free library under AddressSanitizer and UndefinedBehaviorSanitizer, by clang: one build
+# for its tests and for the fuzz targets.
+asan-build:
+	@scripts/setup.sh --clang
 	@cmake --preset asan >/dev/null
 	@cmake --build build/asan
+
+asan: asan-build
 	@cd build/asan && ctest --output-on-failure
 
 # Every fuzz target for FUZZ_SECONDS (30), or until FUZZ_RUNS inputs; TARGETS="config pickle" for some.
-fuzz:
-	@scripts/setup.sh --fuzz
-	@cmake --preset fuzz >/dev/null
-	@cmake --build build/fuzz
+fuzz: asan-build
 	@scripts/fuzz.sh $(TARGETS)
 
 bench: setup-tests build

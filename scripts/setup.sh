@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what moebius is built from: Debian/Ubuntu packages, and LibTorch from its Python wheel
 # into .venv. Idempotent: says what it does, does only what is missing, needs no network after that.
-# usage: scripts/setup.sh [--tests|--fuzz]     --tests adds the peers that the tests compare with,
-#                                              --fuzz the compiler that fuzz targets need
+# usage: scripts/setup.sh [--tests|--clang]    --tests adds the peers that the tests compare with,
+#                                              --clang the compiler of `make asan` and `make fuzz`
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,7 +39,7 @@ install_packages() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive "${install[@]}" >/dev/null
 }
 
-if [ "${1:-}" = --fuzz ]; then
+if [ "${1:-}" = --clang ]; then
   install_packages "${packages[@]}" clang
   clang_version=$(clang++ -dumpversion)
   install_packages "libclang-rt-${clang_version%%.*}-dev"

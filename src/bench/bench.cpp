@@ -216,6 +216,9 @@ void check(const BenchOptions& options) {
   positive("new", options.tokens);
   positive("batch", options.batch);
   positive("repeat", options.repeat);
+  if (options.train && !options.weights.empty()) {
+    throw UsageError("--weights: is for generation", "training computes as --precision says");
+  }
 }
 
 /// All subjects in turns, round by round.

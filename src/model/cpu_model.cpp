@@ -59,8 +59,8 @@ std::vector<PackedWeight> absorbed(const ModelSpec& spec, const at::Tensor& b, P
                                    WeightPacker& packer) {
   const std::int64_t plain = spec.head_dim - spec.latent->rope_dim;
   const at::Tensor b_HXR = b.to(at::kFloat).unflatten(0, {spec.heads, -1});
-  return {packer.pack(b_HXR.narrow(1, 0, plain).transpose(1, 2), type, packed_group),
-          packer.pack(b_HXR.narrow(1, plain, spec.latent->value_dim), type, packed_group)};
+  return {packer.pack(b_HXR.narrow(1, 0, plain).transpose(1, 2), type, group_of(type)),
+          packer.pack(b_HXR.narrow(1, plain, spec.latent->value_dim), type, group_of(type))};
 }
 
 }  // namespace
@@ -77,7 +77,7 @@ void pack_weights(Weights& weights, PackedType type, Executor& executor) {
         if (!wanted(slot, w)) return;
         const at::Tensor& t = w;
         bytes += t.numel() / t.size(-1) *
-                 kernels::PackedShape{type, 32, t.size(-1), packed_group}.bytes() / 32;
+                 kernels::PackedShape{type, 32, t.size(-1), group_of(type)}.bytes() / 32;
       },
       weights);
   require_memory(bytes, "the packed weights", "use smaller ones, --weights int8 or int4");
@@ -85,7 +85,7 @@ void pack_weights(Weights& weights, PackedType type, Executor& executor) {
   for_each_weight(
       [&](const std::string& slot, Weight& w) {
         if (wanted(slot, w)) {
-          w = Weight(std::make_shared<const PackedWeight>(packer.pack(w, type, packed_group)));
+          w = Weight(std::make_shared<const PackedWeight>(packer.pack(w, type, group_of(type))));
         } else if (w.defined() && w.packed() == nullptr && slot != "embed.weight") {
           w = w.plain().to(at::kFloat).contiguous();
         }
@@ -116,7 +116,7 @@ CpuLayer CpuModel::layer_of(const LayerSpec& layer, const LayerWeights& w,
                             WeightPacker& packer) const {
   CpuLayer out;
   const auto in_f32 = [&](const at::Tensor& matrix) {
-    return packer.pack(matrix, PackedType::f32, packed_group);
+    return packer.pack(matrix, PackedType::f32, group_of(PackedType::f32));
   };
   if (spec.latent) out.absorbed = absorbed(spec, w.attn.kv_latent.b, kv.type, packer);
   if (const Moe* moe = w.moe()) {

@@ -21,8 +21,11 @@ struct CpuLayer {
   std::vector<kernels::FfnJob> ffns;  ///< experts, then a shared part; or the FFN; without rows
 };
 
-/// Neighbours along K that share a scale.
-inline constexpr std::int64_t packed_group = 32;
+/// Neighbours along K that share a scale. With 64 the dot products of int8 wait less for what each
+/// group costs beside them, and 8 bits lose nothing by it that activations in 8 bits do not.
+constexpr std::int64_t group_of(kernels::PackedType type) {
+  return type == kernels::PackedType::int8 ? 64 : 32;
+}
 
 /// Packs what is not packed yet: as `type`, attention, FFNs, experts, head, ways through latents, a
 /// tied head as a copy beside the embedding. All else becomes f32, but for the embedding. Throws

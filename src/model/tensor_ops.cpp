@@ -160,17 +160,22 @@ at::Tensor TensorOps::attend_to_latents(std::size_t layer, const at::Tensor& q, 
         .flatten(1)
         .unsqueeze(1);
   }
-  const at::Tensor kv = split_heads(ops::linear(c_BSR, b), heads);
-  const at::Tensor k_BHSA =
-      at::cat({kv.narrow(-1, 0, plain), k_BSP.unsqueeze(1).expand({-1, heads, -1, -1})}, -1);
+  const at::Tensor kv_BSHX = ops::linear(c_BSR, b).unflatten(-1, {heads, rows});
+  const at::Tensor v_BSHV = kv_BSHX.narrow(-1, plain, values);
+  const at::Tensor k_BSHA =
+      at::cat({kv_BSHX.narrow(-1, 0, plain), k_BSP.unsqueeze(2).expand({-1, -1, heads, -1})}, -1);
+  if (cache_ == nullptr && ops::suits_self_attention(q)) {
+    return ops::self_attention(q, k_BSHA.flatten(2), v_BSHV.flatten(2),
+                               {heads, heads, 0, spec_.attention_scale});
+  }
   // Fused attention takes heads of one width; without it all S x S shares would lie in memory.
   const std::int64_t width = std::max(values, spec_.head_dim);
-  const auto padded = [&](const at::Tensor& x) {
+  const auto padded = [&](const at::Tensor& x_BSHX) {
+    const at::Tensor x = x_BSHX.transpose(1, 2);
     return x.size(3) == width ? x : at::constant_pad_nd(x, {0, width - x.size(3)});
   };
-  return join_heads(attention(padded(split_heads(q, heads)), padded(k_BHSA),
-                              padded(kv.narrow(-1, plain, values)), start_, 0,
-                              spec_.attention_scale)
+  return join_heads(attention(padded(q.unflatten(-1, {heads, -1})), padded(k_BSHA), padded(v_BSHV),
+                              start_, 0, spec_.attention_scale)
                         .narrow(-1, 0, values));
 }
 

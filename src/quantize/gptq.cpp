@@ -15,7 +15,8 @@
 namespace moebius {
 namespace {
 
-/// Columns after which what is passed on reaches those beyond, as one product.
+/// About so many columns make a block, after which what is passed on reaches those beyond, as one
+/// product.
 constexpr std::int64_t block_columns = 128;
 /// Rows that a thread takes at once.
 constexpr std::int64_t piece_rows = 64;
@@ -30,18 +31,16 @@ class Run {
         rows_(w_NK.size(0)),
         columns_(w_NK.size(1)),
         groups_((columns_ + group - 1) / group),
+        step_(std::max<std::int64_t>(1, block_columns / group) * group),
         factor_(factor),
         w_KN_(w_NK.to(at::kFloat).t().clone(at::MemoryFormat::Contiguous)),
         codes_KN_(at::empty({columns_, rows_}, at::kChar)),
         scales_GN_(at::empty({groups_, rows_}, at::kBFloat16)),
-        errors_(at::zeros({block_columns, rows_}, at::kFloat)) {}
+        errors_(at::zeros({step_, rows_}, at::kFloat)) {}
 
   QuantisedMatrix run(Executor& executor) {
-    // A block ends with a group, so that a scale is chosen from columns that all were corrected.
-    const std::int64_t step = std::max<std::int64_t>(1, block_columns / group_) * group_;
-    if (step > block_columns) errors_ = at::zeros({step, rows_}, at::kFloat);
-    for (std::int64_t begin = 0; begin < columns_; begin += step) {
-      const std::int64_t end = std::min(begin + step, columns_), count = end - begin;
+    for (std::int64_t begin = 0; begin < columns_; begin += step_) {
+      const std::int64_t end = std::min(begin + step_, columns_), count = end - begin;
       executor.run((rows_ + piece_rows - 1) / piece_rows, [&](std::int64_t piece, int) {
         const std::int64_t first = piece * piece_rows;
         columns(begin, end, first, std::min(first + piece_rows, rows_));
@@ -104,6 +103,8 @@ class Run {
 
   kernels::PackedType type_;
   std::int64_t group_, rows_, columns_, groups_;
+  /// Columns of a block, which ends with a group: a scale is chosen from corrected columns.
+  std::int64_t step_;
   at::Tensor factor_, w_KN_, codes_KN_, scales_GN_, errors_;
 };
 

@@ -45,7 +45,7 @@ void calibrate(Model& model, const fs::path& directory, kernels::PackedType type
   const std::vector<at::Tensor> windows = calibration_windows(
       model.spec, directory, tokenizer, options.calibration, options.calibration_tokens);
   Progress progress(ctx, "calibrate", static_cast<double>(model.spec.layers.size()), "layers");
-  quantise_for_text(model, windows, type, packed_group, executor, [&](std::int64_t done) {
+  quantise_for_text(model, windows, type, group_of(type), executor, [&](std::int64_t done) {
     progress.update(static_cast<double>(done));
     ctx.check_interrupt();
   });

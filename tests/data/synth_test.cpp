@@ -1,6 +1,3 @@
-// g++ 12 under -fsanitize=address takes libstdc++'s own <regex> to read uninitialised memory.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-
 #include "data/synth.h"
 
 #include <gtest/gtest.h>

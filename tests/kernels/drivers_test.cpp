@@ -170,7 +170,7 @@ struct Ffn {
 /// Experts of which one has no rows, and one, wider than the others, that all tokens pass.
 class Layer {
  public:
-  static constexpr std::int64_t d = 70, top_k = 2, experts = 5;
+  static constexpr std::int64_t d = 70, experts = 5;
 
   Layer(PackedType in, PackedType out, bool gated, bool biased, Activation kind, std::int64_t group)
       : kind_(kind) {

@@ -89,6 +89,7 @@ def test_what_is_refused(moebius, shape, stories):
 
     assert "200" in complaint(config, "--random-weights", "--prompt", 200, code=2)
     assert "--repeat 0" in complaint(config, "--random-weights", "--repeat", 0, code=2)
+    assert "--precision" in complaint(config, "--random-weights", "--train", "--weights", "int4", code=2)
     assert "model.safetensors" in complaint(config, *SHORT, code=1)
     for isa in ["avx1024", ""]:
         said = complaint(stories, *SHORT, code=1, env={**os.environ, "MOEBIUS_ISA": isa})

@@ -142,8 +142,15 @@ static void add_group(const Tile& t, long g, long columns, const signed char*& x
   MOEBIUS_UNROLL
   for (int i = 0; i < M; ++i) sum[i][0] = sum[i][1] = splat_i32(t.rows.offsets[g * M + i]);
   const long count = (G > 0 ? G : columns) / Step::columns;
+  constexpr int most = G / Step::columns, at_once = most < 8 ? most : 8;  // more would queue up
   MOEBIUS_UNROLL
   for (long step = 0; step < count; ++step) {
+    if constexpr (at_once > 0) {
+      if (step % at_once == 0) {
+        w0.template fetch<at_once>();
+        w1.template fetch<at_once>();
+      }
+    }
     Step::template run<M>(sum, x, w0.at, w1.at);
     x += Step::columns * M;
     w0.at += 64;
@@ -167,8 +174,6 @@ static void tile_groups(const PackedShape& s, const Tile& t) {
   Stream<M> w0(t.w[0], t.next[0], bytes), w1(t.w[1], t.next[1], bytes);
   long g = 0, k = 0;
   for (; k + group <= padded; k += group, ++g) {
-    w0.template fetch<G / Step::columns>();
-    w1.template fetch<G / Step::columns>();
     if (Stream<M>::from_memory && g % 2 == 0) {
       __builtin_prefetch(t.scales[0] + g * 16 + 512, 0, 2);
       __builtin_prefetch(t.scales[1] + g * 16 + 512, 0, 2);
@@ -181,7 +186,9 @@ static void tile_groups(const PackedShape& s, const Tile& t) {
 
 template <class Step, int M>
 static void tile_int(const PackedShape& s, const Tile& t) {
-  return s.group == 32 ? tile_groups<Step, M, 32>(s, t) : tile_groups<Step, M, 0>(s, t);
+  if (s.group == 32) return tile_groups<Step, M, 32>(s, t);
+  if (s.group == 64) return tile_groups<Step, M, 64>(s, t);
+  tile_groups<Step, M, 0>(s, t);
 }
 
 /// Of tiles with at most M rows the one with as many as `t` has.
