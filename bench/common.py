@@ -17,6 +17,25 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "OMP
 DATA = pathlib.Path(os.environ.get("MOEBIUS_TEST_DATA", ROOT / "../shared/data"))
 
 
+def moebius(*args):
+    """What it prints; ends the program where it fails."""
+    done = subprocess.run([str(a) for a in (MOEBIUS, *args, "--log-level", "warn")], capture_output=True, text=True,
+                          env=ENVIRONMENT)
+    if done.returncode != 0:
+        sys.exit(done.stderr)
+    return done.stdout
+
+
+def stories(work, held, calibration):
+    """Files of the stories: their last `held` letters, text to calibrate with, text to train on."""
+    work.mkdir(parents=True, exist_ok=True)
+    text = (DATA / "text/tinystories_sample_2M.txt").read_text()
+    parts = {"held": text[-held:], "calibration": text[:calibration], "training": text[:-100_000]}
+    for name, part in parts.items():
+        (work / f"{name}.txt").write_text(part)
+    return [work / f"{name}.txt" for name in parts]
+
+
 def write_random_checkpoint(folder, shapes):
     """bf16: vectors of ones, all else normal with deviation 0.02."""
     import numpy as np

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import numpy as np
-from common import DATA, ENVIRONMENT, MOEBIUS, ROOT, WORK
+from common import DATA, MOEBIUS, ROOT, WORK, moebius, stories
 
 sys.path.insert(0, str(ROOT / "tests/python"))
 import llama_cpp
@@ -28,20 +28,7 @@ CONFIG = {
     "router_aux_loss_coef": 0.01,
 }  # fmt: skip
 work = WORK / "quant"
-work.mkdir(parents=True, exist_ok=True)
-text = (DATA / "text/tinystories_sample_2M.txt").read_text()
-held, calibration, training = (work / f"{name}.txt" for name in ("held", "calibration", "training"))
-held.write_text(text[-40_000:])
-calibration.write_text(text[:200_000])
-training.write_text(text[:-100_000])
-
-
-def moebius(*args):
-    done = subprocess.run([str(a) for a in (MOEBIUS, *args, "--log-level", "warn")], capture_output=True, text=True,
-                          env=ENVIRONMENT)
-    if done.returncode != 0:
-        sys.exit(done.stderr)
-    return done.stdout
+held, calibration, training = stories(work, held=40_000, calibration=200_000)
 
 
 def trained_here():

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import ENVIRONMENT, MOEBIUS
+from common import moebius
 from generation_speed import CONFIG as GRANITE
 
 MIXTRAL = {
@@ -45,11 +45,7 @@ def bench(folder, config, *args, against=None):
         (path / "dense").mkdir(exist_ok=True)
         (path / "dense/config.json").write_text(json.dumps(against))
         more = ["--against", path / "dense"]
-    done = subprocess.run([MOEBIUS, "bench", path, "--random-weights", "--json", *map(str, args), *more],
-                          capture_output=True, text=True, env=ENVIRONMENT)
-    if done.returncode != 0:
-        sys.exit(done.stderr)
-    return json.loads(done.stdout)
+    return json.loads(moebius("bench", path, "--random-weights", "--json", *args, *more))
 
 
 def row(*cells):

@@ -8,23 +8,11 @@ import json
 import subprocess
 import sys
 
-from common import DATA, MOEBIUS, WORK
+from common import DATA, MOEBIUS, WORK, moebius, stories
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 work = WORK / "split"
-work.mkdir(parents=True, exist_ok=True)
-text = (DATA / "text/tinystories_sample_2M.txt").read_text()
-held, calibration, training = (work / f"{name}.txt" for name in ("held", "calibration", "training"))
-held.write_text(text[-100_000:])
-calibration.write_text(text[:100_000])
-training.write_text(text[:-100_000])
-
-
-def moebius(*args):
-    done = subprocess.run([str(a) for a in (MOEBIUS, *args, "--log-level", "warn")], capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(done.stderr)
-    return done.stdout
+held, calibration, training = stories(work, held=100_000, calibration=100_000)
 
 
 def perplexity(model):

@@ -7,16 +7,12 @@
 
 #include "base/error.h"
 #include "base/progress.h"
-#include "data/corpus.h"
-#include "infer/generate.h"
 #include "model/load.h"
 #include "model/runtime.h"
 #include "ops/linear.h"
 
 namespace moebius {
 namespace {
-
-constexpr std::int64_t longest_window = 512;
 
 /// One sequence on its way through the layers.
 struct Sequence {
@@ -112,41 +108,6 @@ class Tracer {
 };
 
 }  // namespace
-
-void check_calibration_tokens(std::int64_t tokens) {
-  constexpr std::int64_t most = 1 << 20;
-  if (tokens < 2 || tokens > most) {
-    throw UsageError(fmt::format("--calibration-tokens: must be between 2 and {}", most));
-  }
-}
-
-std::vector<at::Tensor> calibration_windows(const ModelSpec& spec, const fs::path& directory,
-                                            const std::optional<Tokenizer>& tokenizer,
-                                            const std::vector<std::string>& files,
-                                            std::int64_t tokens) {
-  if (!tokenizer) {
-    throw Error(fmt::format("{}: no tokenizer for --calibration", directory.string()),
-                "put the model's tokenizer.json beside its weights");
-  }
-  std::optional<std::int64_t> eos;
-  if (!spec.eos.empty()) eos = spec.eos[0];
-  const std::size_t each = (static_cast<std::size_t>(tokens) + files.size() - 1) / files.size();
-  std::vector<std::int32_t> ids;
-  for (const std::string& file : files) {
-    const auto more = tokenize_file(file, "text", *tokenizer, eos);
-    ids.insert(ids.end(), more.begin(),
-               more.begin() + static_cast<std::ptrdiff_t>(std::min(each, more.size())));
-  }
-  check_ids(spec, ids);
-  const std::size_t length =
-      std::min(static_cast<std::size_t>(std::min(longest_window, spec.context)), ids.size());
-  if (length < 2) fail("--calibration: {} tokens are too few", ids.size());
-  std::vector<at::Tensor> windows;
-  for (std::size_t at = 0; at + length <= ids.size(); at += length) {
-    windows.push_back(ids_tensor(std::span(ids).subspan(at, length)));
-  }
-  return windows;
-}
 
 void trace_layers(const Source& source, const std::vector<std::int64_t>& layers,
                   const std::vector<at::Tensor>& sequences, const Context& ctx,

@@ -10,9 +10,8 @@
 #include "convert/router.h"
 #include "convert/split.h"
 #include "convert/upcycle.h"
-#include "data/corpus.h"
 #include "hub/resolve.h"
-#include "infer/generate.h"
+#include "infer/calibration.h"
 
 namespace moebius {
 namespace {
@@ -166,13 +165,6 @@ fs::path checked_source(const ConvertOptions& options, const Context& ctx) {
   return model;
 }
 
-std::optional<Tokenizer> tokenizer_of(const Source& source) {
-  if (!Tokenizer::exists(source.directory)) return std::nullopt;
-  Tokenizer tokenizer = Tokenizer::load(source.directory);
-  check_vocabulary(source.spec, tokenizer, source.directory);
-  return tokenizer;
-}
-
 /// The rows of the plan, each with the layers that it means, checked.
 std::vector<LayerPlan> checked_plan(const Source& source, const ConvertOptions& options,
                                     const Context& ctx) {
@@ -263,7 +255,7 @@ PreparedConversion::PreparedConversion(const ConvertOptions& options, const Cont
     check_alike(source, sources.emplace_back(resolve_model(more, ModelParts::all, ctx)));
   }
   const std::vector<LayerPlan> rows = checked_plan(source, options, ctx);
-  tokenizer = tokenizer_of(source);
+  tokenizer = tokenizer_beside(source.directory, source.spec);
   std::vector<at::Tensor> windows;
   for (const LayerPlan& row : rows) {
     if (windows.empty() && needs_calibration(row.options)) {

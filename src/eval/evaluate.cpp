@@ -185,6 +185,7 @@ EvalReport evaluate(const EvalOptions& options, const Context& ctx) {
   if (!options.reference.empty()) {
     WeightOptions of_reference = options;
     if (options.quantised()) of_reference.weights = "";
+    of_reference.kv_cache = "";
     reference = open_for_inference(resolve_model(options.reference, ModelParts::all, ctx),
                                    of_reference, ctx);
     if (reference->spec().vocab != spec.vocab) {

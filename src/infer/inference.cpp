@@ -17,7 +17,16 @@ at::Device device_for(const WeightOptions& options, const Context& ctx) {
     throw UsageError(fmt::format("--weights {} is for the CPU", options.weights),
                      "use --weights bf16");
   }
+  if (!options.kv_cache.empty() && !device.is_cpu()) {
+    throw UsageError("--kv-cache: is for the CPU",
+                     "leave it out: keys and values are as the weights");
+  }
   return device;
+}
+
+std::optional<PackedType> cache_type(const WeightOptions& options) {
+  if (options.kv_cache.empty()) return std::nullopt;
+  return packed_type_from(options.kv_cache, "--kv-cache");
 }
 
 PackedType packed_type(const std::string& weights, const Model& model) {
@@ -39,7 +48,7 @@ std::unique_ptr<InferenceModel> inference_of(Model model, const WeightOptions& o
     return tensor_inference(std::move(model));
   }
   const PackedType type = packed_type(weights, model);
-  return packed_inference(std::move(model), type, ctx.threads);
+  return packed_inference(std::move(model), type, ctx.threads, cache_type(options));
 }
 
 std::unique_ptr<InferenceModel> open_for_inference(const std::filesystem::path& directory,
@@ -51,7 +60,7 @@ std::unique_ptr<InferenceModel> open_for_inference(const std::filesystem::path& 
       throw UsageError(fmt::format("{}: packed weights are for the CPU", directory.string()),
                        "use the model that it was made from");
     }
-    auto model = packed_inference(directory, options.verify, ctx.threads);
+    auto model = packed_inference(directory, options.verify, ctx.threads, cache_type(options));
     if (!options.weights.empty() && options.weights != model->weights_name()) {
       throw UsageError(fmt::format("--weights {}: {} is packed as {}", options.weights,
                                    directory.string(), model->weights_name()),

@@ -82,12 +82,14 @@ std::unique_ptr<InferenceModel> open_for_inference(const std::filesystem::path& 
                                                    const WeightOptions& options,
                                                    const Context& ctx);
 
-/// A model whose weights are packed as `type`, for the CPU.
-std::unique_ptr<InferenceModel> packed_inference(Model model, kernels::PackedType type,
-                                                 int threads);
+/// A model whose weights are packed as `type`, for the CPU. Keys and values are kept as `cache`,
+/// by default in f32 beside weights in f32, else in bf16.
+std::unique_ptr<InferenceModel> packed_inference(Model model, kernels::PackedType type, int threads,
+                                                 std::optional<kernels::PackedType> cache = {});
 /// The same of a directory that holds packed weights.
 std::unique_ptr<InferenceModel> packed_inference(const std::filesystem::path& directory,
-                                                 bool verify, int threads);
+                                                 bool verify, int threads,
+                                                 std::optional<kernels::PackedType> cache = {});
 /// A model whose weights stay the tensors they are, wherever they lie: mapped files are read as
 /// they are needed.
 std::unique_ptr<InferenceModel> tensor_inference(Model model);

@@ -9,6 +9,8 @@
 namespace moebius {
 namespace {
 
+using kernels::PackedType;
+
 /// Pages that sequences take and give back.
 class PagePool {
  public:
@@ -64,11 +66,14 @@ class PagedCache : public SequenceCache {
 
 class PackedInference : public InferenceModel {
  public:
-  PackedInference(Model model, kernels::PackedType type, int threads)
-      : executor_(threads), model_(std::move(model), type, executor_), pool_(model_.page_bytes()) {}
-  PackedInference(const fs::path& directory, bool verify, int threads)
+  PackedInference(Model model, PackedType type, int threads, std::optional<PackedType> cache)
       : executor_(threads),
-        model_(open(directory, verify, executor_)),
+        model_(std::move(model), type, cache_type(type, cache), executor_),
+        pool_(model_.page_bytes()) {}
+  PackedInference(const fs::path& directory, bool verify, int threads,
+                  std::optional<PackedType> cache)
+      : executor_(threads),
+        model_(open(directory, verify, cache, executor_)),
         pool_(model_.page_bytes()) {}
 
   const ModelSpec& spec() const override { return model_.spec; }
@@ -105,9 +110,13 @@ class PackedInference : public InferenceModel {
   }
 
  private:
-  static CpuModel open(const fs::path& directory, bool verify, Executor& executor) {
+  static PackedType cache_type(PackedType weights, std::optional<PackedType> cache) {
+    return cache.value_or(weights == PackedType::f32 ? PackedType::f32 : PackedType::bf16);
+  }
+  static CpuModel open(const fs::path& directory, bool verify, std::optional<PackedType> cache,
+                       Executor& executor) {
     PackedModel packed = load_packed(directory, verify, executor);
-    return CpuModel(std::move(packed.model), packed.type, executor);
+    return CpuModel(std::move(packed.model), packed.type, cache_type(packed.type, cache), executor);
   }
 
   std::span<float> run_with(const kernels::KernelTable& table, std::span<const SequencePart> parts,
@@ -170,14 +179,14 @@ class PackedInference : public InferenceModel {
 
 }  // namespace
 
-std::unique_ptr<InferenceModel> packed_inference(Model model, kernels::PackedType type,
-                                                 int threads) {
-  return std::make_unique<PackedInference>(std::move(model), type, threads);
+std::unique_ptr<InferenceModel> packed_inference(Model model, PackedType type, int threads,
+                                                 std::optional<PackedType> cache) {
+  return std::make_unique<PackedInference>(std::move(model), type, threads, cache);
 }
 
 std::unique_ptr<InferenceModel> packed_inference(const fs::path& directory, bool verify,
-                                                 int threads) {
-  return std::make_unique<PackedInference>(directory, verify, threads);
+                                                 int threads, std::optional<PackedType> cache) {
+  return std::make_unique<PackedInference>(directory, verify, threads, cache);
 }
 
 }  // namespace moebius

@@ -1,9 +1,9 @@
 #include "kernels/attention.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
-#include <utility>
 
 #include "base/dtype.h"
 #include "kernels/tiles.h"
@@ -72,6 +72,55 @@ void append(const Attention& args, const NewTokens& tokens, std::int64_t group, 
   }
 }
 
+/// Codes and the scale, bf16, of `count` values at x, each `step` behind the other: the nearest of
+/// -127 ... 127. The scale is NaN where a value is not finite.
+template <class Store>
+std::uint16_t quantise(const float* x, std::int64_t count, Store store) {
+  float most = 0;
+  bool finite = true;
+  for (std::int64_t i = 0; i < count; ++i) {
+    most = std::max(most, std::fabs(x[i]));
+    finite = finite && std::isfinite(x[i]);
+  }
+  const std::uint16_t scale = f32_to_bf16(finite ? most / 127 : std::nanf(""));
+  const float stored = bf16_to_f32(scale), inverse = finite && stored > 0 ? 1 / stored : 0;
+  constexpr float to_integer = 0x1.8p23f;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float scaled = finite ? std::clamp(x[i] * inverse, -127.0f, 127.0f) : 0.0f;
+    store(i, static_cast<std::uint8_t>((scaled + to_integer) - to_integer + 128));
+  }
+  return scale;
+}
+
+/// The same for pages of int8.
+void append_codes(const Attention& args, const NewTokens& tokens, std::int64_t group) {
+  const KvLayout& layout = args.layout;
+  const PackedShape keys = layout.keys(), values = layout.values();
+  for (std::int64_t i = 0; i < tokens.count; ++i) {
+    const std::int64_t token = (tokens.past + i) % page_tokens, panel = token / panel_width;
+    const std::int64_t column = token % panel_width;
+    std::byte* page = tokens.pages[(tokens.past + i) / page_tokens] + group * layout.group_bytes();
+    auto* key_scales = reinterpret_cast<std::uint16_t*>(page + layout.key_scales_at()) +
+                       panel * keys.panel_scales() + column;
+    auto* to_keys = reinterpret_cast<std::uint8_t*>(page) + panel * keys.panel_bytes() + 4 * column;
+    const float* key = tokens.k + i * args.ldk + group * layout.key_dim;
+    for (std::int64_t g = 0; g < keys.groups(); ++g) {
+      const std::int64_t begin = g * keys.group, count = std::min(keys.group, keys.k - begin);
+      key_scales[g * panel_width] =
+          quantise(key + begin, count, [&](std::int64_t a, std::uint8_t code) {
+            to_keys[(begin + a) / 4 * 4 * panel_width + a % 4] = code;
+          });
+    }
+    auto* to_values = reinterpret_cast<std::uint8_t*>(page + layout.values_at()) +
+                      token / 4 * 4 * panel_width + token % 4;
+    const float* value = tokens.v + i * args.ldv + group * layout.value_dim;
+    reinterpret_cast<std::uint16_t*>(page + layout.value_scales_at())[token] =
+        quantise(value, layout.value_dim, [&](std::int64_t a, std::uint8_t code) {
+          to_values[a / panel_width * values.panel_bytes() + a % panel_width * 4] = code;
+        });
+  }
+}
+
 class AttentionRun {
  public:
   AttentionRun(const CpuContext& cpu, const Attention& args, std::span<const NewTokens> sequences)
@@ -81,6 +130,9 @@ class AttentionRun {
         share_(args.heads / args.layout.groups),
         width_(args.layout.values().panels() * panel_width) {
     list_work();
+    const std::int64_t ones = args.layout.values().scales();
+    ones_ = cpu.arena.take<std::uint16_t>(ones);
+    std::fill_n(ones_, ones, f32_to_bf16(1));
     scratch_ = cpu.arena.take<Scratch>(cpu.executor.threads());
     for (int t = 0; t < cpu.executor.threads(); ++t) scratch_[t] = make_scratch();
   }
@@ -120,6 +172,8 @@ class AttentionRun {
     RowStore q_rows, q, p_rows, p;
   };
 
+  bool quantised() const { return args_.layout.type == PackedType::int8; }
+
   Scratch make_scratch() const {
     Arena& arena = cpu_.arena;
     const PackedShape q = args_.layout.keys();
@@ -138,7 +192,8 @@ class AttentionRun {
   }
 
   void list_work() {
-    const int most = most_rows(cpu_.table, args_.layout.keys());
+    // Shares of int8 take two rows each.
+    const int most = most_rows(cpu_.table, args_.layout.keys()) / (quantised() ? 2 : 1);
     const auto tiles_of = [&](const NewTokens& t) { return Tiling(0, t.count * share_, most); };
     std::int64_t all = 0;
     for (const NewTokens& tokens : sequences_) all += tiles_of(tokens).count * args_.layout.groups;
@@ -156,7 +211,9 @@ class AttentionRun {
   }
 
   void append_head(const NewTokens& tokens, std::int64_t group) const {
-    if (args_.layout.type == PackedType::f32) {
+    if (quantised()) {
+      append_codes(args_, tokens, group);
+    } else if (args_.layout.type == PackedType::f32) {
       append(args_, tokens, group, [](float x) { return x; });
     } else {
       append(args_, tokens, group, [](float x) { return f32_to_bf16(x); });
@@ -174,11 +231,17 @@ class AttentionRun {
     return (last_of(w, w.rows - 1) + chunk_tokens - 1) / chunk_tokens;
   }
 
-  /// Keys and values of a page.
-  std::pair<Matrix, Matrix> matrices_of(const TileWork& w, std::int64_t page) const {
-    const std::byte* data = w.tokens->pages[page] + w.group * args_.layout.group_bytes();
-    const Matrix keys{args_.layout.keys(), data, nullptr};
-    return {keys, {args_.layout.values(), data + keys.shape.bytes(), nullptr}};
+  const std::byte* part_of(const TileWork& w, std::int64_t page, std::int64_t begin) const {
+    return w.tokens->pages[page] + w.group * args_.layout.group_bytes() + begin;
+  }
+  Matrix keys_of(const TileWork& w, std::int64_t page) const {
+    const std::byte* scales = part_of(w, page, args_.layout.key_scales_at());
+    return {args_.layout.keys(), part_of(w, page, 0),
+            reinterpret_cast<const std::uint16_t*>(scales)};
+  }
+  /// Without the tokens' scales.
+  Matrix values_of(const TileWork& w, std::int64_t page) const {
+    return {args_.layout.values(), part_of(w, page, args_.layout.values_at()), ones_};
   }
 
   void attend_chunk(const TileWork& w, std::int64_t chunk, const Scratch& scratch,
@@ -219,10 +282,9 @@ class AttentionRun {
     const TileRows q = scratch.q.tile(0, w.rows);
     const std::int64_t pairs = args_.layout.keys().panels() / 2;
     for (std::int64_t p = 0; p < pages; ++p) {
-      const Matrix keys = matrices_of(w, begin + p).first;
+      const Matrix keys = keys_of(w, begin + p);
       // The same of the page to come: pages are short, and a tile ahead would be too late.
-      const Matrix next =
-          p + 1 < pages ? matrices_of(w, begin + p + 1).first : matrices_of(w, begin).second;
+      const Matrix next = p + 1 < pages ? keys_of(w, begin + p + 1) : values_of(w, begin);
       for (std::int64_t pair = 0; pair < pairs; ++pair) {
         run_tile(cpu_.table, panel_pair(keys, pair), panel_pair(next, pair), q,
                  scratch.scores + p * page_tokens + pair * pair_width, chunk_tokens);
@@ -230,21 +292,61 @@ class AttentionRun {
     }
   }
 
-  void mix_values(const TileWork& w, std::int64_t begin, std::int64_t pages, const Scratch& scratch,
-                  const Partial& out) const {
+  /// Makes a tile of shares, of int8 with two rows each: what is nearest, and what that leaves.
+  TileRows lay_shares(const TileWork& w, std::int64_t begin, std::int64_t pages,
+                      const Scratch& scratch) const {
     PackedShape shape = scratch.p.shape;
     shape.k = pages * page_tokens;
-    make_tile(cpu_.table, shape, scratch.scores, chunk_tokens, scratch.p_rows.rows(0),
-              scratch.p.tile(0, w.rows));
+    if (!quantised()) {
+      const TileRows tile = scratch.p.tile(0, w.rows);
+      make_tile(cpu_.table, shape, scratch.scores, chunk_tokens, scratch.p_rows.rows(0), tile);
+      return tile;
+    }
+    RowStore rows = scratch.p_rows;
+    rows.shape = shape;
+    const Prepared nearest = rows.rows(0);
+    for (std::int64_t p = 0; p < pages; ++p) {
+      const auto* scales = reinterpret_cast<const std::uint16_t*>(
+          part_of(w, begin + p, args_.layout.value_scales_at()));
+      for (std::int64_t r = 0; r < w.rows; ++r) {
+        float* shares = scratch.scores + r * chunk_tokens + p * page_tokens;
+        for (std::int64_t t = 0; t < page_tokens; ++t) {  // what is not seen may be NaN
+          shares[t] = shares[t] == 0 ? 0 : shares[t] * bf16_to_f32(scales[t]);
+        }
+      }
+    }
+    cpu_.table.prepare(shape, scratch.scores, chunk_tokens, w.rows, nearest);
+    for (std::int64_t r = 0; r < w.rows; ++r) {
+      for (std::int64_t p = 0; p < pages; ++p) {
+        float* shares = scratch.scores + r * chunk_tokens + p * page_tokens;
+        const auto* codes =
+            static_cast<const std::int8_t*>(nearest.x) + r * shape.k + p * page_tokens;
+        const float scale = nearest.scales[r * pages + p];
+        for (std::int64_t t = 0; t < page_tokens; ++t) {
+          shares[t] -= static_cast<float>(codes[t]) * scale;
+        }
+      }
+    }
+    cpu_.table.prepare(shape, scratch.scores, chunk_tokens, w.rows, rows.rows(w.rows));
+    const TileRows tile = scratch.p.tile(0, 2 * w.rows);
+    cpu_.table.interleave(shape, nearest, nullptr, tile);
+    return tile;
+  }
+
+  void mix_values(const TileWork& w, std::int64_t begin, std::int64_t pages, const Scratch& scratch,
+                  const Partial& out) const {
+    const std::int64_t rows = lay_shares(w, begin, pages, scratch).m;
     const std::int64_t pairs = args_.layout.values().panels() / 2;
     for (std::int64_t p = 0; p < pages; ++p) {
-      const Matrix values = matrices_of(w, begin + p).second;
-      const Matrix next = matrices_of(w, begin + std::min(p + 1, pages - 1)).second;
+      const Matrix values = values_of(w, begin + p);
+      const Matrix next = values_of(w, begin + std::min(p + 1, pages - 1));
       for (std::int64_t pair = 0; pair < pairs; ++pair) {
         run_tile(cpu_.table, panel_pair(values, pair), panel_pair(next, pair),
-                 scratch.p.tile(0, w.rows, p * page_tokens), scratch.sums, pair_width);
-        cpu_.table.add_scaled({scratch.sums, out.y + pair * pair_width, nullptr, nullptr, w.rows,
-                               pair_width, pair_width, width_});
+                 scratch.p.tile(0, rows, p * page_tokens), scratch.sums, pair_width);
+        for (std::int64_t r = 0; r < rows; r += w.rows) {
+          cpu_.table.add_scaled({scratch.sums + r * pair_width, out.y + pair * pair_width, nullptr,
+                                 nullptr, w.rows, pair_width, pair_width, width_});
+        }
       }
     }
   }
@@ -290,6 +392,7 @@ class AttentionRun {
   std::int64_t width_;  ///< of a value, padded
   std::int64_t chunks_ = 1, count_ = 0;
   TileWork* work_ = nullptr;
+  std::uint16_t* ones_ = nullptr;  ///< scales of values, which are in the shares
   Scratch* scratch_ = nullptr;
 };
 

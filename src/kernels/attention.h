@@ -12,14 +12,21 @@ namespace moebius::kernels {
 inline constexpr std::int64_t page_tokens = 64;
 
 /// What a page holds of one layer: for each of G heads its keys as a matrix [64, key_dim], then its
-/// values transposed as one of [value_dim, 64], in f32 or bf16.
+/// values transposed as one of [value_dim, 64], in f32, bf16 or int8. Behind int8 lie scales, bf16:
+/// those of the keys, one for 64 neighbours of a token's key, then one for each token's value.
 struct KvLayout {
   std::int64_t groups = 0, key_dim = 0, value_dim = 0;
   PackedType type = PackedType::bf16;
 
-  PackedShape keys() const { return {type, page_tokens, key_dim}; }
-  PackedShape values() const { return {type, value_dim, page_tokens}; }
-  std::int64_t group_bytes() const { return keys().bytes() + values().bytes(); }
+  PackedShape keys() const { return {type, page_tokens, key_dim, page_tokens}; }
+  PackedShape values() const { return {type, value_dim, page_tokens, page_tokens}; }
+  /// Where each part begins in what a head has of a page.
+  std::int64_t values_at() const { return keys().bytes(); }
+  std::int64_t key_scales_at() const { return values_at() + values().bytes(); }
+  std::int64_t value_scales_at() const { return key_scales_at() + 2 * keys().scales(); }
+  std::int64_t group_bytes() const {
+    return value_scales_at() + (type == PackedType::int8 ? 2 * page_tokens : 0);
+  }
   std::int64_t bytes() const { return groups * group_bytes(); }
 };
 
@@ -44,7 +51,8 @@ struct NewTokens {
 
 /// Adds keys and values to the pages, then y = softmax(scale q.k) v. H is a multiple of G; head h
 /// reads keys and values h G / H. Softmax runs over chunks of 512 tokens that are put together in
-/// order (as in flash attention, Dao et al. 2022), wherever they were computed.
+/// order (as in flash attention, Dao et al. 2022), wherever they were computed. Over int8 queries
+/// are int8 too, and shares of two, the second for what the first leaves over.
 struct Attention {
   KvLayout layout;
   std::int64_t heads = 0, window = 0;

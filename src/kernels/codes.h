@@ -28,10 +28,4 @@ class NearestCode {
   float least_, most_;
 };
 
-/// Packs panels [begin, end) of what is quantised already: w [n, k] = codes[n ldw + k] times
-/// scales[n groups + k / group], bf16.
-void pack_codes(const PackedShape& shape, const std::int8_t* codes,
-                const std::uint16_t* code_scales, std::int64_t ldw, std::int64_t begin,
-                std::int64_t end, void* data, std::uint16_t* scales);
-
 }  // namespace moebius::kernels

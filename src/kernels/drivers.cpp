@@ -35,12 +35,12 @@ void finish_product(const KernelTable& table, const Product& p, std::int64_t n, 
                     std::int64_t m, float* sums) {
   const std::int64_t columns = std::min(pair_width, p.w.shape.n - n);
   add_bias(p.bias == nullptr ? nullptr : p.bias + n, columns, m, sums);
-  auto* y = static_cast<std::byte*>(p.y) + (row * p.ldy + n) * size_of(p.type);
+  void* y = at(p.y, p.type, row * p.ldy + n);
   if (p.add) {
     float scales[max_tile_rows];
     std::fill_n(scales, m, p.scale);
     table.add_scaled(
-        {sums, reinterpret_cast<float*>(y), nullptr, scales, m, columns, pair_width, p.ldy});
+        {sums, static_cast<float*>(y), nullptr, scales, m, columns, pair_width, p.ldy});
   } else {
     table.convert({sums, y, p.type, m, columns, pair_width, p.ldy});
   }

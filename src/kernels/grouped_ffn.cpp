@@ -174,8 +174,7 @@ class GroupedRun {
     if (kept == nullptr) return;
     const std::int64_t width = job.down.shape.k;
     const ValueType type = stored_as(job.up.shape);
-    cpu_.table.convert({x, static_cast<std::byte*>(kept) + (r * width + n) * size_of(type), type, m,
-                        columns, pair_width, width});
+    cpu_.table.convert({x, at(kept, type, r * width + n), type, m, columns, pair_width, width});
   }
 
   void down() const {

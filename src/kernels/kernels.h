@@ -2,6 +2,7 @@
 // the work. Kernels know no torch, allocate nothing and throw nothing.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -14,6 +15,15 @@ enum class ValueType { f32, f16, bf16 };
 
 constexpr std::int64_t size_of(ValueType type) {
   return type == ValueType::f32 ? 4 : 2;
+}
+
+/// The value at `index` of some in memory.
+[[gnu::always_inline]] inline const void* at(const void* values, ValueType type,
+                                             std::int64_t index) {
+  return static_cast<const std::byte*>(values) + index * size_of(type);
+}
+[[gnu::always_inline]] inline void* at(void* values, ValueType type, std::int64_t index) {
+  return static_cast<std::byte*>(values) + index * size_of(type);
 }
 
 /// Lanes of a plain matrix as the dot products take them: `blocks` of `width` lanes each, [K/step]

@@ -65,6 +65,12 @@ void pack(const PackedShape& shape, const float* w, std::int64_t ldw, std::int64
 void pack_bf16(const PackedShape& shape, const std::uint16_t* w, std::int64_t ldw,
                std::int64_t begin, std::int64_t end, void* data);
 
+/// Packs panels [begin, end) of what is quantised already: w [n, k] = codes[n ldw + k] times
+/// scales[n groups + k / group], bf16.
+void pack_codes(const PackedShape& shape, const std::int8_t* codes,
+                const std::uint16_t* code_scales, std::int64_t ldw, std::int64_t begin,
+                std::int64_t end, void* data, std::uint16_t* scales);
+
 /// Element [n, k] of a packed matrix.
 float unpack(const PackedShape& shape, const void* data, const std::uint16_t* scales,
              std::int64_t n, std::int64_t k);

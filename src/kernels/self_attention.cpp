@@ -60,8 +60,7 @@ class Heads {
   /// Rows of head or group `h` of a sequence.
   Plain rows(const void* x, std::int64_t ld, std::int64_t sequence, std::int64_t h,
              std::int64_t dim) const {
-    const std::int64_t at = sequence * args_.tokens * ld + h * dim;
-    return {static_cast<const std::byte*>(x) + at * size_of(args_.type), args_.type, ld};
+    return {at(x, args_.type, sequence * args_.tokens * ld + h * dim), args_.type, ld};
   }
   std::int64_t first_of(std::int64_t query) const {
     return args_.window > 0 ? std::max<std::int64_t>(0, query + 1 - args_.window) : 0;
@@ -132,8 +131,7 @@ class Forward : Heads {
     const Plain q = rows(args_.q, args_.ldq, sequence, h, args_.key_dim);
     s.keys.fill(table, rows(args_.k, args_.ldk, sequence, group, args_.key_dim));
     s.values.fill(table, transposed(rows(args_.v, args_.ldv, sequence, group, dim)));
-    auto* out = static_cast<std::byte*>(y) +
-                (sequence * args_.tokens * args_.heads + h) * dim * size_of(args_.type);
+    void* out = at(y, args_.type, (sequence * args_.tokens * args_.heads + h) * dim);
     for (std::int64_t t = 0; t < tiling_.count; ++t) {
       const std::int64_t begin = tiling_.start(t), m = tiling_.size(t);
       lay_tiles(table, q, tiling_, t, t + 1, s.q, begin);
@@ -155,7 +153,7 @@ class Forward : Heads {
           for (std::int64_t c = 0; c < pair_width; ++c) s.sums[r * pair_width + c] *= s.sum[r];
         }
         const std::int64_t ld = args_.heads * dim;
-        table.convert({s.sums, out + (begin * ld + n) * size_of(args_.type), args_.type, m,
+        table.convert({s.sums, at(out, args_.type, begin * ld + n), args_.type, m,
                        std::min(pair_width, dim - n), pair_width, ld});
       }
     }
@@ -198,8 +196,7 @@ class Backward : Heads {
       }
       const auto store = [&](const float* x, std::int64_t width, void* to, std::int64_t dim) {
         const std::int64_t ld = args_.groups * dim;
-        auto* out = static_cast<std::byte*>(to) +
-                    (sequence * args_.tokens * ld + group * dim) * size_of(args_.type);
+        void* out = at(to, args_.type, sequence * args_.tokens * ld + group * dim);
         cpu_.table.convert({x, out, args_.type, args_.tokens, dim, width, ld});
       };
       store(s.dk, s.key_width, dk, args_.key_dim);
@@ -248,9 +245,9 @@ class Backward : Heads {
   void queries(std::int64_t sequence, std::int64_t h, std::int64_t begin, std::int64_t end,
                const float* log_sums, const void* dy, void* dq, const Scratch& s) const {
     const KernelTable& table = cpu_.table;
-    const std::int64_t ld = args_.heads * args_.key_dim, size = size_of(args_.type);
+    const std::int64_t ld = args_.heads * args_.key_dim;
     const auto from = [&](Plain x) {
-      x.data = static_cast<const std::byte*>(x.data) + begin * x.ld * size;
+      x.data = at(x.data, x.type, begin * x.ld);
       return x;
     };
     const Plain q = from(rows(args_.q, args_.ldq, sequence, h, args_.key_dim));
@@ -264,8 +261,7 @@ class Backward : Heads {
     cut(s.dy, d);
     std::memset(s.shares, 0, static_cast<std::size_t>(block_bytes()));
     std::memset(s.dscores, 0, static_cast<std::size_t>(block_bytes()));
-    auto* out = static_cast<std::byte*>(dq) +
-                ((sequence * args_.tokens + begin) * ld + h * args_.key_dim) * size;
+    void* out = at(dq, args_.type, (sequence * args_.tokens + begin) * ld + h * args_.key_dim);
     const Tiling tiling(0, end - begin, most_rows(table, {type_, 0, 0}));
     for (std::int64_t t = 0; t < tiling.count; ++t) {
       const std::int64_t r = tiling.start(t), m = tiling.size(t);
@@ -274,19 +270,19 @@ class Backward : Heads {
       const Seen seen = look(begin + r, m, s.scores);
       multiply(s.q_tile.tile(0, m), s.keys, seen, s.scores.values);
       multiply(s.dy_tile.tile(0, m), s.values, seen, s.dshares);
-      const std::int64_t at = (r * padded_ + seen.begin) * size;
+      const std::int64_t first = (r * padded_ + seen.begin) * size_of(args_.type);
       table.softmax_backward({s.scores.values, s.dshares, log_sums + begin + r, s.scores.first,
-                              s.scores.last, args_.scale, args_.type, s.shares + at, s.dscores + at,
-                              m, seen.columns(), padded_});
+                              s.scores.last, args_.scale, args_.type, s.shares + first,
+                              s.dscores + first, m, seen.columns(), padded_});
       RowStore tile = s.dscores_tile;
       const std::int64_t last = std::min(seen.end, args_.tokens);
       tile.shape.k = last - seen.begin;
-      lay_tiles(table, {s.dscores + at, args_.type, padded_}, Tiling(0, m, max_tile_rows), 0, 1,
+      lay_tiles(table, {s.dscores + first, args_.type, padded_}, Tiling(0, m, max_tile_rows), 0, 1,
                 tile);
       for (std::int64_t n = 0; n < args_.key_dim; n += pair_width) {
         const Panels panels = s.keys_by_dim.panels(n / pair_width, seen.begin, last);
         run_tile(table, panels, panels, tile.tile(0, m), s.sums, pair_width);
-        table.convert({s.sums, out + (r * ld + n) * size, args_.type, m,
+        table.convert({s.sums, at(out, args_.type, r * ld + n), args_.type, m,
                        std::min(pair_width, args_.key_dim - n), pair_width, ld});
       }
     }

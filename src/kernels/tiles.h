@@ -105,14 +105,14 @@ inline Plain transposed(Plain x) {
 inline void lay_lanes(const KernelTable& table, const PackedShape& shape, const Plain& x,
                       std::int64_t begin, std::int64_t end, std::int64_t width, std::int64_t blocks,
                       void* out) {
-  const auto* data = static_cast<const std::byte*>(x.data);
+  const void* data = x.data;
   const std::int32_t* ids = x.ids;
   if (x.transposed) {
-    data += begin * size_of(x.type);
+    data = at(data, x.type, begin);
   } else if (ids != nullptr) {
     ids += begin;
   } else {
-    data += begin * x.ld * size_of(x.type);
+    data = at(data, x.type, begin * x.ld);
   }
   table.lay_out({.from = data,
                  .stored = x.type,

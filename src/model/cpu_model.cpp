@@ -93,7 +93,7 @@ void pack_weights(Weights& weights, PackedType type, Executor& executor) {
       weights);
 }
 
-CpuModel::CpuModel(Model model, PackedType type, Executor& executor)
+CpuModel::CpuModel(Model model, PackedType type, PackedType cache, Executor& executor)
     : spec(std::move(model.spec)), weights(std::move(model.weights)) {
   const at::InferenceMode inference;
   pack_weights(weights, type, executor);
@@ -101,7 +101,7 @@ CpuModel::CpuModel(Model model, PackedType type, Executor& executor)
   kv = spec.latent ? kernels::KvLayout{1, spec.latent->kv_rank + spec.latent->rope_dim,
                                        spec.latent->kv_rank}
                    : kernels::KvLayout{spec.kv_heads, spec.head_dim, spec.head_dim};
-  kv.type = type == PackedType::f32 ? PackedType::f32 : PackedType::bf16;
+  kv.type = cache;
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
     layers.push_back(layer_of(spec.layers[l], weights.layers[l], packer));
   }
@@ -118,7 +118,10 @@ CpuLayer CpuModel::layer_of(const LayerSpec& layer, const LayerWeights& w,
   const auto in_f32 = [&](const at::Tensor& matrix) {
     return packer.pack(matrix, PackedType::f32, group_of(PackedType::f32));
   };
-  if (spec.latent) out.absorbed = absorbed(spec, w.attn.kv_latent.b, kv.type, packer);
+  if (spec.latent) {
+    const PackedType floats = kv.type == PackedType::f32 ? PackedType::f32 : PackedType::bf16;
+    out.absorbed = absorbed(spec, w.attn.kv_latent.b, floats, packer);
+  }
   if (const Moe* moe = w.moe()) {
     out.scores.push_back(in_f32(moe->router.weight));
     if (moe->router.up.defined()) out.scores.push_back(in_f32(moe->router.up));

@@ -33,8 +33,8 @@ constexpr std::int64_t group_of(kernels::PackedType type) {
 void pack_weights(Weights& weights, kernels::PackedType type, Executor& executor);
 
 struct CpuModel {
-  /// Packs the weights.
-  CpuModel(Model model, kernels::PackedType type, Executor& executor);
+  /// Packs the weights. Keys and values are kept as `cache`, f32, bf16 or int8.
+  CpuModel(Model model, kernels::PackedType type, kernels::PackedType cache, Executor& executor);
 
   ModelSpec spec;
   Weights weights;

@@ -79,14 +79,13 @@ at::Tensor scores(const at::Tensor& x_TD, const Router& router, const MoeSpec& m
   return ffn_hidden(x_TD, neurons, activation).abs();
 }
 
-/// Weights of expert e alone.
-Ffn slice(const Ffn& w, std::int64_t e) {
+}  // namespace
+
+Ffn expert_of(const Ffn& w, std::int64_t e) {
   const auto at_e = [&](const at::Tensor& t) { return t.defined() ? t[e] : t; };
   return {at_e(w.gate),      at_e(w.up),      at_e(w.down),
           at_e(w.gate_bias), at_e(w.up_bias), at_e(w.down_bias)};
 }
-
-}  // namespace
 
 Routing route(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
               Activation activation) {
@@ -134,7 +133,7 @@ at::Tensor experts(const at::Tensor& x_TD, const Permutation& permutation, const
   for (std::size_t e = 0; e + 1 < permutation.offsets_E.size(); ++e) {
     const std::int64_t begin = permutation.offsets_E[e], end = permutation.offsets_E[e + 1];
     if (begin == end) continue;
-    const Ffn expert = slice(w, static_cast<std::int64_t>(e));
+    const Ffn expert = expert_of(w, static_cast<std::int64_t>(e));
     parts.push_back(ffn(x_ND.narrow(0, begin, end - begin), expert, activation));
   }
   return at::cat(parts);

@@ -39,6 +39,9 @@ Routing route(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
 
 Permutation permute(const Routing& routing, std::int64_t experts);
 
+/// The FFN of expert e alone, of E.
+Ffn expert_of(const Ffn& w, std::int64_t e);
+
 /// What the neurons of one FFN answer, act(gate x) * up x or act(up x): [..., F].
 at::Tensor ffn_hidden(const at::Tensor& x, const Ffn& w, Activation activation);
 

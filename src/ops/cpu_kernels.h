@@ -17,25 +17,31 @@ class CpuKernels {
   CpuKernels();
 
   operator const kernels::CpuContext&() const { return cpu_; }  // NOLINT: that is what it is for
+  const kernels::CpuContext* operator->() const { return &cpu_; }
 
  private:
   std::lock_guard<std::mutex> lock_;
   kernels::CpuContext cpu_;
 };
 
-/// Rows of a piece of work of so many columns.
-inline std::int64_t rows_of_piece(std::int64_t columns) {
-  return std::max<std::int64_t>(1, (1 << 14) / columns);
-}
-/// Calls work(first row, rows, piece) for pieces of a matrix [rows, columns], which are the same on
-/// any number of threads.
-template <class Work>
-void for_rows(const kernels::CpuContext& cpu, std::int64_t rows, std::int64_t columns, Work work) {
-  const std::int64_t most = rows_of_piece(columns), pieces = (rows + most - 1) / most;
-  kernels::run_pieces(cpu, rows * columns, pieces, [&](std::int64_t piece, int) {
-    work(piece * most, std::min(most, rows - piece * most), piece);
-  });
-}
+/// A matrix [rows, columns] cut into at most 256 pieces of rows, the same on any number of threads.
+struct RowPieces {
+  std::int64_t rows, columns, most, count;
+
+  RowPieces(std::int64_t n_rows, std::int64_t n_columns)
+      : rows(n_rows),
+        columns(n_columns),
+        most(std::max({std::int64_t{1}, (1 << 14) / columns, (rows + 255) / 256})),
+        count((rows + most - 1) / most) {}
+
+  /// Calls work(first row, rows, piece) for each.
+  template <class Work>
+  void run(const kernels::CpuContext& cpu, Work work) const {
+    kernels::run_pieces(cpu, rows * columns, count, [&](std::int64_t piece, int) {
+      work(piece * most, std::min(most, rows - piece * most), piece);
+    });
+  }
+};
 
 /// Whether kernels read the values of t: f32, f16 or bf16 on the CPU.
 bool readable(const at::Tensor& t);

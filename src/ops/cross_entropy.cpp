@@ -3,8 +3,6 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <cmath>
-
 #include "base/error.h"
 #include "ops/cpu_kernels.h"
 
@@ -18,18 +16,17 @@ using torch::autograd::variable_list;
 at::Tensor log_sums(const at::Tensor& scores_NV, double scale) {
   const std::int64_t rows = scores_NV.size(0), columns = scores_NV.size(1);
   at::Tensor max = at::empty({rows}, at::kFloat), sum = at::empty({rows}, at::kFloat);
-  const auto* scores = static_cast<const std::byte*>(scores_NV.const_data_ptr());
-  const CpuKernels lease;
-  const kernels::CpuContext& cpu = lease;
-  for_rows(cpu, rows, columns, [&](std::int64_t begin, std::int64_t count, auto) {
-    cpu.table.sum_exp({.scores = scores + begin * columns * scores_NV.element_size(),
-                       .type = value_type(scores_NV),
-                       .scale = static_cast<float>(scale),
-                       .max = max.mutable_data_ptr<float>() + begin,
-                       .sum = sum.mutable_data_ptr<float>() + begin,
-                       .m = count,
-                       .columns = columns,
-                       .ld = columns});
+  const kernels::ValueType type = value_type(scores_NV);
+  const CpuKernels cpu;
+  RowPieces(rows, columns).run(cpu, [&](std::int64_t begin, std::int64_t count, auto) {
+    cpu->table.sum_exp({.scores = kernels::at(scores_NV.const_data_ptr(), type, begin * columns),
+                        .type = type,
+                        .scale = static_cast<float>(scale),
+                        .max = max.mutable_data_ptr<float>() + begin,
+                        .sum = sum.mutable_data_ptr<float>() + begin,
+                        .m = count,
+                        .columns = columns,
+                        .ld = columns});
   });
   return max + sum.log();
 }
@@ -52,26 +49,21 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
     const std::int64_t rows = scores_NV.size(0), columns = scores_NV.size(1);
     const double factor = gradients[0].item<double>() * scale / static_cast<double>(rows);
     at::Tensor dscores = at::empty_like(scores_NV);
-    const auto* from = static_cast<const std::byte*>(scores_NV.const_data_ptr());
-    auto* to = static_cast<std::byte*>(dscores.mutable_data_ptr());
-    {
-      const CpuKernels lease;
-      const kernels::CpuContext& cpu = lease;
-      for_rows(cpu, rows, columns, [&](std::int64_t begin, std::int64_t count, auto) {
-        const std::int64_t bytes = begin * columns * scores_NV.element_size();
-        cpu.table.cross_entropy_backward(
-            {.scores = from + bytes,
-             .dscores = to + bytes,
-             .type = value_type(scores_NV),
-             .log_sums = sums.const_data_ptr<float>() + begin,
-             .targets = targets_N.const_data_ptr<std::int64_t>() + begin,
-             .scale = static_cast<float>(scale),
-             .factor = static_cast<float>(factor),
-             .m = count,
-             .columns = columns,
-             .ld = columns});
-      });
-    }
+    const kernels::ValueType type = value_type(scores_NV);
+    const CpuKernels cpu;
+    RowPieces(rows, columns).run(cpu, [&](std::int64_t begin, std::int64_t count, auto) {
+      cpu->table.cross_entropy_backward(
+          {.scores = kernels::at(scores_NV.const_data_ptr(), type, begin * columns),
+           .dscores = kernels::at(dscores.mutable_data_ptr(), type, begin * columns),
+           .type = type,
+           .log_sums = sums.const_data_ptr<float>() + begin,
+           .targets = targets_N.const_data_ptr<std::int64_t>() + begin,
+           .scale = static_cast<float>(scale),
+           .factor = static_cast<float>(factor),
+           .m = count,
+           .columns = columns,
+           .ld = columns});
+    });
     return {dscores, {}, {}};
   }
 };
@@ -79,15 +71,15 @@ class CrossEntropyFunction : public torch::autograd::Function<CrossEntropyFuncti
 }  // namespace
 
 at::Tensor cross_entropy(const at::Tensor& scores_NV, const at::Tensor& targets_N, double scale) {
+  if (!kernels_serve(scores_NV, scores_NV)) {
+    return at::cross_entropy_loss(scores_NV.to(at::kFloat) * scale, targets_N);
+  }
   const auto [least, most] = at::aminmax(targets_N);
   if (least.item<std::int64_t>() < 0 || most.item<std::int64_t>() >= scores_NV.size(1)) {
     fail("[cross_entropy] targets from {} to {}, and there are {} scores",
          least.item<std::int64_t>(), most.item<std::int64_t>(), scores_NV.size(1));
   }
-  if (kernels_serve(scores_NV, scores_NV)) {
-    return CrossEntropyFunction::apply(scores_NV.contiguous(), targets_N.contiguous(), scale);
-  }
-  return at::cross_entropy_loss(scores_NV.to(at::kFloat) * scale, targets_N);
+  return CrossEntropyFunction::apply(scores_NV.contiguous(), targets_N.contiguous(), scale);
 }
 
 }  // namespace moebius::ops

@@ -36,16 +36,15 @@ at::Tensor run(const at::Tensor& x_ND, const at::Tensor& weight, const at::Tenso
                             .ldy = columns,
                             .eps = static_cast<float>(eps),
                             .centred = centred};
-  const CpuKernels lease;
-  const kernels::CpuContext& cpu = lease;
-  for_rows(cpu, x.numel() / columns, columns, [&](std::int64_t begin, std::int64_t rows, auto) {
-    const std::int64_t bytes = begin * columns * x.element_size();
-    kernels::Norm part = whole;
-    part.x = static_cast<const std::byte*>(whole.x) + bytes;
-    part.y = static_cast<std::byte*>(whole.y) + bytes;
-    part.m = rows;
-    cpu.table.norm(part);
-  });
+  const CpuKernels cpu;
+  RowPieces(x.numel() / columns, columns)
+      .run(cpu, [&](std::int64_t begin, std::int64_t rows, auto) {
+        kernels::Norm part = whole;
+        part.x = kernels::at(whole.x, whole.type, begin * columns);
+        part.y = kernels::at(whole.y, whole.type, begin * columns);
+        part.m = rows;
+        cpu->table.norm(part);
+      });
   return y;
 }
 
@@ -56,33 +55,33 @@ struct NormGradients {
 NormGradients backward(const at::Tensor& x_ND, const at::Tensor& dy_ND, const at::Tensor& weight,
                        bool biased, bool centred, double eps) {
   const at::Tensor x = x_ND.contiguous(), dy = dy_ND.contiguous(), w = values_of(weight);
-  const std::int64_t columns = x.size(-1), rows = x.numel() / columns;
-  const std::int64_t most = rows_of_piece(columns), pieces = (rows + most - 1) / most;
+  const std::int64_t columns = x.size(-1);
+  const RowPieces pieces(x.numel() / columns, columns);
   NormGradients out{at::empty_like(x), at::zeros({columns}, at::kFloat), {}};
   // Of each piece of rows, added up in order.
-  const at::Tensor dweights = at::zeros({pieces, columns}, at::kFloat);
+  const at::Tensor dweights = at::zeros({pieces.count, columns}, at::kFloat);
   const at::Tensor dbiases = biased ? at::zeros_like(dweights) : at::Tensor();
   {
-    const CpuKernels lease;
-    const kernels::CpuContext& cpu = lease;
-    for_rows(cpu, rows, columns, [&](std::int64_t begin, std::int64_t count, std::int64_t piece) {
-      const std::int64_t bytes = begin * columns * x.element_size(), at = piece * columns;
-      cpu.table.norm_backward({.x = static_cast<const std::byte*>(x.const_data_ptr()) + bytes,
-                               .dy = static_cast<const std::byte*>(dy.const_data_ptr()) + bytes,
-                               .dx = static_cast<std::byte*>(out.x.mutable_data_ptr()) + bytes,
-                               .type = value_type(x),
-                               .weight = pointer(w),
-                               .dweight = dweights.mutable_data_ptr<float>() + at,
-                               .dbias = biased ? dbiases.mutable_data_ptr<float>() + at : nullptr,
-                               .m = count,
-                               .columns = columns,
-                               .eps = static_cast<float>(eps),
-                               .centred = centred});
+    const CpuKernels cpu;
+    const kernels::ValueType type = value_type(x);
+    pieces.run(cpu, [&](std::int64_t begin, std::int64_t count, std::int64_t piece) {
+      const std::int64_t value = begin * columns, sum = piece * columns;
+      cpu->table.norm_backward({.x = kernels::at(x.const_data_ptr(), type, value),
+                                .dy = kernels::at(dy.const_data_ptr(), type, value),
+                                .dx = kernels::at(out.x.mutable_data_ptr(), type, value),
+                                .type = type,
+                                .weight = pointer(w),
+                                .dweight = dweights.mutable_data_ptr<float>() + sum,
+                                .dbias = biased ? dbiases.mutable_data_ptr<float>() + sum : nullptr,
+                                .m = count,
+                                .columns = columns,
+                                .eps = static_cast<float>(eps),
+                                .centred = centred});
     });
   }
   const auto sum = [&](const at::Tensor& parts) {
     at::Tensor total = at::zeros({columns}, at::kFloat);
-    for (std::int64_t p = 0; p < pieces; ++p) total += parts[p];
+    for (std::int64_t p = 0; p < pieces.count; ++p) total += parts[p];
     return total;
   };
   out.weight = sum(dweights);

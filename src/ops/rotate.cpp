@@ -18,25 +18,25 @@ at::Tensor run(const at::Tensor& x_BSD, const at::Tensor& cos_SP, const at::Tens
   const std::int64_t tokens = x.size(1), columns = x.size(2), ld = x.stride(1);
   const auto* cos = cos_SP.const_data_ptr<float>();
   const auto* sin = sin_SP.const_data_ptr<float>();
-  const CpuKernels lease;
-  const kernels::CpuContext& cpu = lease;
-  for_rows(cpu, x.size(0) * tokens, columns, [&](std::int64_t begin, std::int64_t rows, auto) {
+  const kernels::ValueType type = value_type(x);
+  const CpuKernels cpu;
+  const RowPieces pieces(x.size(0) * tokens, columns);
+  pieces.run(cpu, [&](std::int64_t begin, std::int64_t rows, auto) {
     for (std::int64_t row = begin; row < begin + rows; ++row) {
       const std::int64_t angles = row % tokens * cos_SP.size(1);
-      cpu.table.rotate(
-          {.x = static_cast<const std::byte*>(x.const_data_ptr()) + row * ld * x.element_size(),
-           .y = static_cast<std::byte*>(y.mutable_data_ptr()) + row * columns * y.element_size(),
-           .type = value_type(x),
-           .cos = cos + angles,
-           .sin = sin + angles,
-           .m = 1,
-           .heads = heads,
-           .dim = columns / heads,
-           .half = cos_SP.size(1),
-           .ldx = ld,
-           .ldy = columns,
-           .interleaved = interleaved,
-           .back = back});
+      cpu->table.rotate({.x = kernels::at(x.const_data_ptr(), type, row * ld),
+                         .y = kernels::at(y.mutable_data_ptr(), type, row * columns),
+                         .type = type,
+                         .cos = cos + angles,
+                         .sin = sin + angles,
+                         .m = 1,
+                         .heads = heads,
+                         .dim = columns / heads,
+                         .half = cos_SP.size(1),
+                         .ldx = ld,
+                         .ldy = columns,
+                         .interleaved = interleaved,
+                         .back = back});
     }
   });
   return y;

@@ -7,7 +7,6 @@
 
 #include "base/dtype.h"
 #include "base/error.h"
-#include "kernels/codes.h"
 
 namespace moebius {
 
@@ -40,12 +39,10 @@ std::int64_t PackedWeight::bytes_of(const kernels::PackedShape& shape, std::int6
 }
 
 kernels::Matrix PackedWeight::matrix(std::int64_t expert) const {
-  const auto* scales =
-      reinterpret_cast<const std::uint16_t*>(memory_.get() + count_ * shape_.bytes());
-  return {shape_, memory_.get() + expert * shape_.bytes(), scales + expert * shape_.scales()};
+  return {shape_, codes(expert), scales(expert)};
 }
 
-at::Tensor QuantisedMatrix::dequantised(std::int64_t group) const {
+at::Tensor QuantisedMatrix::dequantised() const {
   return codes_NK.to(at::kFloat) *
          scales_NG.to(at::kFloat).repeat_interleave(group, 1).narrow(1, 0, codes_NK.size(1));
 }
@@ -70,10 +67,11 @@ PackedWeight WeightPacker::pack(const at::Tensor& w, kernels::PackedType type, s
   return packed;
 }
 
-PackedWeight WeightPacker::pack(std::span<const QuantisedMatrix> matrices, kernels::PackedType type,
-                                std::int64_t group) {
-  const at::Tensor& first = matrices[0].codes_NK;
-  PackedWeight packed = take({type, first.size(0), first.size(1), group}, std::ssize(matrices));
+PackedWeight WeightPacker::pack(std::span<const QuantisedMatrix> matrices) {
+  const QuantisedMatrix& first = matrices[0];
+  const kernels::PackedShape shape{first.type, first.codes_NK.size(0), first.codes_NK.size(1),
+                                   first.group};
+  PackedWeight packed = take(shape, std::ssize(matrices));
   for (std::int64_t e = 0; e < packed.count(); ++e) {
     const QuantisedMatrix& from = matrices[static_cast<std::size_t>(e)];
     const at::Tensor codes = from.codes_NK.contiguous(), scales = from.scales_NG.contiguous();

@@ -38,8 +38,8 @@ class PackedWeight {
 
  private:
   friend class WeightPacker;
-  std::byte* codes(std::int64_t expert) { return memory_.get() + expert * shape_.bytes(); }
-  std::uint16_t* scales(std::int64_t expert) {
+  std::byte* codes(std::int64_t expert) const { return memory_.get() + expert * shape_.bytes(); }
+  std::uint16_t* scales(std::int64_t expert) const {
     return reinterpret_cast<std::uint16_t*>(memory_.get() + count_ * shape_.bytes()) +
            expert * shape_.scales();
   }
@@ -51,11 +51,13 @@ class PackedWeight {
 
 /// What a matrix is quantised to: w [n, k] = codes[n, k] scales[n, k / group].
 struct QuantisedMatrix {
+  kernels::PackedType type;
+  std::int64_t group;
   at::Tensor codes_NK;   ///< int8
   at::Tensor scales_NG;  ///< bf16
 
   /// [N, K], f32.
-  at::Tensor dequantised(std::int64_t group) const;
+  at::Tensor dequantised() const;
 };
 
 /// Packs weights, one behind the other in memory.
@@ -65,9 +67,8 @@ class WeightPacker {
 
   /// w [N, K] or [E, N, K] of any float type.
   PackedWeight pack(const at::Tensor& w, kernels::PackedType type, std::int64_t group);
-  /// Matrices of one shape that are quantised already.
-  PackedWeight pack(std::span<const QuantisedMatrix> matrices, kernels::PackedType type,
-                    std::int64_t group);
+  /// Matrices of one shape and type that are quantised already.
+  PackedWeight pack(std::span<const QuantisedMatrix> matrices);
 
  private:
   /// Room for `count` of them.

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "model/cpu_model.h"
 #include "model/tensor_ops.h"
 #include "quantize/gptq.h"
 
@@ -20,39 +21,32 @@ constexpr std::int64_t enough_tokens = 512;
 /// Quantises matrices and keeps what is packed by the weight that it replaces.
 class Quantiser {
  public:
-  Quantiser(PackedType type, std::int64_t group, Executor& executor)
-      : type_(type), group_(group), executor_(executor), packer_(executor) {}
+  Quantiser(PackedType type, Executor& executor)
+      : type_(type), executor_(executor), packer_(executor) {}
 
-  std::int64_t group() const { return group_; }
-
-  /// Of w [N, K] for inputs whose factor is given: what it is quantised to, f32.
-  at::Tensor one(const Weight& w, const at::Tensor& factor) {
-    return several(w, {matrix(w.plain(), factor)})[0];
+  QuantisedMatrix matrix(const at::Tensor& w_NK, const at::Tensor& factor) const {
+    return gptq(w_NK, factor, type_, group_of(type_), executor_);
   }
-  QuantisedMatrix matrix(const at::Tensor& w_NK, const at::Tensor& factor) {
-    return gptq(w_NK, factor, type_, group_, executor_);
-  }
-  /// Packs the matrices of w, one or E of them; [E, N, K].
-  at::Tensor several(const Weight& w, const std::vector<QuantisedMatrix>& matrices) {
-    packed_[&w] = std::make_shared<const PackedWeight>(packer_.pack(matrices, type_, group_));
+  /// Packs what w, [N, K] or [E, N, K], is quantised to, and gives that back in f32.
+  at::Tensor keep(const Weight& w, const std::vector<QuantisedMatrix>& matrices) {
+    packed_[&w] = std::make_shared<const PackedWeight>(packer_.pack(matrices));
     std::vector<at::Tensor> out;
-    for (const QuantisedMatrix& each : matrices) out.push_back(each.dequantised(group_));
-    return at::stack(out);
+    for (const QuantisedMatrix& each : matrices) out.push_back(each.dequantised());
+    return at::stack(out).view(w.plain().sizes());
   }
 
   /// Puts what is packed into the place of the weights.
   void replace(Weights& weights) {
     for_each_weight(
         [&](const std::string&, Weight& w) {
-          if (const auto found = packed_.find(&w); found != packed_.end())
-            w = Weight(found->second);
+          const auto found = packed_.find(&w);
+          if (found != packed_.end()) w = Weight(found->second);
         },
         weights);
   }
 
  private:
   PackedType type_;
-  std::int64_t group_;
   Executor& executor_;
   WeightPacker packer_;
   std::map<const Weight*, std::shared_ptr<const PackedWeight>> packed_;
@@ -78,56 +72,53 @@ class QuantisingOps : public TensorOps {
     return add(x, linear(y, l));
   }
   Tensor add_ffn(const Tensor& x, const Tensor& y, const Ffn& w, std::size_t) const {
-    return add(x, ffn(y, quantised(w, y.flatten(0, -2)), spec().activation));
+    return add(x, ffn(y, quantised(w, all_of(y.flatten(0, -2))), spec().activation));
   }
   Tensor add_moe(const Tensor& x, const Tensor& y, const Moe& w, std::size_t layer) {
     const MoeSpec& moe = *spec().layers[layer].moe;
     const at::Tensor y_TD = y.flatten(0, -2);
     Moe replaced = w;
-    replaced.experts =
-        quantised_experts(w.experts, y_TD, route(y_TD, w.router, moe, spec().activation).ids_TK);
-    if (w.shared.up.defined()) replaced.shared = quantised(w.shared, y_TD);
+    const at::Tensor ids_TK = route(y_TD, w.router, moe, spec().activation).ids_TK;
+    replaced.experts = quantised(w.experts, [&](std::int64_t e) {
+      return y_TD.index_select(0, tokens_for((ids_TK == e).any(1)));
+    });
+    if (w.shared.up.defined()) replaced.shared = quantised(w.shared, all_of(y_TD));
     return add(x, TensorOps::moe(y, replaced, moe));
   }
 
  private:
   Tensor quantised_linear(const Tensor& x, const Linear& l, const at::Tensor& factor) const {
-    return TensorOps::linear(x, {Weight(quantiser_.one(l.w, factor)), l.bias});
+    const at::Tensor w = quantiser_.keep(l.w, {quantiser_.matrix(l.w, factor)});
+    return TensorOps::linear(x, {Weight(w), l.bias});
   }
 
-  /// One FFN for inputs x.
-  Ffn quantised(const Ffn& w, const at::Tensor& x_TD) const {
-    Ffn out = w;
-    const at::Tensor factor = error_factor(x_TD);
-    if (w.gate.defined()) out.gate = quantiser_.one(w.gate, factor);
-    out.up = quantiser_.one(w.up, factor);
-    out.down = quantiser_.one(w.down, error_factor(ffn_hidden(x_TD, out, spec().activation)));
-    return out;
+  /// Rows [T, D] that an expert reads.
+  using Inputs = std::function<at::Tensor(std::int64_t expert)>;
+  static Inputs all_of(const at::Tensor& x_TD) {
+    return [x_TD](std::int64_t) { return x_TD; };
   }
 
-  /// E of them, each for the tokens that go to it.
-  Ffn quantised_experts(const Ffn& w, const at::Tensor& x_TD, const at::Tensor& ids_TK) const {
+  /// An FFN, or E of them in leaves [E, ...], of which each is quantised for its inputs.
+  Ffn quantised(const Ffn& w, const Inputs& inputs) const {
+    const at::Tensor& up = w.up;
+    const bool several = up.dim() == 3;
     std::vector<QuantisedMatrix> gates, ups, downs;
-    for (std::int64_t e = 0; e < w.up.plain().size(0); ++e) {
-      const auto of = [&](const Weight& leaf) {
-        return leaf.defined() ? Weight(leaf.plain()[e]) : Weight();
-      };
-      Ffn expert{of(w.gate), of(w.up), of(w.down), of(w.gate_bias), of(w.up_bias), of(w.down_bias)};
-      const at::Tensor x = x_TD.index_select(0, tokens_for((ids_TK == e).any(1)));
-      const at::Tensor factor = error_factor(x);
-      const auto take = [&](Weight& leaf, const at::Tensor& inputs,
+    for (std::int64_t e = 0; e < (several ? up.size(0) : 1); ++e) {
+      Ffn one = several ? expert_of(w, e) : w;
+      const auto take = [&](Weight& leaf, const at::Tensor& factor,
                             std::vector<QuantisedMatrix>& to) {
-        to.push_back(quantiser_.matrix(leaf.plain(), inputs));
-        leaf = to.back().dequantised(quantiser_.group());
+        to.push_back(quantiser_.matrix(leaf, factor));
+        leaf = to.back().dequantised();
       };
-      if (w.gate.defined()) take(expert.gate, factor, gates);
-      take(expert.up, factor, ups);
-      take(expert.down, error_factor(ffn_hidden(x, expert, spec().activation)), downs);
+      const at::Tensor x = inputs(e), factor = error_factor(x);
+      if (w.gate.defined()) take(one.gate, factor, gates);
+      take(one.up, factor, ups);
+      take(one.down, error_factor(ffn_hidden(x, one, spec().activation)), downs);
     }
     Ffn out = w;
-    if (w.gate.defined()) out.gate = quantiser_.several(w.gate, gates);
-    out.up = quantiser_.several(w.up, ups);
-    out.down = quantiser_.several(w.down, downs);
+    if (w.gate.defined()) out.gate = quantiser_.keep(w.gate, gates);
+    out.up = quantiser_.keep(w.up, ups);
+    out.down = quantiser_.keep(w.down, downs);
     return out;
   }
 
@@ -148,13 +139,13 @@ class QuantisingOps : public TensorOps {
 }  // namespace
 
 void quantise_for_text(Model& model, std::span<const at::Tensor> sequences,
-                       kernels::PackedType type, std::int64_t group, Executor& executor,
+                       kernels::PackedType type, Executor& executor,
                        const std::function<void(std::int64_t done)>& on_layer) {
   const at::InferenceMode inference;
   Weights& w = model.weights;
   if (!w.head.defined()) w.head = w.embed;
   const at::Tensor ids_BS = at::cat(at::TensorList(sequences.data(), sequences.size()));
-  Quantiser quantiser(type, group, executor);
+  Quantiser quantiser(type, executor);
   QuantisingOps ops(model.spec, ids_BS.size(1), quantiser);
   at::Tensor x = graph::embed(ops, w, ids_BS);
   for (std::size_t l = 0; l < w.layers.size(); ++l) {

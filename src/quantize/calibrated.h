@@ -16,7 +16,7 @@ namespace moebius {
 /// embedding, what keys and values are made of from latents. `on_layer` is called after each layer
 /// with how many are done. Throws Error where a layer's inputs are not finite.
 void quantise_for_text(Model& model, std::span<const at::Tensor> sequences,
-                       kernels::PackedType type, std::int64_t group, Executor& executor,
+                       kernels::PackedType type, Executor& executor,
                        const std::function<void(std::int64_t done)>& on_layer);
 
 }  // namespace moebius

@@ -50,7 +50,7 @@ class Run {
       w_KN_.narrow(0, end, columns_ - end)
           .addmm_(passed.t(), errors_.narrow(0, 0, count), /*beta=*/1, /*alpha=*/-1);
     }
-    return {codes_KN_.t().contiguous(), scales_GN_.t().contiguous()};
+    return {type_, group_, codes_KN_.t().contiguous(), scales_GN_.t().contiguous()};
   }
 
  private:
@@ -91,8 +91,9 @@ class Run {
     const std::int64_t begin = g * group_, count = std::min(group_, columns_ - begin);
     std::vector<float> values(static_cast<std::size_t>(count));
     for (std::int64_t n = first; n < last; ++n) {
-      for (std::int64_t k = 0; k < count; ++k)
+      for (std::int64_t k = 0; k < count; ++k) {
         values[static_cast<std::size_t>(k)] = w(begin + k)[n];
+      }
       const std::uint16_t chosen = kernels::scale_of_group(type_, values.data(), count);
       const auto i = static_cast<std::size_t>(n - first);
       scales(g)[n] = chosen;

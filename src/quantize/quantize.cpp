@@ -1,11 +1,10 @@
-
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/staged.h"
 #include "checkpoint/companions.h"
-#include "convert/calibrate.h"
 #include "hub/resolve.h"
+#include "infer/calibration.h"
 #include "model/packed_file.h"
 #include "quantize/calibrated.h"
 #include "quantize/run.h"
@@ -40,12 +39,11 @@ void check_calibration(const QuantizeOptions& options, kernels::PackedType type)
 
 void calibrate(Model& model, const fs::path& directory, kernels::PackedType type,
                const QuantizeOptions& options, Executor& executor, const Context& ctx) {
-  std::optional<Tokenizer> tokenizer;
-  if (Tokenizer::exists(directory)) tokenizer = Tokenizer::load(directory);
-  const std::vector<at::Tensor> windows = calibration_windows(
-      model.spec, directory, tokenizer, options.calibration, options.calibration_tokens);
+  const std::vector<at::Tensor> windows =
+      calibration_windows(model.spec, directory, tokenizer_beside(directory, model.spec),
+                          options.calibration, options.calibration_tokens);
   Progress progress(ctx, "calibrate", static_cast<double>(model.spec.layers.size()), "layers");
-  quantise_for_text(model, windows, type, group_of(type), executor, [&](std::int64_t done) {
+  quantise_for_text(model, windows, type, executor, [&](std::int64_t done) {
     progress.update(static_cast<double>(done));
     ctx.check_interrupt();
   });

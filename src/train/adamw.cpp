@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <type_traits>
 
 #include "ops/cpu_kernels.h"
 
@@ -34,12 +33,11 @@ double sum_of_squares(const at::Tensor& t) {
   if (!ops::readable(t)) return at::linalg_vector_norm(t).square().item<double>();
   const at::Tensor flat = t.contiguous();
   std::vector<double> sums(static_cast<std::size_t>(pieces_of(t)));
-  const auto* values = static_cast<const std::byte*>(flat.const_data_ptr());
-  const ops::CpuKernels lease;
-  const kernels::CpuContext& cpu = lease;
+  const kernels::ValueType type = ops::value_type(flat);
+  const ops::CpuKernels cpu;
   for_each_piece(cpu, flat, [&](std::int64_t begin, std::int64_t count, std::int64_t piece) {
-    sums[static_cast<std::size_t>(piece)] = cpu.table.sum_of_squares(
-        values + begin * flat.element_size(), ops::value_type(flat), count);
+    sums[static_cast<std::size_t>(piece)] =
+        cpu->table.sum_of_squares(kernels::at(flat.const_data_ptr(), type, begin), type, count);
   });
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
@@ -87,22 +85,16 @@ void AdamW::update(std::size_t parameter, double lr, double scale, const at::Ten
       .decay = static_cast<float>(decay),
       .bias1 = static_cast<float>(1 - std::pow(options_.beta1, steps)),
       .bias2 = static_cast<float>(1 - std::pow(options_.beta2, steps))};
-  const auto from = [](auto* values, std::int64_t begin, kernels::ValueType type) {
-    using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(values)>>,
-                                    const std::byte, std::byte>;
-    return static_cast<Byte*>(values) + begin * kernels::size_of(type);
-  };
-  const ops::CpuKernels lease;
-  const kernels::CpuContext& cpu = lease;
+  const ops::CpuKernels cpu;
   for_each_piece(cpu, flat, [&](std::int64_t begin, std::int64_t count, std::int64_t) {
     kernels::AdamWStep piece = whole;
-    piece.value = from(whole.value, begin, whole.type);
-    piece.gradient = from(whole.gradient, begin, whole.type);
-    piece.m = from(whole.m, begin, whole.means);
-    piece.v = from(whole.v, begin, whole.means);
+    piece.value = kernels::at(whole.value, whole.type, begin);
+    piece.gradient = kernels::at(whole.gradient, whole.type, begin);
+    piece.m = kernels::at(whole.m, whole.means, begin);
+    piece.v = kernels::at(whole.v, whole.means, begin);
     if (whole.master != nullptr) piece.master = whole.master + begin;
     piece.count = count;
-    cpu.table.adamw(piece);
+    cpu->table.adamw(piece);
   });
 }
 

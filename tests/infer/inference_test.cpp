@@ -89,6 +89,24 @@ TEST(PackedInference, BitsDependNeitherOnPiecesNorThreadsNorOtherSequences) {
   }
 }
 
+TEST(PackedInference, KeysAndValuesInInt8ComeCloseAndDoNotDependOnPieces) {
+  const Ids ids = some_ids(12);
+  for (const Json& config : all_configs()) {
+    const Model plain = random_model(config);
+    const auto model = packed_inference(plain, PackedType::f32, 2, PackedType::int8);
+    const auto exact = packed_inference(plain, PackedType::f32, 2);
+    EXPECT_LT(2 * model->cache_bytes(64), exact->cache_bytes(64)) << config.dump();
+    const at::Tensor whole = in_pieces(*model, ids, {12}), expected = in_pieces(*exact, ids, {12});
+    EXPECT_TRUE(at::equal(in_pieces(*model, ids, {4, 1, 7}), whole)) << config.dump();
+    const double off = ((whole - expected).norm() / expected.norm()).item<double>();
+    // Where routers turn little into much, one of these tokens may go elsewhere.
+    const bool routed = std::any_of(plain.spec.layers.begin(), plain.spec.layers.end(),
+                                    [](const LayerSpec& layer) { return layer.moe.has_value(); });
+    EXPECT_LT(off, routed ? 0.2 : 0.02) << config.dump();
+    EXPECT_GT(off, 0) << config.dump();
+  }
+}
+
 TEST(PackedInference, ACacheThatWasCutGoesOnAsIfNothingHadBeen) {
   Json config = examples::llama_like("mixtral");
   config["max_position_embeddings"] = 300;
@@ -185,7 +203,7 @@ TEST(CpuModel, LeavesTheOriginalAndTheEmbeddingAsTheyAre) {
   config["tie_word_embeddings"] = true;
   const Model plain = random_model(config);
   Executor executor(1);
-  const CpuModel packed(plain, PackedType::int4, executor);
+  const CpuModel packed(plain, PackedType::int4, PackedType::bf16, executor);
   EXPECT_FALSE(plain.weights.head.defined());
   EXPECT_EQ(plain.weights.layers[0].attn.q.packed(), nullptr);
   EXPECT_TRUE(packed.weights.embed.plain().is_same(plain.weights.embed.plain()));

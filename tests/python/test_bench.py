@@ -64,6 +64,12 @@ def test_costs_are_those_of_the_shape(moebius, shape):
     assert out["decode_bytes_per_token"] == pytest.approx(weights + cache, rel=1e-9)
 
 
+def test_keys_and_values_in_int8_are_counted(moebius, shape):
+    out = bench(moebius, shape(), "--random-weights", "--weights", "f32", "--kv-cache", "int8", *SHORT)
+    page = 2 * 2 * (64 * 16 + 32 * 64 + 2 * 64 + 2 * 64)  # layers and heads: keys, padded values, scales
+    assert out["cache_bytes"] == page
+
+
 def test_against_another_in_the_same_run(moebius, shape):
     dense = shape("dense", model_type="llama", architectures=["LlamaForCausalLM"],
                   intermediate_size=4 * 96)  # fmt: skip

@@ -389,6 +389,27 @@ def test_packed_weights_are_for_the_cpu(moebius, stories):
     assert done.returncode == 2
 
 
+@pytest.mark.parametrize("family", ["stories260K", "deepseek_v3", "granitemoe"])
+def test_keys_and_values_in_int8_cost_little(hf, moebius, stories, tmp_path, family):
+    """Against the same model with keys and values in f32, on text of several pages; in random ones some token may
+    go to another expert."""
+    directory, text, context, most = stories, tmp_path / "text.txt", 300, 1e-3
+    if family == "stories260K":
+        text.write_text("Once upon a time there was a little dog who liked to play in the park. " * 40)
+    else:
+        context, most = 64, 1e-2
+        directory = tiny.add_char_tokenizer(tiny.save(tiny.make_model(hf, family, seed=5), tmp_path / "model"), 131)
+        text.write_text(tiny.to_text(tiny.random_ids(131, rows=1, length=200)[0].tolist()))
+    against = ["eval", directory, "--data", text, "--context", context, "--reference", directory, "--weights", "f32"]
+    assert 0 < as_json(moebius, *against, "--kv-cache", "int8")["kl"] < most
+    assert as_json(moebius, *against)["kl"] == 0
+
+
+def test_keys_and_values_in_int8_are_for_the_cpu(moebius, stories):
+    done = moebius("generate", stories, "--prompt", "x", "--kv-cache", "int8", "--device", "cuda")
+    assert done.returncode == 2
+
+
 def test_dead_experts_are_named(hf, moebius, tmp_path):
     model = tiny.make_model(hf, "mixtral", num_hidden_layers=2, num_experts_per_tok=2)
     with torch.no_grad():

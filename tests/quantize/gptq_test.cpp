@@ -24,7 +24,7 @@ at::Tensor mixed_inputs(std::int64_t tokens, std::int64_t columns) {
 /// Of the products with x, relative.
 double error_of(const QuantisedMatrix& q, const at::Tensor& w, const at::Tensor& x) {
   const at::Tensor exact = at::mm(x, w.t());
-  return ((at::mm(x, q.dequantised(32).t()) - exact).norm() / exact.norm()).item<double>();
+  return ((at::mm(x, q.dequantised().t()) - exact).norm() / exact.norm()).item<double>();
 }
 
 TEST(Gptq, WithoutInputsEveryCodeIsTheNearest) {
@@ -34,12 +34,12 @@ TEST(Gptq, WithoutInputsEveryCodeIsTheNearest) {
     for (const auto& [rows, columns] : {std::pair{1, 8}, {37, 83}, {130, 160}}) {
       const at::Tensor w = normal_tensor({rows, columns}, 1);
       const QuantisedMatrix q = gptq(w, {}, type, 32, executor);
-      const PackedWeight plain = packer.pack(w, type, 32), packed = packer.pack({&q, 1}, type, 32);
+      const PackedWeight plain = packer.pack(w, type, 32), packed = packer.pack({&q, 1});
       ASSERT_EQ(plain.bytes(), packed.bytes());
       EXPECT_TRUE(
           std::equal(plain.memory().begin(), plain.memory().end(), packed.memory().begin()));
       // What is packed is what is said to be.
-      const at::Tensor values = q.dequantised(32);
+      const at::Tensor values = q.dequantised();
       const kernels::Matrix m = packed.matrix();
       for (std::int64_t n = 0; n < rows; ++n) {
         for (std::int64_t k = 0; k < columns; ++k) {

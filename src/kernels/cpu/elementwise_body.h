@@ -401,6 +401,7 @@ template <class Load, class Store>
 static void rotate_rows(const Rotate& a) {
   using T = typename Load::Type;
   const long stays = a.dim - 2 * a.half;
+  const bool from_pairs = a.interleaved && !a.back, to_pairs = a.interleaved && a.back;
   for (long r = 0; r < a.m; ++r) {
     const float *cos = a.cos + r * a.half, *sin = a.sin + r * a.half;
     for (long h = 0; h < a.heads; ++h) {
@@ -414,7 +415,7 @@ static void rotate_rows(const Rotate& a) {
       for (long i = 0; i < a.half; i += LANES) {
         const long left = a.half - i, count = left < LANES ? left : LANES;
         const T *first = x + i, *second = x + a.half + i;
-        if (a.interleaved && !a.back) {
+        if (from_pairs) {
           for (long j = 0; j < count; ++j) {
             pairs[0][j] = x[2 * (i + j)];
             pairs[1][j] = x[2 * (i + j) + 1];
@@ -425,11 +426,11 @@ static void rotate_rows(const Rotate& a) {
         const VecF u = load_row<Load>(first, 0, left), v = load_row<Load>(second, 0, left);
         const VecF c = load_row<LoadF32>(cos, i, left);
         const VecF s = a.back ? -load_row<LoadF32>(sin, i, left) : load_row<LoadF32>(sin, i, left);
-        const bool mix = a.interleaved && a.back;
-        T *to_first = mix ? pairs[0] : y + i, *to_second = mix ? pairs[1] : y + a.half + i;
+        T* to_first = to_pairs ? pairs[0] : y + i;
+        T* to_second = to_pairs ? pairs[1] : y + a.half + i;
         store_row<Store>(to_first, 0, left, u * c - v * s);
         store_row<Store>(to_second, 0, left, v * c + u * s);
-        for (long j = 0; j < count && mix; ++j) {
+        for (long j = 0; j < count && to_pairs; ++j) {
           y[2 * (i + j)] = pairs[0][j];
           y[2 * (i + j) + 1] = pairs[1][j];
         }
