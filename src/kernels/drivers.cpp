@@ -73,11 +73,13 @@ void linear(const CpuContext& cpu, const Plain& x, std::int64_t m,
       first += p.w.shape.panels() / 2;
       if (begin >= end) continue;
       const Matrix w = on_hand(cpu.table, p.w, 2 * begin, 2 * end, rooms.of(thread));
+      const std::int64_t last = p.w.shape.panels() / 2;
+      Ahead ahead(p.w, 2 * end, 2 * std::min(end + (end - begin), last));
       for (std::int64_t t = 0; t < tiling.count; ++t) {
         const std::int64_t r = tiling.start(t), rows = tiling.size(t);
         for (std::int64_t pair = begin; pair < end; ++pair) {
           run_tile(cpu.table, panel_pair(w, pair), panel_pair(w, pair + 1), tiles.tile(r, rows),
-                   sums, pair_width);
+                   sums, pair_width, &ahead);
           finish_product(cpu.table, p, pair * pair_width, r, rows, sums);
         }
       }
@@ -104,13 +106,14 @@ void add_scattered(const CpuContext& cpu, std::span<const ScatterJob> jobs, floa
       // Where to read when this job is done.
       const Matrix& later = jobs[std::min(j + 1, jobs.size() - 1)].w;
       const Panels after = panel_pair(later.packed() ? later : w, begin);
+      Ahead ahead(later, 2 * begin, 2 * end);
       alignas(64) float sums[max_tile_rows * pair_width];
       for (std::int64_t t = 0; t < job.tiling.count; ++t) {
         const std::int64_t r = job.tiling.start(t), m = job.tiling.size(t);
         for (std::int64_t pair = begin; pair < end; ++pair) {
           const std::int64_t n = pair * pair_width, columns = std::min(pair_width, w.shape.n - n);
           run_tile(cpu.table, panel_pair(w, pair), pair + 1 < end ? panel_pair(w, pair + 1) : after,
-                   job.tiles.tile(r - job.tiling.begin, m), sums, pair_width);
+                   job.tiles.tile(r - job.tiling.begin, m), sums, pair_width, &ahead);
           add_bias(job.bias == nullptr ? nullptr : job.bias + n, columns, m, sums);
           cpu.table.add_scaled({sums, y + n, job.ids + r,
                                 job.scales == nullptr ? nullptr : job.scales + r, m, columns,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <type_traits>
 
 #include "base/dtype.h"
 #include "kernels/tiles.h"
@@ -47,7 +46,7 @@ class GroupedRun {
     for (const FfnJob& job : args_.jobs) {
       if (job.begin == job.end) continue;
       const PackedShape& down = job.down.shape;
-      block_ = std::lcm(pair_width, down.quantised() ? down.group : pair_width);
+      block_ = std::lcm(pair_width, down.quantised() ? down.x_group() : pair_width);
       active_[count_] = {&job, RowStore(cpu_.arena, down, job.end - job.begin), blocks_};
       blocks_ += ceil_div(down.k, block_);
       rows_ = std::max(rows_, job.end);
@@ -126,15 +125,28 @@ class GroupedRun {
         for (std::int64_t step; at < last; at += step) {
           step = std::min(at_once, last - at);
           const std::int64_t begin = (at - active->first) * block_;
-          hidden_block(*active, begin, std::min(begin + step * block_, down.k), scratches[thread]);
+          const std::int64_t end = std::min(begin + step * block_, down.k);
+          const bool over = end == down.k;  // then the next expert's
+          Ahead ahead;
+          if (!over) ahead = ahead_of(*active->job, end, end + step * block_);
+          if (over && active + 1 < active_ + count_) {
+            ahead = ahead_of(*active[1].job, 0, at_once * block_);
+          }
+          hidden_block(*active, begin, end, scratches[thread], ahead);
         }
       }
     });
   }
 
-  /// Neurons [begin, end) of all rows of a job.
+  static Ahead ahead_of(const FfnJob& job, std::int64_t begin, std::int64_t end) {
+    const std::int64_t first = begin / panel_width;
+    const std::int64_t last = 2 * ceil_div(std::min(end, job.down.shape.k), pair_width);
+    return job.gate.defined() ? Ahead(job.gate, job.up, first, last) : Ahead(job.up, first, last);
+  }
+
+  /// Neurons [begin, end) of all rows of a job; `ahead` is what comes then.
   void hidden_block(const Active& active, std::int64_t begin, std::int64_t end,
-                    const Scratch& scratch) const {
+                    const Scratch& scratch, Ahead ahead) const {
     const FfnJob& job = *active.job;
     const bool gated = job.gate.defined();
     const std::int64_t width = gated ? panel_width : pair_width;  // neurons of a step
@@ -155,7 +167,7 @@ class GroupedRun {
       for (std::int64_t n = begin; n < end; n += width) {
         const std::int64_t columns = std::min(width, end - n);
         run_tile(cpu_.table, panels_of(n), panels_of(n + width), tiles_.tile(r, m), scratch.sums,
-                 pair_width);
+                 pair_width, &ahead);
         if (gated) add_bias(from(job.gate_bias, n), columns, m, scratch.sums);
         add_bias(from(job.up_bias, n), columns, m, scratch.sums + (gated ? panel_width : 0));
         if (gated) keep(args_.gate_x, job, scratch.sums, r, m, n, columns);
@@ -218,12 +230,10 @@ class BackwardRun {
     Tiling tiling;
   };
 
-  std::int64_t element() const { return size_of(type_); }
-  /// Row n of [N, columns].
+  /// Element [n, column] of [N, columns].
   template <class T>
   T* at(T* base, std::int64_t n, std::int64_t columns, std::int64_t column = 0) const {
-    using Byte = std::conditional_t<std::is_const_v<T>, const std::byte, std::byte>;
-    return static_cast<Byte*>(base) + (n * columns + column) * element();
+    return kernels::at(base, type_, n * columns + column);
   }
   PackedShape shape(std::int64_t n, std::int64_t k) const { return {compute_, n, k}; }
 
@@ -241,7 +251,7 @@ class BackwardRun {
                            Tiling(job.begin, job.end, most_rows(cpu_.table, job.up.shape))};
       rows_ = std::max(rows_, job.end);
     }
-    const std::int64_t bytes = rows_ * width_ * element();
+    const std::int64_t bytes = rows_ * width_ * size_of(type_);
     if (gated_) dgate_ = cpu_.arena.take<std::byte>(bytes);
     dup_ = cpu_.arena.take<std::byte>(bytes);
     hidden_ = cpu_.arena.take<std::byte>(bytes);

@@ -47,17 +47,20 @@ struct LayOut {
 /// Rows of activations before they meet a packed matrix: of what, and `ld` elements apart.
 struct Prepared {
   void* x;             ///< f32, bf16 or int8 [M, padded K], zero beyond K
-  float* scales;       ///< of int8 [M, groups]: x = int8 * scale, NaN in a group that is not finite
+  float* scales;       ///< of int8 [M, x groups]: x = int8 * scale, NaN where one is not finite
   std::int32_t* sums;  ///< of int8 [M, groups]: what each group adds up to
 };
 
 /// Some of those rows, interleaved: f32 [K][M], bf16 [K/2][M][2], int8 [K/4][M][4].
 struct TileRows {
   void* x;
-  float* scales;          ///< of int8 [groups][M]
+  float* scales;          ///< of int8 [x groups][M]
   std::int32_t* offsets;  ///< of int8 [groups][M]: the sums times what the weights' zero stands at
   int m;
 };
+
+/// Tiles of so many rows or less take time for reading weights; others for computing.
+inline constexpr int streamed_rows = 4;
 
 /// y [M, 32] = x [M, K] times two panels of packed matrices transposed: two neighbours, or those of
 /// gate and up that belong to the same neurons. A row's values do not depend on M: sums run over k
@@ -68,7 +71,8 @@ struct Tile {
   const std::uint16_t* scales[2];  ///< of int8 and int4
   float* y;                        ///< rows `ldy` apart; the second panel's 16 follow the first's
   std::int64_t ldy;
-  const void* next[2];  ///< panels that are likely to come next, or null
+  const void* next[2];  ///< two panels that are likely to come next; with more than
+                        ///< `streamed_rows` rows two eighths of some; or null
 };
 
 enum class Activation { silu, gelu_tanh, gelu_erf, relu };

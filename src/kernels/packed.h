@@ -39,6 +39,14 @@ struct PackedShape {
   }
   /// Along K; 0 of floats.
   MOEBIUS_INLINE std::int64_t groups() const { return quantised() ? (k + group - 1) / group : 0; }
+  /// Neighbours along K of an activation that share a scale: with int8 a group of the weights, with
+  /// int4 four, so that sums are scaled less often.
+  MOEBIUS_INLINE std::int64_t x_group() const {
+    return type == PackedType::int4 ? 4 * group : group;
+  }
+  MOEBIUS_INLINE std::int64_t x_groups() const {
+    return quantised() ? (k + x_group() - 1) / x_group() : 0;
+  }
   /// An even number.
   MOEBIUS_INLINE std::int64_t panels() const {
     return (n + 2 * panel_width - 1) / (2 * panel_width) * 2;

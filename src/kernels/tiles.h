@@ -25,7 +25,7 @@ struct RowStore {
   RowStore(Arena& arena, const PackedShape& of, std::int64_t rows)
       : shape(of),
         x(arena.take<std::byte>(rows * row_bytes())),
-        scales(arena.take<float>(rows * of.groups())),
+        scales(arena.take<float>(rows * of.x_groups())),
         sums(arena.take<std::int32_t>(rows * of.groups())) {}
 
   static std::int64_t element_bytes(PackedType type) {
@@ -33,14 +33,17 @@ struct RowStore {
   }
   std::int64_t row_bytes() const { return shape.padded_k() * element_bytes(shape.type); }
   Prepared rows(std::int64_t begin) const {
-    const std::int64_t g = begin * shape.groups();
-    return {x + begin * row_bytes(), scales + g, sums + g};
+    return {x + begin * row_bytes(), scales + begin * shape.x_groups(),
+            sums + begin * shape.groups()};
   }
-  /// Of the tile of `m` rows from `begin` on, what begins at column k, which begins a group.
+  /// Of the tile of `m` rows from `begin` on, what begins at column k, which begins a group of x.
   TileRows tile(std::int64_t begin, std::int64_t m, std::int64_t k = 0) const {
-    const std::int64_t g = begin * shape.groups() + (shape.quantised() ? k / shape.group * m : 0);
-    return {x + begin * row_bytes() + k * m * element_bytes(shape.type), scales + g, sums + g,
-            static_cast<int>(m)};
+    const auto first = [&](std::int64_t groups, std::int64_t group) {
+      return begin * groups + (groups > 0 ? k / group * m : 0);
+    };
+    return {x + begin * row_bytes() + k * m * element_bytes(shape.type),
+            scales + first(shape.x_groups(), shape.x_group()),
+            sums + first(shape.groups(), shape.group), static_cast<int>(m)};
   }
 };
 
@@ -171,15 +174,44 @@ inline Panels panel_pair(const Matrix& w, std::int64_t pair) {
   return {w.shape, {data, data + bytes}, {scale, scale + scales}};
 }
 
-/// y [M, 32] of a tile; `next` are the panels that come after.
+/// Panels of the piece of work that comes next, which tiles with many rows ask for bit by bit.
+struct Ahead {
+  const std::byte* at[2] = {};
+  std::int64_t left = 0;  ///< bytes of each
+
+  Ahead() = default;
+  /// Panels [begin, end) of w, if they are packed: halves of them.
+  Ahead(const Matrix& w, std::int64_t begin, std::int64_t end) {
+    if (!w.packed()) return;
+    left = (end - begin) / 2 * w.shape.panel_bytes();
+    at[0] = w.data + (begin - w.first) * w.shape.panel_bytes();
+    at[1] = at[0] + left;
+  }
+  /// Those of two matrices.
+  Ahead(const Matrix& a, const Matrix& b, std::int64_t begin, std::int64_t end) {
+    if (!a.packed()) return;
+    left = (end - begin) * a.shape.panel_bytes();
+    at[0] = a.data + (begin - a.first) * a.shape.panel_bytes();
+    at[1] = b.data + (begin - b.first) * b.shape.panel_bytes();
+  }
+};
+
+/// y [M, 32] of a tile; `next` are the panels that come after, `ahead` what comes when all rows
+/// have met those of this piece.
 inline void run_tile(const KernelTable& table, const Panels& w, const Panels& next,
-                     const TileRows& rows, float* y, std::int64_t ldy) {
-  table.tile(w.shape, {rows,
-                       {w.data[0], w.data[1]},
-                       {w.scales[0], w.scales[1]},
-                       y,
-                       ldy,
-                       {next.data[0], next.data[1]}});
+                     const TileRows& rows, float* y, std::int64_t ldy, Ahead* ahead = nullptr) {
+  Tile tile{rows, {w.data[0], w.data[1]},      {w.scales[0], w.scales[1]}, y,
+            ldy,  {next.data[0], next.data[1]}};
+  if (rows.m > streamed_rows) {
+    const bool more = ahead != nullptr && ahead->left > 0;
+    const std::int64_t bytes = w.shape.panel_bytes() / 8;
+    for (int i = 0; i < 2; ++i) {
+      tile.next[i] = more ? ahead->at[i] : nullptr;
+      if (more) ahead->at[i] += bytes;
+    }
+    if (more) ahead->left -= bytes;
+  }
+  table.tile(w.shape, tile);
 }
 
 /// Borders of pieces of work of `total` units: large ones first, so that threads walk far, and ever

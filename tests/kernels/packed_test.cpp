@@ -44,8 +44,8 @@ struct Rows {
   Rows(const KernelTable& table, const PackedShape& s, const std::vector<float>& from,
        std::int64_t ldx, std::int64_t m)
       : x(index(m * s.padded_k()) * element(s.type), std::byte{0xEE}),
-        scales(index(m * s.groups())),
-        sums(scales.size()),
+        scales(index(m * s.x_groups())),
+        sums(index(m * s.groups())),
         view{x.data(), scales.data(), sums.data()} {
     table.prepare(s, from.data(), ldx, m, view);
   }
@@ -59,7 +59,7 @@ struct Rows {
       return bf16_to_f32(reinterpret_cast<const std::uint16_t*>(x.data())[i]);
     }
     return static_cast<double>(static_cast<std::int8_t>(x[i])) *
-           scales[index(row * s.groups() + k / s.group)];
+           scales[index(row * s.x_groups() + k / s.x_group())];
   }
 };
 
@@ -70,8 +70,8 @@ std::vector<float> run_tile(const KernelTable& table, const Packed& w, const Row
   const PackedShape& s = w.shape;
   const auto m = static_cast<std::int64_t>(ids.size());
   std::vector<std::byte> x(index(m * s.padded_k()) * Rows::element(s.type));
-  std::vector<float> scales(index(m * s.groups()));
-  std::vector<std::int32_t> offsets(scales.size());
+  std::vector<float> scales(index(m * s.x_groups()));
+  std::vector<std::int32_t> offsets(index(m * s.groups()));
   const TileRows tile{x.data(), scales.data(), offsets.data(), static_cast<int>(m)};
   table.interleave(s, rows.view, ids.data(), tile);
   std::vector<float> y(index((m - 1) * ldy + 32), -7.5f);

@@ -15,7 +15,7 @@ static VecF splat(float x) {
 
 /// e^x to 2 ulp, 0 and infinity beyond the range; NaN stays NaN. 2^n e^r with r within ln(2)/2,
 /// the latter by its series up to r^7.
-static VecF exp_of(VecF x) {
+[[gnu::always_inline]] static inline VecF exp_of(VecF x) {
   const VecF low = splat(-104.0f), high = splat(89.0f);
   const VecF bounded = x < low ? low : x > high ? high : x;
   const VecF shifted = bounded * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f;

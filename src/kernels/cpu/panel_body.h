@@ -5,16 +5,17 @@
 //   fma(a, b, c) = a b + c, mul, to_float
 //   dot_bf16(acc, w, x), dot_u8(acc, w, x), dot_u4(acc, w, x)   a step of 16 dot products: pairs of
 //                                       bf16; four unsigned bytes, or bytes below 16, with signed
-//   TILE_F32, TILE_BF16, TILE_INT       most rows of a tile
+//   TILE_F32, TILE_BF16, TILE_INT8, TILE_INT4   most rows of a tile
 //
 // A tile keeps its sums in registers and walks K once; each piece of w serves M rows.
 
 /// A panel on its way. Weights that meet few rows come from memory, and are asked for some steps
 /// before they are used, into the second-level cache: the hardware does not do that early enough,
-/// nor beyond the end of a panel.
+/// nor beyond the end of a panel. Those that meet many are asked for while others are used, a line
+/// for eight.
 template <int M>
 struct Stream {
-  static constexpr bool from_memory = M <= 4;
+  static constexpr bool from_memory = M <= streamed_rows;
   static constexpr long most_ahead = 3072;
 
   const unsigned char *at, *ahead, *next;
@@ -38,6 +39,9 @@ struct Stream {
       for (int line = 0; line < LINES; ++line) __builtin_prefetch(ahead + 64 * line, 0, 2);
       ahead += 64 * LINES;
       left -= 64 * LINES;
+    } else if constexpr (LINES == 8) {
+      __builtin_prefetch(next, 0, 2);
+      next += 64;
     }
   }
 };
@@ -98,8 +102,13 @@ static void tile_bf16(const PackedShape& s, const Tile& t) {
   constexpr int at_once = Stream<M>::from_memory ? 4 : 1;
   long left = bytes / 64;
   for (; left >= at_once; left -= at_once) {
-    a.template fetch<at_once>();
-    b.template fetch<at_once>();
+    if (at_once > 1) {
+      a.template fetch<at_once>();
+      b.template fetch<at_once>();
+    } else if (left % 8 == 0) {
+      a.template fetch<8>();
+      b.template fetch<8>();
+    }
     MOEBIUS_UNROLL
     for (int i = 0; i < at_once; ++i, x += 2 * M, a.at += 64, b.at += 64) {
       add_products<M>(y, load_bytes(a.at), load_bytes(b.at), x, dot);
@@ -111,9 +120,10 @@ static void tile_bf16(const PackedShape& s, const Tile& t) {
   store_tile<M>(t, y);
 }
 
-/// 64 bytes of a panel: four columns of w, or eight in half bytes.
+/// 64 bytes of a panel: four columns of w, or eight in half bytes; x has a scale for `x_groups`
+/// groups.
 struct Int8Step {
-  static constexpr int columns = 4;
+  static constexpr int columns = 4, x_groups = 1;
   template <int M>
   static void run(I16 (&sum)[M][2], const signed char* x, const unsigned char* w0,
                   const unsigned char* w1) {
@@ -123,7 +133,7 @@ struct Int8Step {
 };
 
 struct Int4Step {
-  static constexpr int columns = 8;
+  static constexpr int columns = 8, x_groups = 4;
   template <int M>
   static void run(I16 (&sum)[M][2], const signed char* x, const unsigned char* w0,
                   const unsigned char* w1) {
@@ -134,10 +144,12 @@ struct Int4Step {
   }
 };
 
-/// Whole groups of G columns: their number is known, so that the loop unrolls; G 0: `columns`.
-template <class Step, int M, int G>
-static void add_group(const Tile& t, long g, long columns, const signed char*& x, Stream<M>& w0,
-                      Stream<M>& w1, F16 (&y)[M][2]) {
+/// The products of a group of G columns; G 0: `columns`. A number that is known unrolls. Hands the
+/// sums of each row to add(row, sums, sums, scales, scales) of both panels.
+template <class Step, int M, int G, class Add>
+[[gnu::always_inline]] static inline void add_group(const Tile& t, long g, long columns,
+                                                    const signed char*& x, Stream<M>& w0,
+                                                    Stream<M>& w1, Add add) {
   I16 sum[M][2];
   MOEBIUS_UNROLL
   for (int i = 0; i < M; ++i) sum[i][0] = sum[i][1] = splat_i32(t.rows.offsets[g * M + i]);
@@ -158,13 +170,10 @@ static void add_group(const Tile& t, long g, long columns, const signed char*& x
   }
   const F16 a = load_bf16(t.scales[0] + g * 16), b = load_bf16(t.scales[1] + g * 16);
   MOEBIUS_UNROLL
-  for (int i = 0; i < M; ++i) {
-    const F16 xi = splat_f32(t.rows.scales[g * M + i]);
-    y[i][0] = fma(to_float(sum[i][0]), mul(a, xi), y[i][0]);
-    y[i][1] = fma(to_float(sum[i][1]), mul(b, xi), y[i][1]);
-  }
+  for (int i = 0; i < M; ++i) add(i, to_float(sum[i][0]), to_float(sum[i][1]), a, b);
 }
 
+/// Where a group of x is one of w.
 template <class Step, int M, int G>
 static void tile_groups(const PackedShape& s, const Tile& t) {
   F16 y[M][2];
@@ -173,49 +182,116 @@ static void tile_groups(const PackedShape& s, const Tile& t) {
   const long group = G > 0 ? G : s.group, padded = s.padded_k(), bytes = s.panel_bytes();
   Stream<M> w0(t.w[0], t.next[0], bytes), w1(t.w[1], t.next[1], bytes);
   long g = 0, k = 0;
+  const auto add = [&](int i, F16 sum0, F16 sum1, F16 a, F16 b) {
+    const F16 xi = splat_f32(t.rows.scales[g * M + i]);
+    y[i][0] = fma(sum0, mul(a, xi), y[i][0]);
+    y[i][1] = fma(sum1, mul(b, xi), y[i][1]);
+  };
   for (; k + group <= padded; k += group, ++g) {
     if (Stream<M>::from_memory && g % 2 == 0) {
       __builtin_prefetch(t.scales[0] + g * 16 + 512, 0, 2);
       __builtin_prefetch(t.scales[1] + g * 16 + 512, 0, 2);
     }
-    add_group<Step, M, G>(t, g, group, x, w0, w1, y);
+    add_group<Step, M, G>(t, g, group, x, w0, w1, add);
   }
-  if (k < padded) add_group<Step, M, 0>(t, g, padded - k, x, w0, w1, y);
+  if (k < padded) add_group<Step, M, 0>(t, g, padded - k, x, w0, w1, add);
   store_tile<M>(t, y);
+}
+
+/// Where a group of x is several of w: registers are for what those add up to, and y stays in
+/// memory.
+template <class Step, int M, int G>
+static void tile_grouped_groups(const PackedShape& s, const Tile& t) {
+  F16 part[M][2];
+  clear<M>(part);
+  store_tile<M>(t, part);
+  const auto* x = static_cast<const signed char*>(t.rows.x);
+  const float* x_scales = t.rows.scales;
+  const long group = G > 0 ? G : s.group, padded = s.padded_k(), bytes = s.panel_bytes();
+  Stream<M> w0(t.w[0], t.next[0], bytes), w1(t.w[1], t.next[1], bytes);
+  const auto add = [&](int i, F16 sum0, F16 sum1, F16 a, F16 b) {
+    part[i][0] = fma(sum0, a, part[i][0]);
+    part[i][1] = fma(sum1, b, part[i][1]);
+  };
+  const auto finish = [&] {
+    MOEBIUS_UNROLL
+    for (int i = 0; i < M; ++i) {
+      const F16 xi = splat_f32(x_scales[i]);
+      float* y = t.y + i * t.ldy;
+      store(y, fma(part[i][0], xi, load_f32(y)));
+      store(y + 16, fma(part[i][1], xi, load_f32(y + 16)));
+    }
+    x_scales += M;
+  };
+  long g = 0, k = 0;
+  while (k + Step::x_groups * group <= padded) {
+    if (Stream<M>::from_memory) {
+      MOEBIUS_UNROLL
+      for (int line = 0; line < Step::x_groups / 2; ++line) {
+        __builtin_prefetch(t.scales[0] + g * 16 + 512 + 32 * line, 0, 2);
+        __builtin_prefetch(t.scales[1] + g * 16 + 512 + 32 * line, 0, 2);
+      }
+    }
+    clear<M>(part);
+    for (int i = 0; i < Step::x_groups; ++i, ++g) {
+      add_group<Step, M, G>(t, g, group, x, w0, w1, add);
+    }
+    k += Step::x_groups * group;
+    finish();
+  }
+  if (k == padded) return;
+  clear<M>(part);
+  for (; k + group <= padded; k += group, ++g) {
+    add_group<Step, M, G>(t, g, group, x, w0, w1, add);
+  }
+  if (k < padded) add_group<Step, M, 0>(t, g, padded - k, x, w0, w1, add);
+  finish();
+}
+
+template <class Step, int M, int G>
+static void tile_of_groups(const PackedShape& s, const Tile& t) {
+  if constexpr (Step::x_groups > 1) {
+    tile_grouped_groups<Step, M, G>(s, t);
+  } else {
+    tile_groups<Step, M, G>(s, t);
+  }
 }
 
 template <class Step, int M>
 static void tile_int(const PackedShape& s, const Tile& t) {
-  if (s.group == 32) return tile_groups<Step, M, 32>(s, t);
-  if (s.group == 64) return tile_groups<Step, M, 64>(s, t);
-  tile_groups<Step, M, 0>(s, t);
+  if (s.group == 32) return tile_of_groups<Step, M, 32>(s, t);
+  if (s.group == 64) return tile_of_groups<Step, M, 64>(s, t);
+  tile_of_groups<Step, M, 0>(s, t);
 }
 
-/// Of tiles with at most M rows the one with as many as `t` has.
-template <int M>
-static void tile_of(const PackedShape& s, const Tile& t) {
-  if constexpr (M > 1) {
-    if (t.rows.m < M) return tile_of<M - 1>(s, t);
-  }
-  switch (s.type) {
-    case PackedType::f32:
-      if constexpr (M <= TILE_F32) tile_f32<M>(s, t);
-      return;
-    case PackedType::bf16:
-      if constexpr (M <= TILE_BF16) tile_bf16<M>(s, t);
-      return;
-    case PackedType::int8:
-      if constexpr (M <= TILE_INT) tile_int<Int8Step, M>(s, t);
-      return;
-    case PackedType::int4:
-      if constexpr (M <= TILE_INT) tile_int<Int4Step, M>(s, t);
-      return;
-  }
+using TileOf = void (*)(const PackedShape& s, const Tile& t);
+template <int... I>
+static void float_tile(const PackedShape& s, const Tile& t, LaneNumbers<I...>) {
+  static constexpr TileOf of_f32[] = {tile_f32<I + 1>...};
+  of_f32[t.rows.m - 1](s, t);
+}
+template <int... I>
+static void bf16_tile(const PackedShape& s, const Tile& t, LaneNumbers<I...>) {
+  static constexpr TileOf of_bf16[] = {tile_bf16<I + 1>...};
+  of_bf16[t.rows.m - 1](s, t);
+}
+template <class Step, int... I>
+static void int_tile(const PackedShape& s, const Tile& t, LaneNumbers<I...>) {
+  static constexpr TileOf of_int[] = {tile_int<Step, I + 1>...};
+  of_int[t.rows.m - 1](s, t);
 }
 
 static void tile(const PackedShape& s, const Tile& t) {
-  static_assert(TILE_F32 >= TILE_BF16 && TILE_F32 >= TILE_INT && TILE_F32 <= max_tile_rows);
-  tile_of<TILE_F32>(s, t);
+  switch (s.type) {
+    case PackedType::f32:
+      return float_tile(s, t, CountLanes<TILE_F32>::Type{});
+    case PackedType::bf16:
+      return bf16_tile(s, t, CountLanes<TILE_BF16>::Type{});
+    case PackedType::int8:
+      return int_tile<Int8Step>(s, t, CountLanes<TILE_INT8>::Type{});
+    case PackedType::int4:
+      return int_tile<Int4Step>(s, t, CountLanes<TILE_INT4>::Type{});
+  }
 }
 
 static unsigned bits_of(float value) {
@@ -233,9 +309,8 @@ static void prepare_bf16(const float* x, long k, unsigned short* out) {
   if (k % 2 != 0) out[k] = 0;
 }
 
-/// To the nearest of -127 ... 127 times the scale, ties to even.
-static void prepare_group(const float* x, long k, long padded, signed char* out, float* scale,
-                          std::int32_t* sum) {
+/// To the nearest of -127 ... 127 times the scale, which is given back; ties to even.
+static float prepare_group(const float* x, long k, signed char* out) {
   unsigned largest = 0;
   for (long i = 0; i < k; ++i) {
     const unsigned magnitude = bits_of(x[i]) & 0x7FFFFFFF;
@@ -244,33 +319,39 @@ static void prepare_group(const float* x, long k, long padded, signed char* out,
   float max;
   __builtin_memcpy(&max, &largest, 4);
   const bool finite = largest < 0x7F800000, dark = max < 1e-30f;
-  *scale = finite ? max / 127 : __builtin_nanf("");
   const float inverse = finite && !dark ? 127 / max : 0;
-  int total = 0;
   for (long i = 0; i < k; ++i) {
     const float xi = finite ? x[i] : 0;
-    const int q = (int)(bits_of(__builtin_fmaf(xi, inverse, 12582912.0f)) - 0x4B400000);
-    out[i] = (signed char)q;
-    total += q;
+    out[i] = (signed char)(bits_of(__builtin_fmaf(xi, inverse, 12582912.0f)) - 0x4B400000);
   }
-  for (long i = k; i < padded; ++i) out[i] = 0;
-  *sum = total;
+  return finite ? max / 127 : __builtin_nanf("");
+}
+
+static std::int32_t sum_of_codes(const signed char* codes, long count) {
+  std::int32_t sum = 0;
+  for (long i = 0; i < count; ++i) sum += codes[i];
+  return sum;
 }
 
 static void prepare(const PackedShape& s, const float* x, std::int64_t ldx, std::int64_t m,
                     const Prepared& out) {
-  const long padded = s.padded_k(), groups = s.groups();
+  const long padded = s.padded_k(), groups = s.groups(), x_group = s.x_group();
   for (long r = 0; r < m; ++r, x += ldx) {
     if (s.type == PackedType::f32) {
       __builtin_memcpy(static_cast<float*>(out.x) + r * padded, x, (unsigned long)s.k * 4);
     } else if (s.type == PackedType::bf16) {
       prepare_bf16(x, s.k, static_cast<unsigned short*>(out.x) + r * padded);
     } else {
+      signed char* codes = static_cast<signed char*>(out.x) + r * padded;
+      float* scales = out.scales + r * s.x_groups();
+      for (long k = 0; k < s.k; k += x_group, ++scales) {
+        const long left = s.k - k;
+        *scales = prepare_group(x + k, left < x_group ? left : x_group, codes + k);
+      }
+      for (long k = s.k; k < padded; ++k) codes[k] = 0;
       for (long g = 0; g < groups; ++g) {
-        const long k = g * s.group, end = k + s.group < padded ? k + s.group : padded;
-        const long count = (end < s.k ? end : s.k) - k;
-        prepare_group(x + k, count, end - k, static_cast<signed char*>(out.x) + r * padded + k,
-                      out.scales + r * groups + g, out.sums + r * groups + g);
+        const long k = g * s.group, left = padded - k;
+        out.sums[r * groups + g] = sum_of_codes(codes + k, left < s.group ? left : s.group);
       }
     }
   }
@@ -297,6 +378,8 @@ static void weave_at_most(const std::uint32_t* const* rows, long steps, int m, s
 
 /// Rows `ids` of x, or the first m.
 static void weave(const void* x, const std::int32_t* ids, long steps, int m, void* out) {
+  static_assert(TILE_F32 >= TILE_BF16 && TILE_F32 >= TILE_INT8 && TILE_F32 >= TILE_INT4 &&
+                TILE_F32 <= LANES && TILE_F32 <= max_tile_rows);
   const std::uint32_t* rows[max_tile_rows];
   for (int i = 0; i < m; ++i) {
     rows[i] = static_cast<const std::uint32_t*>(x) + (ids != nullptr ? ids[i] : i) * steps;
@@ -310,7 +393,7 @@ static void interleave(const PackedShape& s, const Prepared& from, const std::in
   const long per_word = s.type == PackedType::f32 ? 1 : s.type == PackedType::bf16 ? 2 : 4;
   weave(from.x, ids, padded / per_word, out.m, out.x);
   if (groups == 0) return;
-  weave(from.scales, ids, groups, out.m, out.scales);
+  weave(from.scales, ids, s.x_groups(), out.m, out.scales);
   const int zero = s.type == PackedType::int8 ? -128 : -8;
   for (int i = 0; i < out.m; ++i) {
     const std::int32_t* sums = from.sums + (ids != nullptr ? ids[i] : i) * groups;

@@ -45,8 +45,7 @@ void lay_out(const LayOut& a) {
   }
 }
 
-void prepare_group(const float* x, std::int64_t k, std::int8_t* out, float& scale,
-                   std::int32_t& sum) {
+void prepare_group(const float* x, std::int64_t k, std::int8_t* out, float& scale) {
   float max = 0;
   bool finite = true;
   for (std::int64_t i = 0; i < k; ++i) {
@@ -55,12 +54,10 @@ void prepare_group(const float* x, std::int64_t k, std::int8_t* out, float& scal
   }
   scale = finite ? max / 127 : std::numeric_limits<float>::quiet_NaN();
   const float inverse = finite && max >= 1e-30f ? 127 / max : 0;
-  sum = 0;
   for (std::int64_t i = 0; i < k; ++i) {
     constexpr float to_integer = 0x1.8p23f;
     out[i] =
         static_cast<std::int8_t>(std::fma(finite ? x[i] : 0, inverse, to_integer) - to_integer);
-    sum += out[i];
   }
 }
 
@@ -75,11 +72,16 @@ void prepare(const PackedShape& s, const float* x, std::int64_t ldx, std::int64_
       if (s.type == PackedType::bf16) static_cast<std::uint16_t*>(out.x)[at] = f32_to_bf16(xk);
       if (s.quantised()) static_cast<std::int8_t*>(out.x)[at] = 0;
     }
+    std::int8_t* codes = static_cast<std::int8_t*>(out.x) + r * padded;
+    for (std::int64_t g = 0; g < s.x_groups(); ++g) {
+      const std::int64_t k = g * s.x_group();
+      prepare_group(x + r * ldx + k, std::min(s.x_group(), s.k - k), codes + k,
+                    out.scales[r * s.x_groups() + g]);
+    }
     for (std::int64_t g = 0; g < s.groups(); ++g) {
-      const std::int64_t k = g * s.group, at = r * s.groups() + g;
-      prepare_group(x + r * ldx + k, std::min(s.group, s.k - k),
-                    static_cast<std::int8_t*>(out.x) + r * padded + k, out.scales[at],
-                    out.sums[at]);
+      std::int32_t& sum = out.sums[r * s.groups() + g];
+      sum = 0;
+      for (std::int64_t k = g * s.group; k < std::min((g + 1) * s.group, s.k); ++k) sum += codes[k];
     }
   }
 }
@@ -102,10 +104,13 @@ void interleave(const PackedShape& s, const Prepared& from, const std::int32_t* 
   if (s.type == PackedType::bf16) return weave<std::uint16_t>(s, from, ids, out);
   weave<std::int8_t>(s, from, ids, out);
   for (int i = 0; i < out.m; ++i) {
+    const std::int64_t row = ids != nullptr ? ids[i] : i;
+    for (std::int64_t g = 0; g < s.x_groups(); ++g) {
+      out.scales[g * out.m + i] = from.scales[row * s.x_groups() + g];
+    }
     for (std::int64_t g = 0; g < s.groups(); ++g) {
-      const std::int64_t at = (ids != nullptr ? ids[i] : i) * s.groups() + g;
-      out.scales[g * out.m + i] = from.scales[at];
-      out.offsets[g * out.m + i] = from.sums[at] * (s.type == PackedType::int8 ? -128 : -8);
+      const std::int32_t sum = from.sums[row * s.groups() + g];
+      out.offsets[g * out.m + i] = sum * (s.type == PackedType::int8 ? -128 : -8);
     }
   }
 }
@@ -116,7 +121,7 @@ float row_at(const PackedShape& s, const TileRows& rows, int i, std::int64_t k) 
   if (s.type == PackedType::f32) return static_cast<const float*>(rows.x)[at];
   if (s.type == PackedType::bf16) return bf16_to_f32(static_cast<const std::uint16_t*>(rows.x)[at]);
   return static_cast<float>(static_cast<const std::int8_t*>(rows.x)[at]) *
-         rows.scales[k / s.group * rows.m + i];
+         rows.scales[k / s.x_group() * rows.m + i];
 }
 
 void tile(const PackedShape& s, const Tile& t) {
@@ -393,7 +398,7 @@ std::uint64_t read(const void* from, std::int64_t bytes) {
   return sum;
 }
 
-constexpr int TILE_F32 = 4, TILE_BF16 = 4, TILE_INT = 4;
+constexpr int TILE_F32 = 4, TILE_BF16 = 4, TILE_INT8 = 4, TILE_INT4 = 4;
 
 #include "kernels/cpu/table_entries.h"
 

@@ -3,7 +3,7 @@
 
 static constexpr KernelTable table_named(const char* isa) {
   return {.isa = isa,
-          .tile_rows = {TILE_F32, TILE_BF16, TILE_INT, TILE_INT},
+          .tile_rows = {TILE_F32, TILE_BF16, TILE_INT8, TILE_INT4},
           .prepare = prepare,
           .interleave = interleave,
           .lay_out = lay_out,
