@@ -65,10 +65,10 @@ bench-compare: build
 	@.venv/bin/python bench/compare.py $(BASE)
 
 format:
-	@git ls-files -co --exclude-standard '*.cpp' '*.h' | xargs clang-format -i
+	@git ls-files -co --exclude-standard '*.cpp' '*.h' '*.cu' | xargs clang-format -i
 
 format-check:
-	@git ls-files '*.cpp' '*.h' | xargs clang-format --dry-run --Werror
+	@git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format --dry-run --Werror
 
 clean:
 	@rm -rf build

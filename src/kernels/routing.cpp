@@ -21,9 +21,9 @@ void for_each_best(const float* values, std::int64_t n, std::int64_t count, floa
   for (std::int64_t k = 0; k < count; ++k) {
     std::int64_t best = -1;
     for (std::int64_t i = 0; i < n; ++i) {
-      if (taken[i] == 0 && (best < 0 || values[i] > values[best] || std::isnan(values[best]))) {
-        best = i;
-      }
+      if (taken[i] != 0) continue;
+      const bool first_number = best >= 0 && std::isnan(values[best]) && !std::isnan(values[i]);
+      if (best < 0 || values[i] > values[best] || first_number) best = i;
     }
     taken[best] = 1;
     take(best);

@@ -12,30 +12,6 @@
 namespace moebius::kernels {
 namespace {
 
-using Values = std::vector<double>;
-
-/// Values stored as f32 or bf16.
-struct Stored {
-  ValueType type;
-  std::vector<std::byte> bytes;
-
-  template <class T>
-  Stored(ValueType as, const std::vector<T>& values)
-      : type(as), bytes(values.size() * static_cast<std::size_t>(size_of(as))) {
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      store_weight(bytes.data(), dtype(), i, static_cast<float>(values[i]));
-    }
-  }
-  Stored(ValueType as, std::int64_t count) : Stored(as, std::vector<float>(index(count), -7.0f)) {}
-
-  DType dtype() const { return type == ValueType::f32 ? DType::f32 : DType::bf16; }
-  Values values() const {
-    Values out(bytes.size() / index(size_of(type)));
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = load_weight(bytes.data(), dtype(), i);
-    return out;
-  }
-};
-
 /// Calls fn(table, type, what rounding may cost).
 template <class Fn>
 void for_each_table_and_type(Fn fn) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/dtype.h"
 #include "base/random.h"
 #include "kernels/kernels.h"
 
@@ -52,6 +53,30 @@ double distance(const std::vector<T>& values, const std::vector<double>& expecte
   }
   return std::sqrt(off) / (std::sqrt(all) + 1e-12);
 }
+
+using Values = std::vector<double>;
+
+/// Values stored as f32 or bf16.
+struct Stored {
+  ValueType type;
+  std::vector<std::byte> bytes;
+
+  template <class T>
+  Stored(ValueType as, const std::vector<T>& values)
+      : type(as), bytes(values.size() * static_cast<std::size_t>(size_of(as))) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      store_weight(bytes.data(), dtype(), i, static_cast<float>(values[i]));
+    }
+  }
+  Stored(ValueType as, std::int64_t count) : Stored(as, std::vector<float>(index(count), -7.0f)) {}
+
+  DType dtype() const { return type == ValueType::f32 ? DType::f32 : DType::bf16; }
+  Values values() const {
+    Values out(bytes.size() / index(size_of(type)));
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = load_weight(bytes.data(), dtype(), i);
+    return out;
+  }
+};
 
 /// Calls fn(table) for every instruction set that this processor has.
 template <class Fn>

@@ -1,0 +1,117 @@
+// Kernels of NVIDIA GPUs: raw device pointers, dimensions, a stream. Like those of the CPU they
+// know no torch, allocate nothing and throw nothing. All work is queued on the stream, so that it
+// can be captured into a CUDA graph: what changes from token to token is read from device memory.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/kernels.h"
+#include "kernels/routing.h"
+
+namespace moebius::kernels::cuda {
+
+/// A cudaStream_t.
+using Stream = void*;
+/// What a launch failed with, as CUDA describes it, or null.
+using Failure = const char*;
+
+/// As `kernels::route`, of tokens side by side.
+struct Route {
+  RoutingRule rule;
+  const float* logits;              ///< [T, E]
+  const float *correction, *scale;  ///< [E] or null
+  std::int64_t tokens;
+  std::int32_t* ids;  ///< [T, K]
+  float* weights;     ///< [T, K]
+};
+Failure route(const Route& args, Stream stream);
+
+/// As `kernels::sort_by_expert`: T K assignments by expert, tokens in order inside an expert.
+struct SortByExpert {
+  const std::int32_t* ids;  ///< [T, K]
+  std::int64_t tokens, top_k, experts;
+  std::int32_t* counts;   ///< [E], on the way
+  std::int32_t* offsets;  ///< [E + 1]
+  std::int32_t* rows;     ///< [T K]: the token of each sorted row
+  std::int32_t* places;   ///< [T, K]: the sorted row of each assignment
+};
+Failure sort_by_expert(const SortByExpert& args, Stream stream);
+
+/// h = act(gate) * up, or act(up) where gate is null; rows of `columns` values, f32 or bf16.
+struct ActivateRows {
+  Activation kind;
+  ValueType type;
+  const void *gate, *up;
+  void* h;
+  std::int64_t rows, columns;
+  std::int64_t ldx, ldh;  ///< of gate and up; of h
+};
+Failure activate(const ActivateRows& args, Stream stream);
+
+/// y[t] = residual[t] + multiplier (sum over k of weights[t, k] x[places[t, k]] + shared[t]), in
+/// f32 on the way; residual and shared may be null. f32 or bf16.
+struct Combine {
+  ValueType type;
+  const void* x;               ///< [T K, columns], sorted by expert
+  const std::int32_t* places;  ///< [T, K]
+  const float* weights;        ///< [T, K]
+  const void *shared, *residual;
+  void* y;
+  float multiplier;
+  std::int64_t tokens, top_k, columns;
+};
+Failure combine(const Combine& args, Stream stream);
+
+/// As `kernels::Norm`, with weight and bias of `weights` type; f32 or bf16. One row after the
+/// other.
+struct NormRows {
+  ValueType type, weights;
+  const void *x, *weight, *bias;
+  void* y;
+  std::int64_t rows, columns;
+  float eps;
+  bool centred;
+};
+Failure norm(const NormRows& args, Stream stream);
+
+/// As `kernels::Rotate`: row r stands at position start[0] + r, and the angle of pair i is that
+/// times frequencies[i]. cos and sin are scaled by `factor`.
+struct RotateRows {
+  ValueType type;
+  const void* x;
+  void* y;
+  const std::int64_t* start;  ///< in device memory
+  const float* frequencies;   ///< [half]
+  float factor;
+  std::int64_t rows, heads, dim, half;
+  std::int64_t ldx, ldy;
+  bool interleaved;
+};
+Failure rotate(const RotateRows& args, Stream stream);
+
+/// The cache of one sequence: keys [capacity, G, key_dim], values [capacity, G, value_dim], and how
+/// many tokens it holds; all in device memory.
+struct KvTensors {
+  void *keys, *values;
+  std::int64_t* length;
+};
+
+/// One new token of each of B sequences: adds its key and value to the cache, then
+/// y = softmax(scale q.k) v over all tokens in it and itself, at most the last `window` (0: all).
+/// Head h of H reads keys and values h G / H. The past is cut into `splits` that blocks walk side
+/// by side; where the cache is short some have nothing to do, so that the launch does not depend on
+/// it. `length` stays as it is. f32 or bf16, as the cache; sums in f32.
+struct DecodeAttention {
+  ValueType type;
+  const KvTensors* sequences;  ///< [B], in device memory
+  const void *q, *k, *v;       ///< [B, H key_dim], [B, G key_dim], [B, G value_dim]
+  void* y;                     ///< [B, H value_dim]
+  float* partial;              ///< [B, H, splits, value_dim + 2], on the way
+  std::int64_t count;          ///< B
+  std::int64_t heads, groups, key_dim, value_dim;
+  std::int64_t splits, window;
+  float scale;
+};
+Failure decode_attention(const DecodeAttention& args, Stream stream);
+
+}  // namespace moebius::kernels::cuda
