@@ -79,6 +79,13 @@ inline unsigned __ballot_sync(unsigned, bool vote) {
 inline int __popc(unsigned bits) {
   return __builtin_popcount(bits);
 }
+/// sum plus the products of four signed bytes of a with those of b.
+inline int __dp4a(int a, int b, int sum) {
+  for (int i = 0; i < 32; i += 8) {
+    sum += static_cast<std::int8_t>(a >> i) * static_cast<std::int8_t>(b >> i);
+  }
+  return sum;
+}
 inline float __uint_as_float(unsigned bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);

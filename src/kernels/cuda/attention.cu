@@ -10,12 +10,6 @@ constexpr std::int64_t tile_tokens = 64;
 /// Neighbouring lanes that read a key together, each some values at once.
 constexpr unsigned lanes = 8;
 
-/// V neighbours in memory, loaded at once.
-template <class T, int V>
-struct alignas(V * sizeof(typename T::Stored)) Pack {
-  typename T::Stored values[V];
-};
-
 /// Threads for columns of a value, each with the same ones for a share of the tokens.
 struct Columns {
   unsigned width, shares;

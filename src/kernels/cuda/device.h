@@ -67,6 +67,12 @@ struct Bf16 {
   }
 };
 
+/// V neighbours in memory, loaded at once.
+template <class T, int V>
+struct alignas(V * sizeof(typename T::Stored)) Pack {
+  typename T::Stored values[V];
+};
+
 /// Calls fn(F32) or fn(Bf16).
 template <class Fn>
 Failure with_type(ValueType type, Fn fn) {

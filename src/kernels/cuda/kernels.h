@@ -89,6 +89,58 @@ struct RotateRows {
 };
 Failure rotate(const RotateRows& args, Stream stream);
 
+/// Rows of x that meet matrices: row r of y comes of row ids[r] of x, or of row r. With offsets
+/// [E + 1] rows [offsets[e], offsets[e + 1]) meet matrix e of E that lie one behind the other, else
+/// all meet the only one. No matrix meets more than `most` rows, of which few are fast: each matrix
+/// is read once for eight.
+struct ProductRows {
+  std::int64_t count;
+  const std::int32_t* ids = nullptr;
+  const std::int32_t* offsets = nullptr;
+  std::int64_t experts = 1;
+  std::int64_t most = 1;
+};
+
+/// y [rows, N] = x [., K] times w [E, N, K] transposed, and a bias [N] where there is one, sums in
+/// f32. x, w and y are of one type, f32 or bf16; rows of x are ldx values apart, those of y ldy.
+struct PlainProduct {
+  ValueType type;
+  ProductRows rows;
+  const void *x, *w;
+  const float* bias;
+  void* y;
+  std::int64_t n, k;
+  std::int64_t ldx, ldy;
+};
+Failure multiply(const PlainProduct& args, Stream stream);
+
+/// Rows of f32 or bf16 as int8, as `kernels::Prepared` is for a matrix of `shape`: the same codes.
+struct QuantiseRows {
+  ValueType type;
+  PackedShape shape;
+  const void* x;
+  std::int64_t rows, ldx;
+  std::int8_t* codes;  ///< [rows, padded K]
+  float* scales;       ///< [rows, x groups]
+};
+Failure quantise(const QuantiseRows& args, Stream stream);
+
+/// The same as PlainProduct for w that is packed, int8 or int4, and x that `quantise` made; y is of
+/// `type`. Groups are multiples of 8.
+struct PackedProduct {
+  ValueType type;
+  ProductRows rows;
+  PackedShape shape;
+  const std::int8_t* codes;
+  const float* scales;
+  const void* w;                  ///< [E] matrices
+  const std::uint16_t* w_scales;  ///< theirs
+  const float* bias;
+  void* y;
+  std::int64_t ldy;
+};
+Failure multiply(const PackedProduct& args, Stream stream);
+
 /// The cache of one sequence: keys [capacity, G, key_dim], values [capacity, G, value_dim], and how
 /// many tokens it holds; all in device memory.
 struct KvTensors {

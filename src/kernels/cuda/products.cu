@@ -1,0 +1,259 @@
+// Products of few rows with matrices that come from memory: every byte of a matrix is read once, by
+// 16 at a time, and what else there is to do hides behind that.
+#include "kernels/cuda/device.h"
+
+namespace moebius::kernels::cuda {
+namespace {
+
+constexpr unsigned warps = 4, threads = warps * warp_size;
+constexpr int most_rows = 8;
+
+/// 16 bytes of memory.
+struct alignas(16) Words {
+  unsigned word[4];
+};
+template <class T>
+__device__ Words load_words(const T* from) {
+  return *reinterpret_cast<const Words*>(from);
+}
+
+/// Rows that the block of blockIdx.y is for, and their matrix; none where its expert has another.
+struct Task {
+  std::int64_t expert = 0, first = 0, last = 0;
+
+  __device__ explicit Task(const ProductRows& rows) {
+    if (rows.offsets == nullptr) {
+      last = rows.count;
+      return;
+    }
+    const std::int64_t row = blockIdx.y;
+    std::int64_t beyond = rows.experts;  // offsets[expert] <= row < offsets[beyond]
+    while (beyond - expert > 1) {
+      const std::int64_t middle = (expert + beyond) / 2;
+      (rows.offsets[middle] <= row ? expert : beyond) = middle;
+    }
+    if (rows.offsets[expert] != row) return;
+    first = row;
+    last = rows.offsets[expert + 1];
+  }
+};
+__device__ std::int64_t source_of(const ProductRows& rows, std::int64_t row) {
+  return rows.ids == nullptr ? row : rows.ids[row];
+}
+
+template <class T>
+__device__ void store_sum(void* y, std::int64_t at, float sum, const float* bias, std::int64_t n) {
+  static_cast<typename T::Stored*>(y)[at] = T::store(bias == nullptr ? sum : sum + bias[n]);
+}
+
+/// A warp for a row of w; V values at once, which are 16 bytes or one.
+template <class T, int ROWS, int V>
+__global__ void multiply_plain(PlainProduct a) {
+  using Stored = typename T::Stored;
+  const std::int64_t n = std::int64_t{blockIdx.x} * warps + threadIdx.x / warp_size;
+  const unsigned lane = threadIdx.x % warp_size;
+  const Task task(a.rows);
+  if (n >= a.n) return;
+  const auto* w = static_cast<const Stored*>(a.w) + (task.expert * a.n + n) * a.k;
+  for (std::int64_t begin = task.first; begin < task.last; begin += ROWS) {
+    const Stored* x[ROWS];
+    float sums[ROWS] = {};
+    MOEBIUS_DEVICE_UNROLL
+    for (int m = 0; m < ROWS; ++m) {
+      const std::int64_t row = begin + m < task.last ? begin + m : begin;
+      x[m] = static_cast<const Stored*>(a.x) + source_of(a.rows, row) * a.ldx;
+    }
+    for (std::int64_t k = std::int64_t{lane} * V; k < a.k; k += warp_size * V) {
+      const auto part = *reinterpret_cast<const Pack<T, V>*>(w + k);
+      MOEBIUS_DEVICE_UNROLL
+      for (int m = 0; m < ROWS; ++m) {
+        const auto other = *reinterpret_cast<const Pack<T, V>*>(x[m] + k);
+        MOEBIUS_DEVICE_UNROLL
+        for (int j = 0; j < V; ++j) sums[m] += T::load(part.values[j]) * T::load(other.values[j]);
+      }
+    }
+    MOEBIUS_DEVICE_UNROLL
+    for (int m = 0; m < ROWS; ++m) {
+      const float sum = sum_of_warp(sums[m]);
+      if (lane == 0 && begin + m < task.last) {
+        store_sum<T>(a.y, (begin + m) * a.ldy + n, sum, a.bias, n);
+      }
+    }
+  }
+}
+
+/// A warp for values of a row that share a scale.
+template <class T>
+__global__ void quantise_rows(QuantiseRows a) {
+  const PackedShape& s = a.shape;
+  const std::int64_t group = std::int64_t{blockIdx.x} * warps + threadIdx.x / warp_size;
+  const unsigned lane = threadIdx.x % warp_size;
+  if (group >= a.rows * s.x_groups()) return;
+  const std::int64_t row = group / s.x_groups(), begin = group % s.x_groups() * s.x_group();
+  const std::int64_t left = s.padded_k() - begin;
+  const std::int64_t count = left < s.x_group() ? left : s.x_group();
+  const auto* x = static_cast<const typename T::Stored*>(a.x) + row * a.ldx;
+  const auto value = [&](std::int64_t i) { return begin + i < s.k ? T::load(x[begin + i]) : 0; };
+  float most = 0, broken = 0;
+  for (std::int64_t i = lane; i < count; i += warp_size) {
+    const float size = fabsf(value(i));
+    if (!(size < INFINITY)) broken = 1;
+    most = fmaxf(most, size);
+  }
+  most = max_of_warp(most);
+  const bool finite = max_of_warp(broken) == 0;
+  const float inverse = finite && most >= 1e-30f ? 127 / most : 0;
+  for (std::int64_t i = lane; i < count; i += warp_size) {
+    const float rounded = fmaf(finite ? value(i) : 0, inverse, 12582912.0f);
+    a.codes[row * s.padded_k() + begin + i] =
+        static_cast<std::int8_t>(static_cast<int>(__float_as_uint(rounded)) - 0x4B400000);
+  }
+  if (lane == 0) a.scales[group] = finite ? most / 127 : __uint_as_float(0x7FC00000);
+}
+
+/// 64 bytes of a panel, 4 columns of 16 rows, or 8 in halves of bytes: signed bytes of them.
+struct Int8Columns {
+  static constexpr int words = 1;   ///< of x
+  static constexpr float unit = 1;  ///< of the weights
+  static __device__ unsigned part(unsigned w, int) { return w ^ 0x80808080u; }
+};
+struct Int4Columns {
+  static constexpr int words = 2;
+  static constexpr float unit = 1.0f / 16;
+  static __device__ unsigned part(unsigned w, int half) {
+    return ((half == 0 ? w << 4 : w) & 0xF0F0F0F0u) ^ 0x80808080u;
+  }
+};
+
+/// A block for a panel: neighbouring lanes hold four of its 16 rows, its warps different columns.
+template <class T, class Columns, int ROWS>
+__global__ void multiply_packed(PackedProduct a) {
+  constexpr std::int64_t columns = 4 * Columns::words;
+  const PackedShape& s = a.shape;
+  const unsigned warp = threadIdx.x / warp_size, lane = threadIdx.x % warp_size;
+  const unsigned quad = lane % 4;
+  const std::int64_t padded = s.padded_k(), steps = padded / columns, x_groups = s.x_groups();
+  const Task task(a.rows);
+  const auto* w = static_cast<const unsigned char*>(a.w) + task.expert * s.bytes() +
+                  blockIdx.x * s.panel_bytes() + 16 * quad;
+  const std::uint16_t* w_scales =
+      a.w_scales + task.expert * s.scales() + blockIdx.x * s.panel_scales() + 4 * quad;
+  auto* room = shared_memory<float>();  // [warps, ROWS, 16]
+  for (std::int64_t begin = task.first; begin < task.last; begin += ROWS) {
+    const std::int8_t* x[ROWS];
+    const float* x_scales[ROWS];
+    float sums[ROWS][4] = {};
+    MOEBIUS_DEVICE_UNROLL
+    for (int m = 0; m < ROWS; ++m) {
+      const std::int64_t row = source_of(a.rows, begin + m < task.last ? begin + m : begin);
+      x[m] = a.codes + row * padded;
+      x_scales[m] = a.scales + row * x_groups;
+    }
+    for (std::int64_t step = threadIdx.x / 4; step < steps; step += threads / 4) {
+      const std::int64_t k = step * columns;
+      const Words bytes = load_words(w + step * 64);
+      const std::uint16_t* of_group = w_scales + k / s.group * panel_width;
+      float scales[4];
+      MOEBIUS_DEVICE_UNROLL
+      for (int j = 0; j < 4; ++j) scales[j] = Bf16::load(of_group[j]) * Columns::unit;
+      MOEBIUS_DEVICE_UNROLL
+      for (int m = 0; m < ROWS; ++m) {
+        int dots[4] = {};
+        MOEBIUS_DEVICE_UNROLL
+        for (int half = 0; half < Columns::words; ++half) {
+          const int xs = *reinterpret_cast<const int*>(x[m] + k + 4 * half);
+          MOEBIUS_DEVICE_UNROLL
+          for (int j = 0; j < 4; ++j) {
+            dots[j] = __dp4a(static_cast<int>(Columns::part(bytes.word[j], half)), xs, dots[j]);
+          }
+        }
+        const float scale = x_scales[m][k / s.x_group()];
+        MOEBIUS_DEVICE_UNROLL
+        for (int j = 0; j < 4; ++j) {
+          sums[m][j] += static_cast<float>(dots[j]) * (scales[j] * scale);
+        }
+      }
+    }
+    __syncthreads();  // the room may still be read
+    MOEBIUS_DEVICE_UNROLL
+    for (int m = 0; m < ROWS; ++m) {
+      MOEBIUS_DEVICE_UNROLL
+      for (int j = 0; j < 4; ++j) {
+        float sum = sums[m][j];
+        for (unsigned other = 4; other < warp_size; other *= 2) {
+          sum += __shfl_xor_sync(whole_warp, sum, other);
+        }
+        if (lane < 4) room[(warp * ROWS + m) * panel_width + 4 * quad + j] = sum;
+      }
+    }
+    __syncthreads();
+    for (std::int64_t i = threadIdx.x; i < ROWS * panel_width; i += threads) {
+      const std::int64_t row = begin + i / panel_width,
+                         n = blockIdx.x * panel_width + i % panel_width;
+      if (row >= task.last || n >= s.n) continue;
+      float sum = 0;
+      for (unsigned from = 0; from < warps; ++from) sum += room[from * ROWS * panel_width + i];
+      store_sum<T>(a.y, row * a.ldy + n, sum, a.bias, n);
+    }
+  }
+}
+
+/// Calls fn with how many rows are computed at once, as a type.
+template <int ROWS>
+struct AtOnce {
+  static constexpr int rows = ROWS;
+};
+template <class Fn>
+Failure with_rows(std::int64_t most, Fn fn) {
+  if (most <= 1) return fn(AtOnce<1>{});
+  if (most <= 2) return fn(AtOnce<2>{});
+  if (most <= 4) return fn(AtOnce<4>{});
+  return fn(AtOnce<most_rows>{});
+}
+
+/// Blocks for each row that might be the first one of its expert.
+unsigned tasks_of(const ProductRows& rows) {
+  if (rows.count == 0) return 0;
+  return rows.offsets == nullptr ? 1 : static_cast<unsigned>(rows.count);
+}
+
+}  // namespace
+
+Failure multiply(const PlainProduct& args, Stream stream) {
+  const dim3 blocks(blocks_for(args.n, warps), tasks_of(args.rows));
+  return with_type(args.type, [&](auto type) {
+    return with_rows(args.rows.most, [&](auto at_once) {
+      using T = decltype(type);
+      constexpr int values = 16 / sizeof(typename T::Stored), rows = decltype(at_once)::rows;
+      if (args.k % values == 0 && args.ldx % values == 0) {
+        return launch(multiply_plain<T, rows, values>, blocks, threads, 0, stream, args);
+      }
+      return launch(multiply_plain<T, rows, 1>, blocks, threads, 0, stream, args);
+    });
+  });
+}
+
+Failure quantise(const QuantiseRows& args, Stream stream) {
+  return with_type(args.type, [&](auto type) {
+    return launch(quantise_rows<decltype(type)>,
+                  blocks_for(args.rows * args.shape.x_groups(), warps), threads, 0, stream, args);
+  });
+}
+
+Failure multiply(const PackedProduct& args, Stream stream) {
+  if (!args.shape.quantised()) return "a packed matrix that is neither int8 nor int4";
+  const dim3 blocks(blocks_for(args.shape.n, panel_width), tasks_of(args.rows));
+  return with_type(args.type, [&](auto type) {
+    return with_rows(args.rows.most, [&](auto at_once) {
+      using T = decltype(type);
+      constexpr int rows = decltype(at_once)::rows;
+      constexpr std::size_t shared = warps * rows * panel_width * sizeof(float);
+      if (args.shape.type == PackedType::int8) {
+        return launch(multiply_packed<T, Int8Columns, rows>, blocks, threads, shared, stream, args);
+      }
+      return launch(multiply_packed<T, Int4Columns, rows>, blocks, threads, shared, stream, args);
+    });
+  });
+}
+
+}  // namespace moebius::kernels::cuda
