@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <optional>
+#include <vector>
 
 #include "base/error.h"
 #include "ops/grouped_ffn.h"
@@ -79,6 +81,13 @@ at::Tensor scores(const at::Tensor& x_TD, const Router& router, const MoeSpec& m
   return ffn_hidden(x_TD, neurons, activation).abs();
 }
 
+/// Whether all experts are computed at once: rows of their matrices begin at multiples of 16 bytes.
+bool suits_grouped_mm(const at::Tensor& x, const Ffn& w) {
+  const at::Tensor& up = w.up;
+  return x.is_cuda() && x.scalar_type() == at::kBFloat16 && up.scalar_type() == at::kBFloat16 &&
+         up.size(1) % 8 == 0 && up.size(2) % 8 == 0;
+}
+
 }  // namespace
 
 Ffn expert_of(const Ffn& w, std::int64_t e) {
@@ -106,12 +115,8 @@ Permutation permute(const Routing& routing, std::int64_t experts) {
   permutation.rows_N = at::floor_divide(order, top_k);
   permutation.places_N =
       at::empty_like(order).scatter_(0, order, at::arange(order.size(0), order.options()));
-  const at::Tensor counts = at::bincount(flat, {}, experts).to(at::kCPU);
-  permutation.offsets_E.assign(1, 0);
-  const auto* count = counts.const_data_ptr<std::int64_t>();
-  for (std::int64_t e = 0; e < experts; ++e) {
-    permutation.offsets_E.push_back(permutation.offsets_E.back() + count[e]);
-  }
+  permutation.offsets_E =
+      at::searchsorted(flat.index_select(0, order), at::arange(experts + 1, flat.options()));
   return permutation;
 }
 
@@ -128,15 +133,36 @@ at::Tensor ffn(const at::Tensor& x, const Ffn& w, Activation activation) {
 
 at::Tensor experts(const at::Tensor& x_TD, const Permutation& permutation, const Ffn& w,
                    Activation activation) {
+  if (suits_grouped_mm(x_TD, w)) return grouped_experts(x_TD, permutation, w, activation);
   const at::Tensor x_ND = x_TD.index_select(0, permutation.rows_N);
+  const at::Tensor offsets = permutation.offsets_E.to(at::kCPU);
+  const auto* offset = offsets.const_data_ptr<std::int64_t>();
   std::vector<at::Tensor> parts;
-  for (std::size_t e = 0; e + 1 < permutation.offsets_E.size(); ++e) {
-    const std::int64_t begin = permutation.offsets_E[e], end = permutation.offsets_E[e + 1];
-    if (begin == end) continue;
-    const Ffn expert = expert_of(w, static_cast<std::int64_t>(e));
-    parts.push_back(ffn(x_ND.narrow(0, begin, end - begin), expert, activation));
+  for (std::int64_t e = 0; e + 1 < offsets.size(0); ++e) {
+    const std::int64_t rows = offset[e + 1] - offset[e];
+    if (rows == 0) continue;
+    parts.push_back(ffn(x_ND.narrow(0, offset[e], rows), expert_of(w, e), activation));
   }
   return at::cat(parts);
+}
+
+at::Tensor grouped_experts(const at::Tensor& x_TD, const Permutation& permutation, const Ffn& w,
+                           Activation activation) {
+  const at::Tensor &offsets = permutation.offsets_E, &up = w.up;
+  const std::int64_t rows = permutation.rows_N.size(0), count = up.size(0);
+  const at::Tensor ends = offsets.narrow(0, 1, count).to(at::kInt);
+  const at::Tensor experts_N = at::repeat_interleave(offsets.diff(), std::optional(rows));
+  const auto product = [&](const at::Tensor& x, const at::Tensor& matrices,
+                           const at::Tensor& bias) {
+    const at::Tensor y = at::_grouped_mm(x, matrices.transpose(1, 2), ends);
+    return bias.defined() ? y + bias.index_select(0, experts_N) : y;
+  };
+  const at::Tensor x_ND = x_TD.index_select(0, permutation.rows_N);
+  const at::Tensor u_NF = product(x_ND, w.up, w.up_bias);
+  const at::Tensor h_NF = w.gate.defined()
+                              ? ops::activate(product(x_ND, w.gate, w.gate_bias), activation) * u_NF
+                              : ops::activate(u_NF, activation);
+  return product(h_NF, w.down, w.down_bias);
 }
 
 at::Tensor combine(const at::Tensor& y_ND, const Permutation& permutation, const Routing& routing) {

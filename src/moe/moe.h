@@ -6,8 +6,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <vector>
-
 #include "config/weights.h"
 #include "ops/weight.h"
 
@@ -26,9 +24,9 @@ struct Routing {
 
 /// Rows of the T K assignments, sorted by expert, tokens in order inside an expert.
 struct Permutation {
-  at::Tensor rows_N;                    ///< int64: the token of each sorted row
-  at::Tensor places_N;                  ///< int64: the sorted row of assignment t K + k
-  std::vector<std::int64_t> offsets_E;  ///< E + 1 borders of the experts' rows
+  at::Tensor rows_N;     ///< int64: the token of each sorted row
+  at::Tensor places_N;   ///< int64: the sorted row of assignment t K + k
+  at::Tensor offsets_E;  ///< int64: E + 1 borders of the experts' rows
 };
 
 /// Scores in f32, the K best experts (whole groups where the spec has groups, of the best groups
@@ -48,9 +46,15 @@ at::Tensor ffn_hidden(const at::Tensor& x, const Ffn& w, Activation activation);
 /// down(act(gate x) * up x) or down(act(up x)) of one FFN, for rows x [..., D].
 at::Tensor ffn(const at::Tensor& x, const Ffn& w, Activation activation);
 
-/// The FFN of each sorted row's expert: [N, D]. An expert without rows costs nothing.
+/// The FFN of each sorted row's expert: [N, D]. An expert without rows costs nothing. On a GPU in
+/// bf16 all experts at once, by `grouped_experts`.
 at::Tensor experts(const at::Tensor& x_TD, const Permutation& permutation, const Ffn& w,
                    Activation activation);
+
+/// The same as products of all experts at once (at::_grouped_mm), without a look at how many rows
+/// each has. bf16, widths multiples of 8.
+at::Tensor grouped_experts(const at::Tensor& x_TD, const Permutation& permutation, const Ffn& w,
+                           Activation activation);
 
 /// Weighted sum of each token's K rows: [T, D].
 at::Tensor combine(const at::Tensor& y_ND, const Permutation& permutation, const Routing& routing);

@@ -325,6 +325,48 @@ TEST(MoeLayer, OnlyWhatIsAskedForGetsAGradient) {
   EXPECT_FALSE(x.grad().defined());
 }
 
+TEST(Experts, AllAtOnceAreWhatOneByOneTheyAre) {
+  constexpr std::int64_t experts_count = 5, d = 16, f = 24, tokens = 19;
+  Routing routing;
+  routing.ids_TK = at::arange(tokens * 2).remainder(4).view({tokens, 2});  // none for the last
+  const Permutation permutation = permute(routing, experts_count);
+  for (const bool gated : {false, true}) {
+    for (const bool biases : {false, true}) {
+      std::uint64_t stream = 30;
+      std::vector<at::Tensor> narrow, exact;  // x and the leaves
+      const auto leaf = [&](bool there, at::IntArrayRef shape) {
+        if (!there) return std::pair<at::Tensor, at::Tensor>{};
+        const at::Tensor values = normal_tensor(shape, stream++).to(at::kBFloat16);
+        narrow.push_back(values.clone().requires_grad_());
+        exact.push_back(values.to(at::kFloat).requires_grad_());
+        return std::pair{narrow.back(), exact.back()};
+      };
+      const auto [x, x32] = leaf(true, {tokens, d});
+      const auto [gate, gate32] = leaf(gated, {experts_count, f, d});
+      const auto [up, up32] = leaf(true, {experts_count, f, d});
+      const auto [down, down32] = leaf(true, {experts_count, d, f});
+      const auto [gate_b, gate_b32] = leaf(gated && biases, {experts_count, f});
+      const auto [up_b, up_b32] = leaf(biases, {experts_count, f});
+      const auto [down_b, down_b32] = leaf(biases, {experts_count, d});
+      const at::Tensor y =
+          grouped_experts(x, permutation, {gate, up, down, gate_b, up_b, down_b}, Activation::silu);
+      const at::Tensor expected = experts(
+          x32, permutation, {gate32, up32, down32, gate_b32, up_b32, down_b32}, Activation::silu);
+      EXPECT_EQ(y.scalar_type(), at::kBFloat16);
+      EXPECT_LT(largest_difference(y, expected), 0.02 * expected.abs().max().item<double>());
+      const at::Tensor probe = normal_tensor(expected.sizes(), 80);
+      (y.to(at::kFloat) * probe).sum().backward();
+      (expected * probe).sum().backward();
+      for (std::size_t i = 0; i < narrow.size(); ++i) {
+        const at::Tensor want = exact[i].grad();
+        EXPECT_LT(largest_difference(narrow[i].grad(), want),
+                  0.03 * want.abs().max().item<double>())
+            << i << " " << gated << " " << biases;
+      }
+    }
+  }
+}
+
 TEST(Experts, GradientsEqualCentralDifferencesInDouble) {
   const Case c{3, 2, 5, true, true};
   Moe w = random_moe(c);
