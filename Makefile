@@ -31,7 +31,7 @@ demo: build
 test: test-cpp test-python
 
 test-cpp: setup-tests build-tests
-	@cd $(BUILD) && ctest --output-on-failure
+	@cd $(BUILD) && ctest -j 2 --output-on-failure
 
 test-python: setup-tests build-tests
 	@OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -n 2 --dist worksteal tests/python
@@ -44,7 +44,7 @@ asan-build:
 	@cmake --build build/asan
 
 asan: asan-build
-	@cd build/asan && ctest --output-on-failure
+	@cd build/asan && ctest -j 2 --output-on-failure
 
 # Every fuzz target for FUZZ_SECONDS (30), or until FUZZ_RUNS inputs; TARGETS="config pickle" for some.
 fuzz: asan-build
@@ -59,6 +59,7 @@ bench: setup-tests build
 	@.venv/bin/python bench/train_speed.py
 	@.venv/bin/python bench/generation_speed.py
 	@.venv/bin/python bench/quant_quality.py
+	@.venv/bin/python bench/shapes.py
 
 # Another revision beside this one, on the same shapes in turns: make bench-compare BASE=REVISION.
 bench-compare: build
