@@ -72,8 +72,8 @@ void append(const Attention& args, const NewTokens& tokens, std::int64_t group, 
   }
 }
 
-/// Codes and the scale, bf16, of `count` values at x, each `step` behind the other: the nearest of
-/// -127 ... 127. The scale is NaN where a value is not finite.
+/// Calls store(i, byte) with the code of each of `count` values, the nearest of -127 ... 127, plus
+/// 128, and gives their scale, bf16, which is NaN where one of them is not finite.
 template <class Store>
 std::uint16_t quantise(const float* x, std::int64_t count, Store store) {
   float most = 0;
