@@ -26,6 +26,12 @@ def moebius(*args):
     return done.stdout
 
 
+def tokens(model, text):
+    """Ids of a file's text by the tokenizer of a model."""
+    done = subprocess.run([MOEBIUS, "tokenize", model], input=text.read_bytes(), capture_output=True, check=True)
+    return [int(i) for i in done.stdout.split()]
+
+
 def stories(work, held, calibration):
     """Files of the stories: their last `held` letters, text to calibrate with, text to train on."""
     work.mkdir(parents=True, exist_ok=True)

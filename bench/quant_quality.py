@@ -6,11 +6,10 @@ import ctypes
 import json
 import os
 import struct
-import subprocess
 import sys
 
 import numpy as np
-from common import DATA, MOEBIUS, ROOT, WORK, moebius, stories
+from common import DATA, ROOT, WORK, moebius, stories, tokens
 
 sys.path.insert(0, str(ROOT / "tests/python"))
 import llama_cpp
@@ -114,8 +113,7 @@ def main():
     library.ggml_quantize_chunk.restype = ctypes.c_size_t
     source = work / "f32.gguf"
     moebius("export", model, "-o", source, "--dtype", "f32", "--overwrite")
-    ids = [int(i) for i in subprocess.run([MOEBIUS, "tokenize", model], input=held.read_bytes(), capture_output=True,
-                                          check=True).stdout.split()]
+    ids = tokens(model, held)
     windows = [ids[i * WINDOW:(i + 1) * WINDOW] for i in range(min(WINDOWS, len(ids) // WINDOW))]
     targets = np.array(windows)[:, 1:]
     exact = scores_by_llama(source, windows, library)

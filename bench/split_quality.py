@@ -5,10 +5,9 @@ usage: split_quality.py [TRAINING_STEPS]"""
 
 import functools
 import json
-import subprocess
 import sys
 
-from common import DATA, MOEBIUS, WORK, moebius, stories
+from common import DATA, WORK, moebius, stories, tokens
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 work = WORK / "split"
@@ -50,8 +49,7 @@ def oracle(model):
 
     transformers.logging.set_verbosity_error()
     opened = transformers.AutoModelForCausalLM.from_pretrained(model, trust_remote_code=True).eval()
-    ids = [int(i) for i in subprocess.run([MOEBIUS, "tokenize", model], input=held.read_bytes(),
-                                          capture_output=True).stdout.split()]
+    ids = tokens(model, held)
 
     @torch.inference_mode()
     def measure():

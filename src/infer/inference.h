@@ -74,7 +74,7 @@ class InferenceModel {
 };
 
 /// Makes a model ready on its device, to compute with `options.weights`: as stored (f16 as f32), or
-/// f32, bf16, or in groups of 32 int8 or int4, which are for the CPU.
+/// f32, bf16, or int8 or int4 in groups (`group_of`), which are for the CPU.
 std::unique_ptr<InferenceModel> inference_of(Model model, const WeightOptions& options,
                                              const Context& ctx);
 /// The same of a directory, which may hold packed weights.

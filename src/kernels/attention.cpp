@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/dtype.h"
+#include "kernels/codes.h"
 #include "kernels/tiles.h"
 
 namespace moebius::kernels {
@@ -84,10 +85,9 @@ std::uint16_t quantise(const float* x, std::int64_t count, Store store) {
   }
   const std::uint16_t scale = f32_to_bf16(finite ? most / 127 : std::nanf(""));
   const float stored = bf16_to_f32(scale), inverse = finite && stored > 0 ? 1 / stored : 0;
-  constexpr float to_integer = 0x1.8p23f;
+  const NearestCode nearest(PackedType::int8);
   for (std::int64_t i = 0; i < count; ++i) {
-    const float scaled = finite ? std::clamp(x[i] * inverse, -127.0f, 127.0f) : 0.0f;
-    store(i, static_cast<std::uint8_t>((scaled + to_integer) - to_integer + 128));
+    store(i, static_cast<std::uint8_t>((finite ? nearest(x[i], inverse) : 0.0f) + 128));
   }
   return scale;
 }

@@ -126,10 +126,10 @@ class GroupedRun {
           step = std::min(at_once, last - at);
           const std::int64_t begin = (at - active->first) * block_;
           const std::int64_t end = std::min(begin + step * block_, down.k);
-          const bool over = end == down.k;  // then the next expert's
           Ahead ahead;
-          if (!over) ahead = ahead_of(*active->job, end, end + step * block_);
-          if (over && active + 1 < active_ + count_) {
+          if (end < down.k) {
+            ahead = ahead_of(*active->job, end, end + step * block_);
+          } else if (active + 1 < active_ + count_) {  // on with the next expert
             ahead = ahead_of(*active[1].job, 0, at_once * block_);
           }
           hidden_block(*active, begin, end, scratches[thread], ahead);

@@ -3,6 +3,8 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -126,7 +128,9 @@ void run_block(unsigned threads) {
                                [](const Thread& t) { return t.state == State::ready; });
   }
   for (const Thread& t : block.threads) {
-    if (t.state != State::over) std::abort();  // threads that wait for others in vain
+    if (t.state == State::over) continue;
+    std::fputs("a thread of a block waits for others in vain\n", stderr);
+    std::abort();
   }
 }
 

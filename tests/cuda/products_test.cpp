@@ -10,8 +10,6 @@
 namespace moebius::kernels {
 namespace {
 
-using Ids = std::vector<std::int32_t>;
-
 /// Which row of x each row of y comes of and which matrix it meets.
 struct Rows {
   std::int64_t tokens;

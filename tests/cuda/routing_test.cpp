@@ -11,27 +11,10 @@
 namespace moebius::kernels {
 namespace {
 
-using Ids = std::vector<std::int32_t>;
-
-struct Routed {
-  Ids ids;
-  std::vector<float> weights;
-};
-
-Routed on_cpu(const RoutingRule& rule, const std::vector<float>& logits, const float* correction,
-              const float* scale) {
-  const std::int64_t tokens = std::ssize(logits) / rule.experts;
-  Routed out{Ids(index(tokens * rule.top_k)), std::vector<float>(index(tokens * rule.top_k))};
-  std::vector<float> work(index(3 * rule.experts));
-  route(rule, logits.data(), tokens, correction, scale, work.data(), out.ids.data(),
-        out.weights.data());
-  return out;
-}
-
 Routed on_gpu(const RoutingRule& rule, const std::vector<float>& logits, const float* correction,
               const float* scale) {
   const std::int64_t tokens = std::ssize(logits) / rule.experts;
-  Routed out{Ids(index(tokens * rule.top_k), -1), std::vector<float>(index(tokens * rule.top_k))};
+  Routed out(rule, tokens);
   EXPECT_EQ(cuda::route({rule, logits.data(), correction, scale, tokens, out.ids.data(),
                          out.weights.data()},
                         nullptr),
@@ -41,7 +24,7 @@ Routed on_gpu(const RoutingRule& rule, const std::vector<float>& logits, const f
 
 void expect_alike(const RoutingRule& rule, const std::vector<float>& logits,
                   const float* correction = nullptr, const float* scale = nullptr) {
-  const Routed expected = on_cpu(rule, logits, correction, scale);
+  const Routed expected = routed(rule, logits, correction, scale);
   const Routed found = on_gpu(rule, logits, correction, scale);
   EXPECT_EQ(found.ids, expected.ids);
   for (std::size_t i = 0; i < expected.weights.size(); ++i) {
@@ -103,15 +86,15 @@ void expect_sorted(std::int64_t tokens, std::int64_t top_k, std::int64_t experts
   const std::int64_t all = tokens * top_k;
   std::vector<float> logits = normal(tokens * experts, 6);
   for (std::int64_t t = 0; t < tokens; ++t) logits[index(t * experts)] += 2;
-  const Routed routed = on_cpu(rule, logits, nullptr, nullptr);
+  const Routed chosen = routed(rule, logits, nullptr, nullptr);
   std::vector<std::int64_t> offsets(index(experts + 1)), places(index(all));
   Ids rows(index(all));
   std::vector<float> weights(index(all));
-  sort_by_expert(rule, routed.ids.data(), routed.weights.data(), tokens, offsets.data(),
+  sort_by_expert(rule, chosen.ids.data(), chosen.weights.data(), tokens, offsets.data(),
                  rows.data(), weights.data(), places.data());
   Ids counts(index(experts), -1), found_offsets(index(experts + 1), -1);
   Ids found_rows(index(all), -1), found_places(index(all), -1);
-  EXPECT_EQ(cuda::sort_by_expert({routed.ids.data(), tokens, top_k, experts, counts.data(),
+  EXPECT_EQ(cuda::sort_by_expert({chosen.ids.data(), tokens, top_k, experts, counts.data(),
                                   found_offsets.data(), found_rows.data(), found_places.data()},
                                  nullptr),
             nullptr);

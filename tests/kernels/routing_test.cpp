@@ -10,26 +10,14 @@
 #include <vector>
 
 #include "base/random.h"
+#include "kernels/support.h"
 
 namespace moebius::kernels {
 namespace {
 
-using Ids = std::vector<std::int32_t>;
-
-struct Routed {
-  Ids ids;
-  std::vector<float> weights;
-};
-
 Routed run(const RoutingRule& rule, const std::vector<float>& logits,
            const std::vector<float>& correction = {}, const std::vector<float>& scale = {}) {
-  const auto tokens = std::ssize(logits) / rule.experts;
-  std::vector<float> work(static_cast<std::size_t>(3 * rule.experts));
-  Routed out{Ids(static_cast<std::size_t>(tokens * rule.top_k)),
-             std::vector<float>(static_cast<std::size_t>(tokens * rule.top_k))};
-  route(rule, logits.data(), tokens, correction.empty() ? nullptr : correction.data(), scale.data(),
-        work.data(), out.ids.data(), out.weights.data());
-  return out;
+  return routed(rule, logits, correction.empty() ? nullptr : correction.data(), scale.data());
 }
 
 void expect_near(const std::vector<float>& found, const std::vector<double>& expected) {

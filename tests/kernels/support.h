@@ -11,6 +11,7 @@
 #include "base/dtype.h"
 #include "base/random.h"
 #include "kernels/kernels.h"
+#include "kernels/routing.h"
 
 namespace moebius::kernels {
 
@@ -77,6 +78,26 @@ struct Stored {
     return out;
   }
 };
+
+using Ids = std::vector<std::int32_t>;
+
+/// What the CPU's `route` gives for tokens with these logits.
+struct Routed {
+  Ids ids;
+  std::vector<float> weights;
+
+  Routed(const RoutingRule& rule, std::int64_t tokens)
+      : ids(index(tokens * rule.top_k), -1), weights(index(tokens * rule.top_k)) {}
+};
+inline Routed routed(const RoutingRule& rule, const std::vector<float>& logits,
+                     const float* correction, const float* scale) {
+  const std::int64_t tokens = std::ssize(logits) / rule.experts;
+  Routed out(rule, tokens);
+  std::vector<float> work(index(3 * rule.experts));
+  route(rule, logits.data(), tokens, correction, scale, work.data(), out.ids.data(),
+        out.weights.data());
+  return out;
+}
 
 /// Calls fn(table) for every instruction set that this processor has.
 template <class Fn>

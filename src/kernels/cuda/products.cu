@@ -12,10 +12,6 @@ constexpr int most_rows = 8;
 struct alignas(16) Words {
   unsigned word[4];
 };
-template <class T>
-__device__ Words load_words(const T* from) {
-  return *reinterpret_cast<const Words*>(from);
-}
 
 /// Rows that the block of blockIdx.y is for, and their matrix; none where its expert has another.
 struct Task {
@@ -151,7 +147,7 @@ __global__ void multiply_packed(PackedProduct a) {
     }
     for (std::int64_t step = threadIdx.x / 4; step < steps; step += threads / 4) {
       const std::int64_t k = step * columns;
-      const Words bytes = load_words(w + step * 64);
+      const Words bytes = *reinterpret_cast<const Words*>(w + step * 64);
       const std::uint16_t* of_group = w_scales + k / s.group * panel_width;
       float scales[4];
       MOEBIUS_DEVICE_UNROLL
