@@ -59,8 +59,8 @@ std::shared_ptr<std::byte> MemoryBlocks::take(std::int64_t bytes) {
   return {block_, block_.get() + used_ - needed};
 }
 
-void require_memory(std::int64_t bytes, std::string_view what, std::string_view way_out) {
-  const std::int64_t available = available_memory();
+void require_memory(std::int64_t bytes, std::string_view what, std::string_view way_out,
+                    std::int64_t available) {
   if (available == 0 || bytes <= available) return;
   const auto mib = [](std::int64_t b) { return (b + (1 << 20) - 1) >> 20; };
   throw Error(fmt::format("{} need {} MiB, and {} MiB are free", what, mib(bytes), mib(available)),

@@ -32,7 +32,9 @@ class MemoryBlocks {
   std::int64_t used_ = 0, size_ = 0;
 };
 
-/// Throws Error that names `what`, how much it needs and how much there is, unless that suffices.
-void require_memory(std::int64_t bytes, std::string_view what, std::string_view way_out);
+/// Throws Error that names `what`, how much it needs and how much there is, unless that suffices or
+/// is not known (0).
+void require_memory(std::int64_t bytes, std::string_view what, std::string_view way_out,
+                    std::int64_t available = available_memory());
 
 }  // namespace moebius

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <vector>
 
 #include "base/clock.h"
@@ -23,15 +24,15 @@ struct Stretch {
 /// Times stretches and samples limits between them.
 class Stopwatch {
  public:
-  explicit Stopwatch(kernels::LimitMeter& meter) : meter_(meter) {}
+  explicit Stopwatch(std::function<kernels::Limits()> sample) : sample_(std::move(sample)) {}
 
   void start() {
-    if (samples_.empty()) samples_.push_back(meter_.sample());
+    if (samples_.empty()) samples_.push_back(sample_());
     start_ = Clock::now();
   }
   void stop(double tokens, std::vector<Stretch>& stretches) {
     const double seconds = seconds_since(start_);
-    samples_.push_back(meter_.sample());
+    samples_.push_back(sample_());
     const kernels::Limits &a = samples_[samples_.size() - 2], &b = samples_.back();
     stretches.push_back({seconds,
                          tokens,
@@ -41,7 +42,7 @@ class Stopwatch {
   const std::vector<kernels::Limits>& samples() const { return samples_; }
 
  private:
-  kernels::LimitMeter& meter_;
+  std::function<kernels::Limits()> sample_;
   std::vector<kernels::Limits> samples_;
   Clock::time_point start_;
 };

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "base/memory.h"
-
 namespace moebius {
 namespace {
 
@@ -23,7 +21,7 @@ std::span<const std::int32_t> Engine::Sequence::to_compute() const {
 
 Engine::Engine(std::unique_ptr<InferenceModel> model, const EngineOptions& options)
     : model_(std::move(model)), options_(options) {
-  if (options_.cache_bytes == 0) options_.cache_bytes = available_memory() / 10 * 9;
+  if (options_.cache_bytes == 0) options_.cache_bytes = model_->memory_for_caches() / 10 * 9;
 }
 
 std::int64_t Engine::bytes_of(const Sequence& sequence) const {

@@ -1,5 +1,6 @@
 #include "infer/inference.h"
 
+#include "infer/cuda_inference.h"
 #include "model/device.h"
 #include "model/load.h"
 #include "model/packed_file.h"
@@ -10,14 +11,36 @@ using kernels::PackedType;
 
 namespace {
 
+#ifdef MOEBIUS_CUDA_KERNELS
+constexpr bool has_cuda_kernels = true;
+#else
+constexpr bool has_cuda_kernels = false;
+#endif
+
+/// Throws UsageError where `what` needs kernels that this program was built without.
+void require_cuda_kernels(const std::string& what) {
+  if (has_cuda_kernels) return;
+  throw UsageError(
+      fmt::format("{} on a GPU needs kernels that this program was built without", what),
+      "build it where nvcc is at hand, or use --weights bf16");
+}
+
+/// A model whose weights are at most packed, on a GPU.
+std::unique_ptr<InferenceModel> on_gpu(Model model, std::string_view weights, at::Device device) {
+#ifdef MOEBIUS_CUDA_KERNELS
+  return cuda_inference(std::move(model), weights, device);
+#else
+  move_weights(model.weights, dtype_from_config(weights), device);
+  return tensor_inference(std::move(model));
+#endif
+}
+
 /// Checks what can be computed with where.
 at::Device device_for(const WeightOptions& options, const Context& ctx) {
   const at::Device device = device_of(ctx);
-  if (options.quantised() && !device.is_cpu()) {
-    throw UsageError(fmt::format("--weights {} is for the CPU", options.weights),
-                     "use --weights bf16");
-  }
-  if (!options.kv_cache.empty() && !device.is_cpu()) {
+  if (device.is_cpu()) return device;
+  if (options.quantised()) require_cuda_kernels(fmt::format("--weights {}", options.weights));
+  if (!options.kv_cache.empty()) {
     throw UsageError("--kv-cache: is for the CPU",
                      "leave it out: keys and values are as the weights");
   }
@@ -35,20 +58,37 @@ PackedType packed_type(const std::string& weights, const Model& model) {
   return bf16 ? PackedType::bf16 : PackedType::f32;
 }
 
+std::unique_ptr<InferenceModel> open_packed(const std::filesystem::path& directory,
+                                            const WeightOptions& options, at::Device device,
+                                            int threads) {
+  if (device.is_cpu()) {
+    return packed_inference(directory, options.verify, threads, cache_type(options));
+  }
+  require_cuda_kernels(fmt::format("{}: a packed model", directory.string()));
+  Executor executor(threads);
+  PackedModel packed = load_packed(directory, options.verify, executor);
+  if (packed.type != PackedType::int8 && packed.type != PackedType::int4) {
+    throw UsageError(fmt::format("{}: weights packed as {} are for the CPU", directory.string(),
+                                 name_of(packed.type)),
+                     "use the model that it was made from");
+  }
+  return on_gpu(std::move(packed.model), name_of(packed.type), device);
+}
+
 }  // namespace
 
 std::unique_ptr<InferenceModel> inference_of(Model model, const WeightOptions& options,
                                              const Context& ctx) {
   const at::Device device = device_for(options, ctx);
-  const std::string& weights = options.weights;
-  if (!device.is_cpu()) {
-    std::optional<DType> dtype;
-    if (!weights.empty()) dtype = dtype_from_config(weights);
-    move_weights(model.weights, dtype, device);
-    return tensor_inference(std::move(model));
+  const PackedType type = packed_type(options.weights, model);
+  if (device.is_cpu()) {
+    return packed_inference(std::move(model), type, ctx.threads, cache_type(options));
   }
-  const PackedType type = packed_type(weights, model);
-  return packed_inference(std::move(model), type, ctx.threads, cache_type(options));
+  if (options.quantised()) {
+    Executor executor(ctx.threads);
+    pack_weights(model.weights, type, executor);
+  }
+  return on_gpu(std::move(model), name_of(type), device);
 }
 
 std::unique_ptr<InferenceModel> open_for_inference(const std::filesystem::path& directory,
@@ -56,11 +96,7 @@ std::unique_ptr<InferenceModel> open_for_inference(const std::filesystem::path& 
                                                    const Context& ctx) {
   const at::Device device = device_for(options, ctx);
   if (has_packed_weights(directory)) {
-    if (!device.is_cpu()) {
-      throw UsageError(fmt::format("{}: packed weights are for the CPU", directory.string()),
-                       "use the model that it was made from");
-    }
-    auto model = packed_inference(directory, options.verify, ctx.threads, cache_type(options));
+    auto model = open_packed(directory, options, device, ctx.threads);
     if (!options.weights.empty() && options.weights != model->weights_name()) {
       throw UsageError(fmt::format("--weights {}: {} is packed as {}", options.weights,
                                    directory.string(), model->weights_name()),

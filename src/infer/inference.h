@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/context.h"
+#include "base/memory.h"
 #include "config/model_spec.h"
 #include "infer/weight_options.h"
 #include "kernels/packed.h"
@@ -53,6 +54,8 @@ class InferenceModel {
   virtual std::unique_ptr<SequenceCache> make_cache() = 0;
   /// Bytes that the cache of a sequence of so many tokens takes.
   virtual std::int64_t cache_bytes(std::int64_t tokens) const = 0;
+  /// Bytes that can be had for caches where they lie.
+  virtual std::int64_t memory_for_caches() const { return available_memory(); }
   virtual const WeightsOf<Weight>& weights() const = 0;
   /// Bytes of weights as they are computed with.
   virtual std::int64_t weight_bytes() const = 0;
@@ -74,7 +77,7 @@ class InferenceModel {
 };
 
 /// Makes a model ready on its device, to compute with `options.weights`: as stored (f16 as f32), or
-/// f32, bf16, or int8 or int4 in groups (`group_of`), which are for the CPU.
+/// f32, bf16, or int8 or int4 in groups (`group_of`).
 std::unique_ptr<InferenceModel> inference_of(Model model, const WeightOptions& options,
                                              const Context& ctx);
 /// The same of a directory, which may hold packed weights.

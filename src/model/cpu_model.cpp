@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include "base/memory.h"
-#include "model/rope.h"
 
 namespace moebius {
 namespace {
@@ -41,17 +40,6 @@ void add_jobs(const Ffn& w, std::vector<kernels::FfnJob>& jobs) {
     jobs.push_back({matrix_of(w.gate, e), matrix_of(w.up, e), matrix_of(w.down, e),
                     bias_of(w.gate_bias, e), bias_of(w.up_bias, e), bias_of(w.down_bias, e), 0, 0});
   }
-}
-
-kernels::RoutingRule rule_of(const MoeSpec& moe, double multiplier) {
-  return {.experts = moe.experts,
-          .top_k = moe.top_k,
-          .group_size = moe.group_size(),
-          .limit_groups = moe.limit.groups,
-          .limit_kept = moe.limit.kept,
-          .limit_best = moe.limit.best,
-          .kind = moe.weights,
-          .factor = static_cast<float>(moe.weight_factor * multiplier)};
 }
 
 /// Of each head a way from a query to latents [H, R, N] and from those to values [H, V, R].
@@ -94,7 +82,7 @@ void pack_weights(Weights& weights, PackedType type, Executor& executor) {
 }
 
 CpuModel::CpuModel(Model model, PackedType type, PackedType cache, Executor& executor)
-    : spec(std::move(model.spec)), weights(std::move(model.weights)) {
+    : spec(std::move(model.spec)), weights(std::move(model.weights)), angles(spec) {
   const at::InferenceMode inference;
   pack_weights(weights, type, executor);
   WeightPacker packer(executor);
@@ -104,11 +92,6 @@ CpuModel::CpuModel(Model model, PackedType type, PackedType cache, Executor& exe
   kv.type = cache;
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
     layers.push_back(layer_of(spec.layers[l], weights.layers[l], packer));
-  }
-  if (spec.position == PositionKind::rope) {
-    const at::Tensor plain = rope_frequencies(spec.rope, spec.rotary_dim(), 1).contiguous();
-    const auto* values = plain.const_data_ptr<float>();
-    frequencies.assign(values, values + plain.numel());
   }
 }
 

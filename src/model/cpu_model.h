@@ -7,6 +7,7 @@
 #include "kernels/grouped_ffn.h"
 #include "kernels/routing.h"
 #include "model/load.h"
+#include "model/rope.h"
 
 namespace moebius {
 
@@ -40,7 +41,7 @@ struct CpuModel {
   Weights weights;
   kernels::KvLayout kv;  ///< of a layer
   std::vector<CpuLayer> layers;
-  std::vector<float> frequencies;  ///< rotary, radians a position; of short sequences
+  RotaryAngles angles;
 
   /// Bytes that all layers take of a page.
   std::int64_t page_bytes() const { return kv.bytes() * static_cast<std::int64_t>(layers.size()); }

@@ -7,8 +7,6 @@
 #include <cstring>
 #include <numeric>
 
-#include "model/rope.h"
-
 namespace moebius {
 namespace {
 
@@ -43,27 +41,14 @@ CpuOps::CpuOps(const CpuModel& model, const kernels::CpuContext& cpu,
     sums_->layers.resize(model.layers.size());
     sums_->tokens += tokens;
   }
-  if (model.frequencies.empty()) return;
-  const auto half = std::ssize(model.frequencies);
+  const std::int64_t half = model.angles.half();
+  if (half == 0) return;
   cos_ = take(tokens, half);
   sin_ = take(tokens, half);
-  const RopeSpec& rope = model.spec.rope;
   std::int64_t row = 0;
   for (const CpuSequence& s : sequences) {
-    const float* frequencies = model.frequencies.data();
-    at::Tensor stretched;
-    if (rope.scaling == RopeScaling::dynamic && s.past + s.count > rope.original_context) {
-      stretched = rope_frequencies(rope, model.spec.rotary_dim(), s.past + s.count).contiguous();
-      frequencies = stretched.const_data_ptr<float>();
-    }
-    const auto factor = static_cast<float>(rope.attention_factor);
-    for (std::int64_t t = 0; t < s.count; ++t, ++row) {
-      for (std::int64_t i = 0; i < half; ++i) {
-        const float angle = static_cast<float>(s.past + t) * frequencies[i];
-        cos_.row(row)[i] = std::cos(angle) * factor;
-        sin_.row(row)[i] = std::sin(angle) * factor;
-      }
-    }
+    model.angles.fill(s.past, s.count, cos_.row(row), sin_.row(row));
+    row += s.count;
   }
 }
 

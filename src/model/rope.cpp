@@ -71,4 +71,28 @@ at::Tensor rope_frequencies(const RopeSpec& rope, std::int64_t head_dim, std::in
   return plain(rope.theta, head_dim);
 }
 
+RotaryAngles::RotaryAngles(const ModelSpec& spec) : rope_(spec.rope) {
+  if (spec.position != PositionKind::rope) return;
+  const at::Tensor plain = rope_frequencies(rope_, spec.rotary_dim(), 1).contiguous();
+  const auto* values = plain.const_data_ptr<float>();
+  frequencies_.assign(values, values + plain.numel());
+}
+
+void RotaryAngles::fill(std::int64_t past, std::int64_t count, float* cos, float* sin) const {
+  const float* frequencies = frequencies_.data();
+  at::Tensor stretched;
+  if (rope_.scaling == RopeScaling::dynamic && past + count > rope_.original_context) {
+    stretched = rope_frequencies(rope_, 2 * half(), past + count).contiguous();
+    frequencies = stretched.const_data_ptr<float>();
+  }
+  const auto factor = static_cast<float>(rope_.attention_factor);
+  for (std::int64_t t = 0; t < count; ++t) {
+    for (std::int64_t i = 0; i < half(); ++i) {
+      const float angle = static_cast<float>(past + t) * frequencies[i];
+      *cos++ = std::cos(angle) * factor;
+      *sin++ = std::sin(angle) * factor;
+    }
+  }
+}
+
 }  // namespace moebius

@@ -62,13 +62,18 @@ KvCache make_cache(const ModelSpec& spec, std::int64_t batch, std::int64_t capac
   KvCache cache;
   cache.capacity = capacity;
   const auto& latent = spec.latent;
-  const std::int64_t heads = spec.kv_heads * spec.head_dim;
+  const auto allocate = [&](std::int64_t size) {
+    return at::empty({batch, capacity, size}, options);
+  };
   for (std::size_t l = 0; l < spec.layers.size(); ++l) {
-    const auto allocate = [&](std::int64_t size) {
-      return at::empty({batch, capacity, size}, options);
-    };
-    cache.layers.push_back(
-        {allocate(latent ? latent->rope_dim : heads), allocate(latent ? latent->kv_rank : heads)});
+    if (latent) {
+      const at::Tensor both = allocate(latent->rope_dim + latent->kv_rank);
+      cache.layers.push_back(
+          {both.narrow(2, 0, latent->rope_dim), both.narrow(2, latent->rope_dim, latent->kv_rank)});
+    } else {
+      const std::int64_t heads = spec.kv_heads * spec.head_dim;
+      cache.layers.push_back({allocate(heads), allocate(heads)});
+    }
   }
   return cache;
 }
@@ -90,6 +95,9 @@ TensorOps::TensorOps(const ModelSpec& spec, std::int64_t count, at::ScalarType d
       start_(cache != nullptr ? cache->length : 0),
       cache_(cache),
       rotary_(rotary(spec, start_, count, device)) {}
+
+TensorOps::TensorOps(const ModelSpec& spec, at::ScalarType dtype, Rotary rotary)
+    : spec_(spec), dtype_(dtype), start_(0), cache_(nullptr), rotary_(std::move(rotary)) {}
 
 at::Tensor TensorOps::add_positions(const at::Tensor& x, const Weight& w_CD) const {
   return x + w_CD.plain().narrow(0, start_ + spec_.position_offset, x.size(1)).to(x.scalar_type());

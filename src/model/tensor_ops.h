@@ -11,8 +11,9 @@
 
 namespace moebius {
 
-/// Keys and values of the tokens so far, for one layer: [B, capacity, G A]; with latents [B, ...,
-/// P] the rotary key and [B, ..., R] the latent, of which all keys and values are made.
+/// Keys and values of the tokens so far, for one layer: [B, capacity, G A]; with latents the rotary
+/// key and the latent, of which all keys and values are made: views of one tensor [B, capacity, P +
+/// R].
 struct LayerCache {
   at::Tensor k, v;
 };
@@ -90,6 +91,13 @@ class TensorOps {
   Tensor add_moe(const Tensor& x, const Tensor& y, const Moe& w, std::size_t layer) {
     return add(x, moe(y, w, *spec_.layers[layer].moe));
   }
+
+ protected:
+  /// Without a cache, of tokens whose angles are known.
+  TensorOps(const ModelSpec& spec, at::ScalarType dtype, Rotary rotary);
+
+  at::ScalarType dtype() const { return dtype_; }
+  const Rotary& angles() const { return rotary_; }
 
  private:
   /// Adds what is new to the layer's cache; all that is in it then.

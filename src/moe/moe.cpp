@@ -65,22 +65,6 @@ at::Tensor expert_weights(const at::Tensor& logits_TE, const at::Tensor& ids_TK,
   fail("[route] unknown router weights");
 }
 
-at::Tensor scores(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
-                  Activation activation) {
-  if (moe.scores == RouterScores::linear) return ops::linear(x_TD, router.weight, router.bias);
-  Ffn neurons;
-  if (router.up.defined()) {
-    neurons = {.gate = router.weight,
-               .up = router.up,
-               .gate_bias = router.bias,
-               .up_bias = router.up_bias};
-  } else {
-    neurons.up = router.weight;
-    neurons.up_bias = router.bias;
-  }
-  return ffn_hidden(x_TD, neurons, activation).abs();
-}
-
 /// Whether all experts are computed at once: rows of their matrices begin at multiples of 16 bytes.
 bool suits_grouped_mm(const at::Tensor& x, const Ffn& w) {
   const at::Tensor& up = w.up;
@@ -96,10 +80,38 @@ Ffn expert_of(const Ffn& w, std::int64_t e) {
           at_e(w.gate_bias), at_e(w.up_bias), at_e(w.down_bias)};
 }
 
+at::Tensor router_logits(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
+                         Activation activation) {
+  const at::Tensor x = x_TD.to(at::kFloat);
+  if (moe.scores == RouterScores::linear) return ops::linear(x, router.weight, router.bias);
+  Ffn neurons;
+  if (router.up.defined()) {
+    neurons = {.gate = router.weight,
+               .up = router.up,
+               .gate_bias = router.bias,
+               .up_bias = router.up_bias};
+  } else {
+    neurons.up = router.weight;
+    neurons.up_bias = router.bias;
+  }
+  return ffn_hidden(x, neurons, activation).abs();
+}
+
+kernels::RoutingRule rule_of(const MoeSpec& moe, double multiplier) {
+  return {.experts = moe.experts,
+          .top_k = moe.top_k,
+          .group_size = moe.group_size(),
+          .limit_groups = moe.limit.groups,
+          .limit_kept = moe.limit.kept,
+          .limit_best = moe.limit.best,
+          .kind = moe.weights,
+          .factor = static_cast<float>(moe.weight_factor * multiplier)};
+}
+
 Routing route(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
               Activation activation) {
   Routing routing;
-  routing.logits_TE = scores(x_TD.to(at::kFloat), router, moe, activation);
+  routing.logits_TE = router_logits(x_TD, router, moe, activation);
   routing.ids_TK =
       best_experts(choice_scores(routing.logits_TE.detach(), router.correction, moe), moe);
   routing.weights_TK = expert_weights(routing.logits_TE, routing.ids_TK, moe.weights, router.scale);

@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "config/weights.h"
+#include "kernels/routing.h"
 #include "ops/weight.h"
 
 namespace moebius {
@@ -29,9 +30,16 @@ struct Permutation {
   at::Tensor offsets_E;  ///< int64: E + 1 borders of the experts' rows
 };
 
-/// Scores in f32, the K best experts (whole groups where the spec has groups, of the best groups
-/// where it is limited to them; among equals the lower number), and their weights as `moe.weights`
-/// says, times the spec's factor.
+/// Scores of all experts in f32: [T, E].
+at::Tensor router_logits(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
+                         Activation activation);
+
+/// What kernels choose experts by, their weights times `multiplier`.
+kernels::RoutingRule rule_of(const MoeSpec& moe, double multiplier = 1.0);
+
+/// The K best experts by `router_logits` (whole groups where the spec has groups, of the best
+/// groups where it is limited to them; among equals the lower number), and their weights as
+/// `moe.weights` says, times the spec's factor.
 Routing route(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
               Activation activation);
 

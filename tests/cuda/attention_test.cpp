@@ -1,6 +1,8 @@
 // Attention of a new token as a GPU does it, in double precision beside it.
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "kernels/cuda/kernels.h"
 #include "kernels/support.h"
 
@@ -9,6 +11,7 @@ namespace {
 
 struct Shape {
   std::int64_t heads, groups, key_dim, value_dim;
+  bool inside = false;  ///< values are the last columns of keys
 };
 
 /// Sequences with a past of these lengths, and a new token each.
@@ -25,35 +28,42 @@ class Problem {
       const std::int64_t capacity = past[b] + 3;
       keys_.emplace_back(type, normal(capacity * shape.groups * shape.key_dim, 10 + b));
       caches_.emplace_back(type, normal(capacity * shape.groups * shape.value_dim, 50 + b));
+      if (shape.inside) take_from_keys(keys_.back(), caches_.back());
     }
+    if (shape.inside) take_from_keys(k_, v_);
   }
 
   Values run(std::int64_t splits, std::int64_t window, float scale) {
     std::vector<cuda::KvTensors> sequences;
     for (std::size_t b = 0; b < past_.size(); ++b) {
-      sequences.push_back({keys_[b].bytes.data(), caches_[b].bytes.data(), &past_[b]});
+      sequences.push_back({keys_[b].bytes.data(), shape_.inside
+                                                      ? at(keys_[b].bytes.data(), type_, begins())
+                                                      : caches_[b].bytes.data()});
     }
     const std::int64_t count = std::ssize(past_);
     Stored y(type_, count * shape_.heads * shape_.value_dim);
     std::vector<float> partial(index(count * shape_.heads * splits * (shape_.value_dim + 2)),
                                std::nanf(""));
-    EXPECT_EQ(cuda::decode_attention({.type = type_,
-                                      .sequences = sequences.data(),
-                                      .q = q_.bytes.data(),
-                                      .k = k_.bytes.data(),
-                                      .v = v_.bytes.data(),
-                                      .y = y.bytes.data(),
-                                      .partial = partial.data(),
-                                      .count = count,
-                                      .heads = shape_.heads,
-                                      .groups = shape_.groups,
-                                      .key_dim = shape_.key_dim,
-                                      .value_dim = shape_.value_dim,
-                                      .splits = splits,
-                                      .window = window,
-                                      .scale = scale},
-                                     nullptr),
-              nullptr);
+    EXPECT_EQ(
+        cuda::decode_attention({.type = type_,
+                                .sequences = sequences.data(),
+                                .lengths = past_.data(),
+                                .q = q_.bytes.data(),
+                                .k = k_.bytes.data(),
+                                .v = shape_.inside ? nullptr : v_.bytes.data(),
+                                .y = y.bytes.data(),
+                                .partial = partial.data(),
+                                .count = count,
+                                .heads = shape_.heads,
+                                .groups = shape_.groups,
+                                .key_dim = shape_.key_dim,
+                                .value_dim = shape_.value_dim,
+                                .value_apart = shape_.inside ? shape_.key_dim : shape_.value_dim,
+                                .splits = splits,
+                                .window = window,
+                                .scale = scale},
+                               nullptr),
+        nullptr);
     return y.values();
   }
 
@@ -93,6 +103,16 @@ class Problem {
   }
 
  private:
+  /// Of values in a key.
+  std::int64_t begins() const { return shape_.key_dim - shape_.value_dim; }
+  void take_from_keys(const Stored& keys, Stored& values) const {
+    const auto size = size_of(type_), rows = std::ssize(keys.bytes) / size / shape_.key_dim;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      std::memcpy(at(values.bytes.data(), type_, r * shape_.value_dim),
+                  at(keys.bytes.data(), type_, r * shape_.key_dim + begins()),
+                  index(shape_.value_dim * size));
+    }
+  }
   Stored values(std::int64_t width, std::uint64_t stream) const {
     return {type_, normal(std::ssize(past_) * width, stream)};
   }
@@ -105,8 +125,9 @@ class Problem {
 };
 
 TEST(CudaDecodeAttention, IsSoftmaxOverThePastAndItself) {
-  const Shape shapes[] = {
-      {2, 2, 64, 64}, {6, 2, 24, 20}, {4, 2, 64, 96}, {20, 2, 40, 33}, {3, 1, 13, 200}};
+  const Shape shapes[] = {{2, 2, 64, 64},     {6, 2, 24, 20},  {4, 2, 64, 96},
+                          {20, 2, 40, 33},    {3, 1, 13, 200}, {6, 1, 40, 32, true},
+                          {4, 2, 13, 9, true}};
   for (const Shape& shape : shapes) {
     for (const ValueType type : {ValueType::f32, ValueType::bf16}) {
       Problem problem(type, shape, {0, 1, 63, 200, 64});

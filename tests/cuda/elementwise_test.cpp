@@ -115,15 +115,22 @@ TEST(CudaNorm, RmsAndLayerNorm) {
 TEST(CudaRotate, HalvesAndNeighboursOfWhatTurns) {
   constexpr std::int64_t rows = 3, heads = 5, dim = 22, half = 8, stays = dim - 2 * half;
   constexpr std::int64_t ldx = heads * dim + 4, ldy = heads * dim + 1;
-  const std::int64_t start = 41;
-  std::vector<float> frequencies;
-  for (int i = 0; i < half; ++i) frequencies.push_back(std::pow(100.0f, -float(i) / half));
+  const auto angle = [](std::int64_t row, std::int64_t i) {
+    return double(41 + 3 * row) * std::pow(100.0, -double(i) / half);
+  };
+  std::vector<float> cos, sin;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t i = 0; i < half; ++i) {
+      cos.push_back(float(1.25 * std::cos(angle(r, i))));
+      sin.push_back(float(1.25 * std::sin(angle(r, i))));
+    }
+  }
   for_each_type([&](ValueType type, double rounding) {
     const Stored x(type, normal(rows * ldx, 10));
     for (const bool interleaved : {false, true}) {
       Stored y(type, rows * ldy);
-      ASSERT_EQ(cuda::rotate({type, x.bytes.data(), y.bytes.data(), &start, frequencies.data(),
-                              1.25f, rows, heads, dim, half, ldx, ldy, interleaved},
+      ASSERT_EQ(cuda::rotate({type, x.bytes.data(), y.bytes.data(), cos.data(), sin.data(), rows,
+                              heads, dim, half, ldx, ldy, interleaved},
                              nullptr),
                 nullptr);
       const Values from = x.values();
@@ -134,11 +141,11 @@ TEST(CudaRotate, HalvesAndNeighboursOfWhatTurns) {
           double* to = &expected[index(r * ldy + h * dim)];
           for (std::int64_t i = 0; i < stays; ++i) to[i] = at(i);
           for (std::int64_t i = 0; i < half; ++i) {
-            const double angle = double(start + r) * frequencies[index(i)];
+            const double c = 1.25 * std::cos(angle(r, i)), z = 1.25 * std::sin(angle(r, i));
             const double u = at(stays + (interleaved ? 2 * i : i));
             const double v = at(stays + (interleaved ? 2 * i + 1 : half + i));
-            to[stays + i] = 1.25 * (u * std::cos(angle) - v * std::sin(angle));
-            to[stays + half + i] = 1.25 * (v * std::cos(angle) + u * std::sin(angle));
+            to[stays + i] = u * c - v * z;
+            to[stays + half + i] = v * c + u * z;
           }
         }
       }

@@ -1,10 +1,12 @@
 #include "kernels/cuda/device.h"
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -27,18 +29,23 @@ constexpr std::size_t stack_bytes = 128 << 10;
 
 /// Another stack to go on with; tells AddressSanitizer of the change.
 struct Fiber {
-  ucontext_t context{};
+  ucontext_t context{};  ///< where it begins
+  jmp_buf place{};       ///< where it goes on: a jump costs much less than a change of context
+  bool begun = false;
   void* fake_stack = nullptr;
   const void* bottom = nullptr;
   std::size_t bytes = 0;
 
   void go_to(Fiber& other) {
+    begun = true;
 #ifdef EMULATOR_ASAN
     __sanitizer_start_switch_fiber(&fake_stack, other.bottom, other.bytes);
-#endif
     swapcontext(&context, &other.context);
-#ifdef EMULATOR_ASAN
     __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
+#else
+    if (_setjmp(place) != 0) return;
+    if (other.begun) _longjmp(other.place, 1);
+    setcontext(&other.context);
 #endif
   }
 };
@@ -47,12 +54,15 @@ enum class State { ready, at_block, at_warp, over };
 
 struct Thread : Fiber {
   std::vector<std::byte> stack = std::vector<std::byte>(stack_bytes);
-  State state = State::ready;
+  State state = State::over;
   std::size_t exchanges = 0;  ///< begun; every other one uses the same slots
+
+  Thread();
 };
 
 struct Block {
-  std::vector<Thread> threads;
+  std::deque<Thread> threads;  ///< of the largest block so far
+  std::size_t count = 0;       ///< of this one
   std::vector<std::uint64_t> slots;
   std::vector<std::byte> shared;
   Fiber scheduler;
@@ -65,17 +75,26 @@ Thread& current() {
   return block.threads[threadIdx.x];
 }
 
+/// A thread of one block after the other.
 void body() {
 #ifdef EMULATOR_ASAN
   __sanitizer_finish_switch_fiber(nullptr, &block.scheduler.bottom, &block.scheduler.bytes);
 #endif
-  (*block.work)();
-  Thread& self = current();
-  self.state = State::over;
-#ifdef EMULATOR_ASAN
-  __sanitizer_start_switch_fiber(nullptr, block.scheduler.bottom, block.scheduler.bytes);
-#endif
-  setcontext(&block.scheduler.context);
+  for (;;) {
+    (*block.work)();
+    current().state = State::over;
+    current().go_to(block.scheduler);
+  }
+}
+
+Thread::Thread() {
+  getcontext(&context);
+  context.uc_stack.ss_sp = stack.data();
+  context.uc_stack.ss_size = stack.size();
+  context.uc_link = nullptr;
+  bottom = stack.data();
+  bytes = stack.size();
+  makecontext(&context, body, 0);
 }
 
 void wait(State state) {
@@ -98,16 +117,9 @@ void release(std::size_t begin, std::size_t end, State state) {
 
 void run_block(unsigned threads) {
   std::fill(block.shared.begin(), block.shared.end(), std::byte{0xFF});
-  for (Thread& t : block.threads) {
-    getcontext(&t.context);
-    t.context.uc_stack.ss_sp = t.stack.data();
-    t.context.uc_stack.ss_size = t.stack.size();
-    t.context.uc_link = nullptr;
-    t.bottom = t.stack.data();
-    t.bytes = t.stack.size();
-    t.state = State::ready;
-    t.exchanges = 0;
-    makecontext(&t.context, body, 0);
+  for (std::size_t i = 0; i < threads; ++i) {
+    block.threads[i].state = State::ready;
+    block.threads[i].exchanges = 0;
   }
   std::vector<unsigned> order(threads);
   std::iota(order.begin(), order.end(), 0u);
@@ -124,11 +136,11 @@ void run_block(unsigned threads) {
       release(warp, std::min<std::size_t>(warp + 32, threads), State::at_warp);
     }
     release(0, threads, State::at_block);
-    some = some || std::any_of(block.threads.begin(), block.threads.end(),
-                               [](const Thread& t) { return t.state == State::ready; });
+    some = some || std::any_of(order.begin(), order.end(),
+                               [](unsigned i) { return block.threads[i].state == State::ready; });
   }
-  for (const Thread& t : block.threads) {
-    if (t.state == State::over) continue;
+  for (const unsigned i : order) {
+    if (block.threads[i].state == State::over) continue;
     std::fputs("a thread of a block waits for others in vain\n", stderr);
     std::abort();
   }
@@ -137,7 +149,8 @@ void run_block(unsigned threads) {
 }  // namespace
 
 void run(dim3 blocks, unsigned threads, std::size_t shared, const std::function<void()>& thread) {
-  block.threads.resize(threads);
+  block.count = threads;
+  while (block.threads.size() < threads) block.threads.emplace_back();
   block.slots.resize(2 * ((threads + 31) / 32 * 32));
   block.shared.resize(shared);
   block.work = &thread;
@@ -167,7 +180,7 @@ std::uint64_t& slot_of(unsigned lane) {
 }
 bool takes_part(unsigned lane) {
   const std::size_t i = threadIdx.x / 32 * 32 + lane;
-  return i < block.threads.size() && block.threads[i].exchanges >= current().exchanges;
+  return i < block.count && block.threads[i].exchanges >= current().exchanges;
 }
 
 }  // namespace emulator

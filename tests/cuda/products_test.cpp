@@ -39,47 +39,62 @@ std::vector<Rows> some_rows() {
           {11, {5, 1, 0, 2, 3, 4, 6, 7, 8, 9, 10, 3}, {0, 0, 11, 12}}};
 }
 
-/// y [rows, N] = x w^T + bias, x(token, k) and w(expert, n, k).
-template <class X, class W>
-Values expected(const Rows& rows, std::int64_t n, std::int64_t k, std::int64_t ldy,
-                const std::vector<float>& bias, X x, W w) {
-  Values out(index(rows.count() * ldy), -7);
-  for (std::int64_t r = 0; r < rows.count(); ++r) {
-    for (std::int64_t i = 0; i < n; ++i) {
-      double sum = bias.empty() ? 0 : bias[index(i)];
-      for (std::int64_t j = 0; j < k; ++j) sum += x(rows.source(r), j) * w(rows.expert(r), i, j);
-      out[index(r * ldy + i)] = sum;
-    }
-  }
-  return out;
-}
+/// Where sums go: y, rows of which are one value longer than N, with a bias of each expert and a
+/// residual, or without.
+struct End {
+  std::int64_t n, ldy;
+  ValueType type;
+  Stored bias, residual, y;
+  bool plain;
 
-const float* pointer(const std::vector<float>& values) {
-  return values.empty() ? nullptr : values.data();
-}
+  End(ValueType t, const Rows& rows, std::int64_t width, bool bare)
+      : n(width),
+        ldy(n + 1),
+        type(t),
+        bias(t, normal(rows.experts() * n, 4)),
+        residual(t, normal(rows.count() * ldy, 7)),
+        y(t, rows.count() * ldy),
+        plain(bare) {}
+  cuda::ProductEnd view() {
+    if (plain) return {.y = y.bytes.data(), .ldy = ldy};
+    return {bias.bytes.data(), residual.bytes.data(), 0.5f, y.bytes.data(), ldy};
+  }
+  /// Off residual + 0.5 (x w^T + bias), x(token, k) and w(expert, n, k).
+  template <class X, class W>
+  double error(const Rows& rows, std::int64_t k, X x, W w) {
+    Values expected(index(rows.count() * ldy), -7);
+    const Values biases = bias.values(), before = residual.values();
+    for (std::int64_t r = 0; r < rows.count(); ++r) {
+      for (std::int64_t i = 0; i < n; ++i) {
+        const std::int64_t e = rows.expert(r);
+        double sum = plain ? 0 : biases[index(e * n + i)];
+        for (std::int64_t j = 0; j < k; ++j) sum += x(rows.source(r), j) * w(e, i, j);
+        expected[index(r * ldy + i)] = plain ? sum : before[index(r * ldy + i)] + 0.5 * sum;
+      }
+    }
+    return distance(y.values(), expected);
+  }
+};
 
 TEST(CudaPlainProduct, OfEveryNumberOfRowsAndOddSizes) {
   for (const ValueType type : {ValueType::f32, ValueType::bf16}) {
     for (const auto& [width, depth] : {std::pair{1, 1}, {37, 83}, {20, 520}}) {
-      const std::int64_t n = width, k = depth, ldx = k + (k % 8 == 0 ? 8 : 1), ldy = n + 1;
-      const std::vector<float> bias = k == 83 ? normal(n, 4) : std::vector<float>{};
+      const std::int64_t n = width, k = depth, ldx = k + (k % 8 == 0 ? 8 : 1);
       for (const Rows& rows : some_rows()) {
         const Stored x(type, normal(rows.tokens * ldx, 1)),
             w(type, normal(rows.experts() * n * k, 2));
-        Stored y(type, rows.count() * ldy);
-        ASSERT_EQ(
-            cuda::multiply(cuda::PlainProduct{type, rows.view(), x.bytes.data(), w.bytes.data(),
-                                              pointer(bias), y.bytes.data(), n, k, ldx, ldy},
-                           nullptr),
-            nullptr);
+        End end(type, rows, n, k == 520);
+        ASSERT_EQ(cuda::multiply(cuda::PlainProduct{type, rows.view(), x.bytes.data(),
+                                                    w.bytes.data(), n, k, ldx, end.view()},
+                                 nullptr),
+                  nullptr);
         const Values from = x.values(), weights = w.values();
-        const Values right = expected(
-            rows, n, k, ldy, bias,
-            [&](std::int64_t t, std::int64_t j) { return from[index(t * ldx + j)]; },
+        const double error = end.error(
+            rows, k, [&](std::int64_t t, std::int64_t j) { return from[index(t * ldx + j)]; },
             [&](std::int64_t e, std::int64_t i, std::int64_t j) {
               return weights[index((e * n + i) * k + j)];
             });
-        EXPECT_LT(distance(y.values(), right), type == ValueType::f32 ? 1e-6 : 4e-3)
+        EXPECT_LT(error, type == ValueType::f32 ? 1e-6 : 4e-3)
             << n << " " << k << " " << rows.tokens << " " << rows.experts();
       }
     }
@@ -116,8 +131,7 @@ TEST(CudaPackedProduct, OfRowsThatAreQuantisedLikeOnTheCpu) {
       for (const auto& [n, k, group] :
            {std::tuple{1, 1, 32}, {37, 83, 32}, {50, 320, 64}, {16, 200, 24}}) {
         const PackedShape shape{packed, n, k, group};
-        const std::int64_t ldx = k + 3, ldy = n + 1, padded = shape.padded_k();
-        const std::vector<float> bias = k == 83 ? normal(n, 4) : std::vector<float>{};
+        const std::int64_t ldx = k + 3, padded = shape.padded_k();
         for (const Rows& rows : some_rows()) {
           const Stored x(type, normal(rows.tokens * ldx, 5));
           std::vector<std::int8_t> codes(index(rows.tokens * padded), 99), cpu_codes = codes;
@@ -135,20 +149,20 @@ TEST(CudaPackedProduct, OfRowsThatAreQuantisedLikeOnTheCpu) {
           EXPECT_EQ(scales, cpu_scales);
 
           Packed w(shape, rows.experts());
-          Stored y(type, rows.count() * ldy);
-          ASSERT_EQ(cuda::multiply(cuda::PackedProduct{type, rows.view(), shape, codes.data(),
-                                                       scales.data(), w.codes(), w.scales.data(),
-                                                       pointer(bias), y.bytes.data(), ldy},
-                                   nullptr),
+          End end(type, rows, n, k == 320);
+          ASSERT_EQ(cuda::multiply(
+                        cuda::PackedProduct{type, rows.view(), shape, codes.data(), scales.data(),
+                                            w.codes(), w.scales.data(), end.view()},
+                        nullptr),
                     nullptr);
-          const Values right = expected(
-              rows, n, k, ldy, bias,
+          const double error = end.error(
+              rows, k,
               [&](std::int64_t t, std::int64_t j) {
                 return codes[index(t * padded + j)] *
                        double(scales[index(t * shape.x_groups() + j / shape.x_group())]);
               },
               [&](std::int64_t e, std::int64_t i, std::int64_t j) { return w.at(e, i, j); });
-          EXPECT_LT(distance(y.values(), right), type == ValueType::f32 ? 1e-6 : 4e-3)
+          EXPECT_LT(error, type == ValueType::f32 ? 1e-6 : 4e-3)
               << int(packed) << " " << n << " " << k << " " << rows.tokens << " " << rows.experts();
         }
       }
@@ -167,6 +181,28 @@ TEST(CudaQuantise, ARowThatIsNotFiniteShows) {
             nullptr);
   EXPECT_TRUE(std::isfinite(scales[0]));
   EXPECT_TRUE(std::isnan(scales[1]));
+}
+
+TEST(CudaUnpack, AreTheMatricesThatWerePacked) {
+  for (const ValueType type : {ValueType::f32, ValueType::bf16}) {
+    for (const PackedType packed : {PackedType::int8, PackedType::int4}) {
+      for (const auto& [n, k, group] : {std::tuple{1, 1, 32}, {37, 83, 32}, {16, 200, 24}}) {
+        const PackedShape shape{packed, n, k, group};
+        constexpr std::int64_t experts = 3;
+        Packed w(shape, experts);
+        Stored found(type, experts * n * k);
+        ASSERT_EQ(
+            cuda::unpack({type, shape, experts, w.codes(), w.scales.data(), found.bytes.data()},
+                         nullptr),
+            nullptr);
+        std::vector<float> expected;
+        for (std::int64_t e = 0; e < experts; ++e) {
+          for (std::int64_t i = 0; i < n * k; ++i) expected.push_back(float(w.at(e, i / k, i % k)));
+        }
+        EXPECT_EQ(found.values(), Stored(type, expected).values());
+      }
+    }
+  }
 }
 
 TEST(CudaPackedProduct, RefusesFloats) {

@@ -2,6 +2,7 @@
 #include "infer/inference.h"
 
 #include "base/support.h"
+#include "infer/support.h"
 #include "model/cpu_model.h"
 #include "model/random_model.h"
 
@@ -10,40 +11,15 @@ namespace {
 
 using kernels::PackedType;
 using support::all_configs;
+using support::copy_of;
 using support::error_of;
+using support::Ids;
+using support::in_pieces;
 using support::largest_difference;
 using support::logits_of;
 using support::mentions;
 using support::random_model;
-
-using Ids = std::vector<std::int32_t>;
-
-Ids some_ids(std::size_t count, std::int32_t first = 3) {
-  Ids ids;
-  for (std::size_t i = 0; i < count; ++i)
-    ids.push_back(static_cast<std::int32_t>((first + 5 * i * i) % 16));
-  return ids;
-}
-
-at::Tensor copy_of(std::span<const float> scores, std::int64_t vocab) {
-  return at::from_blob(const_cast<float*>(scores.data()), {std::ssize(scores) / vocab, vocab})
-      .clone();
-}
-
-/// Scores after every token, computed in pieces of these lengths.
-at::Tensor in_pieces(InferenceModel& model, const Ids& ids,
-                     const std::vector<std::size_t>& pieces) {
-  const auto cache = model.make_cache();
-  std::vector<at::Tensor> scores;
-  std::size_t at = 0;
-  for (const std::size_t count : pieces) {
-    const SequencePart part{cache.get(), std::span(ids).subspan(at, count), Scores::all};
-    scores.push_back(copy_of(model.run({&part, 1}), model.spec().vocab));
-    at += count;
-    EXPECT_EQ(cache->length(), static_cast<std::int64_t>(at));
-  }
-  return at::cat(scores);
-}
+using support::some_ids;
 
 at::Tensor expected_scores(const Model& model, const Ids& ids) {
   const at::InferenceMode inference;

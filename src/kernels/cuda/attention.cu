@@ -48,12 +48,12 @@ __global__ void append(DecodeAttention a) {
   const auto copy = [&](const void* from, void* to, std::int64_t dim) {
     const std::int64_t width = a.groups * dim;
     for (std::int64_t i = threadIdx.x; i < width; i += blockDim.x) {
-      static_cast<Stored*>(to)[*s.length * width + i] =
+      static_cast<Stored*>(to)[a.lengths[blockIdx.x] * width + i] =
           static_cast<const Stored*>(from)[blockIdx.x * width + i];
     }
   };
   copy(a.k, s.keys, a.key_dim);
-  copy(a.v, s.values, a.value_dim);
+  if (a.v != nullptr) copy(a.v, s.values, a.value_dim);
 }
 
 /// Scores of tokens [begin, end), of which -infinity stands for those beyond.
@@ -116,7 +116,7 @@ __global__ void attend_split(DecodeAttention a) {
   using Stored = typename T::Stored;
   const Room<HEADS> room(shared_memory<float>(), a.key_dim);
   const KvTensors s = a.sequences[blockIdx.z];
-  const std::int64_t length = *s.length + 1, share = a.heads / a.groups;
+  const std::int64_t length = a.lengths[blockIdx.z] + 1, share = a.heads / a.groups;
   const std::int64_t oldest = a.window > 0 && length > a.window ? length - a.window : 0;
   const std::int64_t seen = length - oldest;
   const std::int64_t tiles = (seen + tile_tokens - 1) / tile_tokens;
@@ -145,12 +145,12 @@ __global__ void attend_split(DecodeAttention a) {
       soften(room);
       __syncthreads();
       const Stored* value = static_cast<const Stored*>(s.values) +
-                            (begin * a.groups + blockIdx.y) * a.value_dim + column;
+                            (begin * a.groups + blockIdx.y) * a.value_apart + column;
       const bool there = column < a.value_dim;
       MOEBIUS_DEVICE_UNROLL
       for (int h = 0; h < HEADS; ++h) y[h] *= room.shrink[h];
       for (std::int64_t t = part; t < end - begin && there; t += columns.shares) {
-        const float v = T::load(value[t * a.groups * a.value_dim]);
+        const float v = T::load(value[t * a.groups * a.value_apart]);
         MOEBIUS_DEVICE_UNROLL
         for (int h = 0; h < HEADS; ++h) y[h] += room.scores[h * tile_tokens + t] * v;
       }

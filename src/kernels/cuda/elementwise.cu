@@ -80,7 +80,6 @@ __global__ void norm_rows(NormRows a) {
 template <class T>
 __global__ void rotate_rows(RotateRows a) {
   using Stored = typename T::Stored;
-  const auto position = static_cast<float>(*a.start + blockIdx.x);
   const std::int64_t stays = a.dim - 2 * a.half;
   const auto* from = static_cast<const Stored*>(a.x) + blockIdx.x * a.ldx;
   auto* to = static_cast<Stored*>(a.y) + blockIdx.x * a.ldy;
@@ -91,8 +90,7 @@ __global__ void rotate_rows(RotateRows a) {
   for (std::int64_t i = threadIdx.x; i < a.heads * a.half; i += threads) {
     const std::int64_t pair = i % a.half, begin = i / a.half * a.dim + stays;
     const Stored* x = from + begin;
-    const float angle = position * a.frequencies[pair];
-    const float cos = cosf(angle) * a.factor, sin = sinf(angle) * a.factor;
+    const float cos = a.cos[blockIdx.x * a.half + pair], sin = a.sin[blockIdx.x * a.half + pair];
     const float u = T::load(x[a.interleaved ? 2 * pair : pair]);
     const float v = T::load(x[a.interleaved ? 2 * pair + 1 : a.half + pair]);
     to[begin + pair] = T::store(u * cos - v * sin);

@@ -74,15 +74,12 @@ struct NormRows {
 };
 Failure norm(const NormRows& args, Stream stream);
 
-/// As `kernels::Rotate`: row r stands at position start[0] + r, and the angle of pair i is that
-/// times frequencies[i]. cos and sin are scaled by `factor`.
+/// As `kernels::Rotate`: row r turns by the angles whose cosines and sines are row r of cos, sin.
 struct RotateRows {
   ValueType type;
   const void* x;
   void* y;
-  const std::int64_t* start;  ///< in device memory
-  const float* frequencies;   ///< [half]
-  float factor;
+  const float *cos, *sin;  ///< [rows, half]
   std::int64_t rows, heads, dim, half;
   std::int64_t ldx, ldy;
   bool interleaved;
@@ -101,16 +98,24 @@ struct ProductRows {
   std::int64_t most = 1;
 };
 
-/// y [rows, N] = x [., K] times w [E, N, K] transposed, and a bias [N] where there is one, sums in
-/// f32. x, w and y are of one type, f32 or bf16; rows of x are ldx values apart, those of y ldy.
+/// Where sums of a product go: y = sum + bias, or residual + multiplier (sum + bias).
+struct ProductEnd {
+  const void* bias = nullptr;      ///< [E, N]
+  const void* residual = nullptr;  ///< laid out as y, and may be y
+  float multiplier = 1;
+  void* y = nullptr;
+  std::int64_t ldy = 0;
+};
+
+/// y [rows, N] = x [., K] times w [E, N, K] transposed, sums in f32. All are of one type, f32 or
+/// bf16; rows of x are ldx values apart, those of y ldy.
 struct PlainProduct {
   ValueType type;
   ProductRows rows;
   const void *x, *w;
-  const float* bias;
-  void* y;
   std::int64_t n, k;
-  std::int64_t ldx, ldy;
+  std::int64_t ldx;
+  ProductEnd end;
 };
 Failure multiply(const PlainProduct& args, Stream stream);
 
@@ -135,32 +140,42 @@ struct PackedProduct {
   const float* scales;
   const void* w;                  ///< [E] matrices
   const std::uint16_t* w_scales;  ///< theirs
-  const float* bias;
-  void* y;
-  std::int64_t ldy;
+  ProductEnd end;
 };
 Failure multiply(const PackedProduct& args, Stream stream);
 
-/// The cache of one sequence: keys [capacity, G, key_dim], values [capacity, G, value_dim], and how
-/// many tokens it holds; all in device memory.
+/// w [count, N, K] of packed matrices, int8 or int4, as f32 or bf16.
+struct UnpackMatrices {
+  ValueType type;
+  PackedShape shape;
+  std::int64_t count;
+  const void* packed;
+  const std::uint16_t* scales;
+  void* w;
+};
+Failure unpack(const UnpackMatrices& args, Stream stream);
+
+/// The cache of one sequence in device memory: of each token G keys of key_dim values, and G values
+/// `value_apart` from one another.
 struct KvTensors {
   void *keys, *values;
-  std::int64_t* length;
 };
 
 /// One new token of each of B sequences: adds its key and value to the cache, then
 /// y = softmax(scale q.k) v over all tokens in it and itself, at most the last `window` (0: all).
 /// Head h of H reads keys and values h G / H. The past is cut into `splits` that blocks walk side
 /// by side; where the cache is short some have nothing to do, so that the launch does not depend on
-/// it. `length` stays as it is. f32 or bf16, as the cache; sums in f32.
+/// it. Values that are a part of the keys have no v. f32 or bf16, as the cache; sums in f32.
 struct DecodeAttention {
   ValueType type;
-  const KvTensors* sequences;  ///< [B], in device memory
-  const void *q, *k, *v;       ///< [B, H key_dim], [B, G key_dim], [B, G value_dim]
-  void* y;                     ///< [B, H value_dim]
-  float* partial;              ///< [B, H, splits, value_dim + 2], on the way
-  std::int64_t count;          ///< B
+  const KvTensors* sequences;   ///< [B], in device memory
+  const std::int64_t* lengths;  ///< [B]: tokens in each cache; stay as they are
+  const void *q, *k, *v;        ///< [B, H key_dim], [B, G key_dim], [B, G value_dim] or null
+  void* y;                      ///< [B, H value_dim]
+  float* partial;               ///< [B, H, splits, value_dim + 2], on the way
+  std::int64_t count;           ///< B
   std::int64_t heads, groups, key_dim, value_dim;
+  std::int64_t value_apart;
   std::int64_t splits, window;
   float scale;
 };

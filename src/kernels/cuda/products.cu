@@ -37,9 +37,19 @@ __device__ std::int64_t source_of(const ProductRows& rows, std::int64_t row) {
   return rows.ids == nullptr ? row : rows.ids[row];
 }
 
+/// Of row `row` of y, N wide, the value n.
 template <class T>
-__device__ void store_sum(void* y, std::int64_t at, float sum, const float* bias, std::int64_t n) {
-  static_cast<typename T::Stored*>(y)[at] = T::store(bias == nullptr ? sum : sum + bias[n]);
+__device__ void store_sum(const ProductEnd& to, std::int64_t expert, std::int64_t width,
+                          std::int64_t row, std::int64_t n, float sum) {
+  using Stored = typename T::Stored;
+  const std::int64_t at = row * to.ldy + n;
+  if (to.bias != nullptr) {
+    sum += T::load(static_cast<const Stored*>(to.bias)[expert * width + n]);
+  }
+  if (to.residual != nullptr) {
+    sum = T::load(static_cast<const Stored*>(to.residual)[at]) + to.multiplier * sum;
+  }
+  static_cast<Stored*>(to.y)[at] = T::store(sum);
 }
 
 /// A warp for a row of w; V values at once, which are 16 bytes or one.
@@ -72,7 +82,7 @@ __global__ void multiply_plain(PlainProduct a) {
     for (int m = 0; m < ROWS; ++m) {
       const float sum = sum_of_warp(sums[m]);
       if (lane == 0 && begin + m < task.last) {
-        store_sum<T>(a.y, (begin + m) * a.ldy + n, sum, a.bias, n);
+        store_sum<T>(a.end, task.expert, a.n, begin + m, n, sum);
       }
     }
   }
@@ -189,9 +199,31 @@ __global__ void multiply_packed(PackedProduct a) {
       if (row >= task.last || n >= s.n) continue;
       float sum = 0;
       for (unsigned from = 0; from < warps; ++from) sum += room[from * ROWS * panel_width + i];
-      store_sum<T>(a.y, row * a.ldy + n, sum, a.bias, n);
+      store_sum<T>(a.end, task.expert, s.n, row, n, sum);
     }
   }
+}
+
+/// A thread for a value.
+template <class T>
+__global__ void unpack_matrices(UnpackMatrices a) {
+  const PackedShape& s = a.shape;
+  const std::int64_t i = std::int64_t{blockIdx.x} * threads + threadIdx.x;
+  if (i >= a.count * s.n * s.k) return;
+  const std::int64_t k = i % s.k, n = i / s.k % s.n, matrix = i / s.k / s.n;
+  const std::int64_t panel = n / panel_width, row = n % panel_width;
+  const auto* bytes =
+      static_cast<const unsigned char*>(a.packed) + matrix * s.bytes() + panel * s.panel_bytes();
+  const float scale = Bf16::load(
+      a.scales[matrix * s.scales() + panel * s.panel_scales() + k / s.group * panel_width + row]);
+  int code;
+  if (s.type == PackedType::int8) {
+    code = bytes[(k / 4 * panel_width + row) * 4 + k % 4] - 128;
+  } else {
+    const int both = bytes[(k / 8 * panel_width + row) * 4 + k % 4];
+    code = (k % 8 < 4 ? both & 15 : both >> 4) - 8;
+  }
+  static_cast<typename T::Stored*>(a.w)[i] = T::store(static_cast<float>(code) * scale);
 }
 
 /// Calls fn with how many rows are computed at once, as a type.
@@ -205,6 +237,11 @@ Failure with_rows(std::int64_t most, Fn fn) {
   if (most <= 2) return fn(AtOnce<2>{});
   if (most <= 4) return fn(AtOnce<4>{});
   return fn(AtOnce<most_rows>{});
+}
+
+/// Whether rows `stride` values apart may be read by 16 bytes.
+bool by_16(const void* from, std::int64_t stride, std::int64_t values) {
+  return reinterpret_cast<std::uintptr_t>(from) % 16 == 0 && stride % values == 0;
 }
 
 /// Blocks for each row that might be the first one of its expert.
@@ -221,7 +258,7 @@ Failure multiply(const PlainProduct& args, Stream stream) {
     return with_rows(args.rows.most, [&](auto at_once) {
       using T = decltype(type);
       constexpr int values = 16 / sizeof(typename T::Stored), rows = decltype(at_once)::rows;
-      if (args.k % values == 0 && args.ldx % values == 0) {
+      if (by_16(args.w, args.k, values) && by_16(args.x, args.ldx, values)) {
         return launch(multiply_plain<T, rows, values>, blocks, threads, 0, stream, args);
       }
       return launch(multiply_plain<T, rows, 1>, blocks, threads, 0, stream, args);
@@ -249,6 +286,15 @@ Failure multiply(const PackedProduct& args, Stream stream) {
       }
       return launch(multiply_packed<T, Int4Columns, rows>, blocks, threads, shared, stream, args);
     });
+  });
+}
+
+Failure unpack(const UnpackMatrices& args, Stream stream) {
+  if (!args.shape.quantised()) return "a packed matrix that is neither int8 nor int4";
+  return with_type(args.type, [&](auto type) {
+    return launch(unpack_matrices<decltype(type)>,
+                  blocks_for(args.count * args.shape.n * args.shape.k, threads), threads, 0, stream,
+                  args);
   });
 }
 

@@ -1,0 +1,229 @@
+#include "infer/cuda_inference.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <map>
+
+#include "infer/cuda_device.h"
+#include "infer/tensor_inference.h"
+#include "model/cuda_ops.h"
+#include "model/rope.h"
+
+namespace moebius {
+namespace {
+
+/// A stream of one's own, since the device's first one cannot be captured. It begins when that has
+/// done what it was given.
+c10::Stream new_stream(at::Device device) {
+  const c10::impl::VirtualGuardImpl guard(device.type());
+  const c10::Stream first = guard.getStream(device);
+  if (!device.is_cuda()) return first;
+  first.synchronize();
+  return guard.getStreamFromGlobalPool(device);
+}
+
+/// Puts the weights where kernels read them: packed ones as they are, the router's and norms as
+/// they are stored or in f32, all else in `dtype`.
+void move_to(at::Device device, at::ScalarType dtype, Weights& weights) {
+  for_each_weight(
+      [&](const std::string& slot, Weight& w) {
+        if (!w.defined()) return;
+        if (w.packed() != nullptr) {
+          w = Weight(std::make_shared<const PackedWeight>(packed_on(device, *w.packed())));
+          return;
+        }
+        const bool exact =
+            slot.find(".router.") != std::string::npos || slot.find("norm") != std::string::npos;
+        w = w.plain().to(device, exact ? at::kFloat : dtype).contiguous();
+      },
+      weights);
+}
+
+/// A pass over a token each of B sequences: the same again and again, so that after the first time
+/// it is captured, and after that queued as a whole.
+class DecodePass {
+ public:
+  DecodePass(const Model& model, const RotaryAngles& angles, std::int64_t count,
+             at::ScalarType dtype, at::Device device, bool captured)
+      : model_(model), angles_(angles), count_(count), dtype_(dtype), captured_(captured) {
+    const auto layers = std::ssize(model.spec.layers);
+    const auto host = [&](at::ScalarType type) {
+      return at::TensorOptions(type).pinned_memory(device.is_cuda());
+    };
+    host_integers_ = at::empty({2 * count * (1 + layers)}, host(at::kLong));
+    host_angles_ = at::empty({2 * count, angles.half()}, host(at::kFloat));
+    integers_ = at::empty_like(host_integers_, at::TensorOptions(device));
+    device_angles_ = at::empty_like(host_angles_, at::TensorOptions(device));
+    inputs_ = {
+        .ids_B1 = integers_.narrow(0, 0, count).unsqueeze(1),
+        .lengths_B = integers_.narrow(0, count, count),
+        .caches_LB2 = integers_.narrow(0, 2 * count, 2 * count * layers).view({layers, count, 2})};
+    if (angles.half() > 0) {
+      inputs_.rotary = {device_angles_.narrow(0, 0, count), device_angles_.narrow(0, count, count)};
+    }
+  }
+
+  /// Undivided scores [B, V]. They are overwritten by the next pass.
+  at::Tensor run(std::span<const SequencePart> parts) {
+    fill(parts);
+    if (work_ != nullptr) {
+      work_->replay();
+    } else if (captured_ && warm_) {
+      work_ = capture([&] { compute(); });
+      work_->replay();
+    } else {
+      compute();
+      warm_ = true;
+    }
+    return scores_;
+  }
+  const std::vector<Routing>& routings() const { return routings_; }
+
+ private:
+  void fill(std::span<const SequencePart> parts) {
+    auto* ids = host_integers_.mutable_data_ptr<std::int64_t>();
+    auto* lengths = ids + count_;
+    std::vector<const KvCache*> caches;
+    for (const SequencePart& part : parts) {
+      const KvCache& cache = static_cast<TensorCache&>(*part.cache).tensors();
+      const auto b = std::ssize(caches);
+      ids[b] = part.ids[0];
+      lengths[b] = cache.length;
+      auto* angles = host_angles_.mutable_data_ptr<float>() + b * angles_.half();
+      angles_.fill(cache.length, 1, angles, angles + count_ * angles_.half());
+      caches.push_back(&cache);
+    }
+    fill_table(caches, host_integers_.narrow(0, 2 * count_, host_integers_.numel() - 2 * count_)
+                           .view(inputs_.caches_LB2.sizes()));
+    integers_.copy_(host_integers_, /*non_blocking=*/true);
+    device_angles_.copy_(host_angles_, /*non_blocking=*/true);
+  }
+
+  void compute() {
+    CudaOps ops(model_.spec, dtype_, inputs_);
+    const at::Tensor x = graph::decode(ops, model_.weights, inputs_.ids_B1);
+    scores_ = graph::head(ops, model_.weights, x).squeeze(1);
+    routings_ = std::move(ops.routings());
+  }
+
+  const Model& model_;
+  const RotaryAngles& angles_;
+  std::int64_t count_;
+  at::ScalarType dtype_;
+  bool captured_, warm_ = false;
+  at::Tensor host_integers_, host_angles_, integers_, device_angles_;
+  DecodeInputs inputs_;
+  std::unique_ptr<CapturedWork> work_;
+  at::Tensor scores_;
+  std::vector<Routing> routings_;
+};
+
+class CudaInference : public TensorInference {
+ public:
+  /// What lies on the device.
+  CudaInference(Model model, std::string_view name)
+      : TensorInference(std::move(model)),
+        angles_(model_.spec),
+        name_(name),
+        stream_(new_stream(device())) {}
+
+  std::string_view weights_name() const override { return name_; }
+  std::int64_t weight_bytes() const override {
+    std::int64_t bytes = 0;
+    for_each_weight(
+        [&](const std::string&, const Weight& w) {
+          if (!w.defined()) return;
+          bytes += w.packed() != nullptr ? w.packed()->bytes()
+                                         : static_cast<std::int64_t>(w.plain().nbytes());
+        },
+        model_.weights);
+    return bytes;
+  }
+  std::int64_t memory_for_caches() const override { return available_memory(device()); }
+
+  std::span<float> run(std::span<const SequencePart> parts, RoutingSums* sums) override {
+    const at::InferenceMode inference;
+    const c10::StreamGuard guard(stream_);
+    std::vector<at::Tensor> scores(parts.size());
+    std::vector<SequencePart> tokens;  // each of a sequence that has a past
+    std::vector<std::size_t> places;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      if (parts[i].ids.size() > 1) {
+        scores[i] = scores_of<CudaOps>(parts[i], sums);
+        continue;
+      }
+      room_for(parts[i]);
+      tokens.push_back(parts[i]);
+      places.push_back(i);
+    }
+    for (std::size_t begin = 0; begin < tokens.size(); begin += most_at_once) {
+      const auto some =
+          std::span(tokens).subspan(begin, std::min(most_at_once, tokens.size() - begin));
+      const at::Tensor rows = decode_tokens(some, sums);
+      for (std::size_t i = 0; i < some.size(); ++i) {
+        if (some[i].scores != Scores::none) {
+          scores[places[begin + i]] = rows.narrow(0, static_cast<std::int64_t>(i), 1);
+        }
+      }
+    }
+    return give(scores);
+  }
+
+  std::vector<float> reference_scores(std::span<const std::int32_t> ids) override {
+    const at::InferenceMode inference;
+    Model plain = model_;
+    for_each_weight(
+        [&](const std::string& slot, Weight& w) {
+          if (!w.defined()) return;
+          if (w.packed() != nullptr) {
+            const at::Tensor matrices = unpacked(*w.packed(), at::kFloat, device());
+            w = slot.find(".experts.") != std::string::npos ? matrices : matrices[0];
+          }
+          w = w.plain().to(at::kCPU, at::kFloat);
+        },
+        plain.weights);
+    return plain_scores(plain, ids);
+  }
+
+  [[noreturn]] void fail_where_not_finite(std::span<const std::int32_t> ids) override {
+    const at::InferenceMode inference;
+    const c10::StreamGuard guard(stream_);
+    CudaOps ops(model_.spec, std::ssize(ids), dtype(), device());
+    graph::fail_where_not_finite(ops, model_.weights, ids_tensor(ids).to(device()));
+  }
+
+ private:
+  static constexpr std::size_t most_at_once = 64;
+
+  /// Scores [B, V] after a token of each.
+  at::Tensor decode_tokens(std::span<const SequencePart> parts, RoutingSums* sums) {
+    const auto count = std::ssize(parts);
+    const bool packed = model_.weights.head.packed() != nullptr;
+    const bool captured = count <= (packed ? few_rows_of_packed : few_rows);
+    DecodePass& pass =
+        passes_.try_emplace(count, model_, angles_, count, dtype(), device(), captured)
+            .first->second;
+    const at::Tensor scores = logits_of(pass.run(parts)).clone();
+    if (sums != nullptr) add_routings(pass.routings(), count, *sums);
+    for (const SequencePart& part : parts) static_cast<TensorCache&>(*part.cache).advance(1);
+    return scores;
+  }
+
+  RotaryAngles angles_;
+  std::string name_;
+  c10::Stream stream_;
+  std::map<std::int64_t, DecodePass> passes_;
+};
+
+}  // namespace
+
+std::unique_ptr<InferenceModel> cuda_inference(Model model, std::string_view weights,
+                                               at::Device device) {
+  const at::InferenceMode inference;
+  move_to(device, weights == "f32" ? at::kFloat : at::kBFloat16, model.weights);
+  return std::make_unique<CudaInference>(std::move(model), weights);
+}
+
+}  // namespace moebius
