@@ -39,9 +39,10 @@ struct TileWork {
 };
 
 /// Writes keys and values of one head of all new tokens; `element` makes of a value what a page
-/// holds.
-template <class Element>
-void append(const Attention& args, const NewTokens& tokens, std::int64_t group, Element element) {
+/// holds, and whole(i, page, token) writes token i and those after it that fill a panel of keys.
+template <class Element, class Whole>
+void append(const Attention& args, const NewTokens& tokens, std::int64_t group, Element element,
+            Whole whole) {
   using Stored = decltype(element(0.0f));
   const KvLayout& layout = args.layout;
   const PackedShape keys = layout.keys(), values = layout.values();
@@ -52,6 +53,10 @@ void append(const Attention& args, const NewTokens& tokens, std::int64_t group, 
     const std::int64_t token = (tokens.past + i) % page_tokens, column = token % panel_width;
     count = std::min(tokens.count - i, panel_width - column);  // of one panel of keys
     std::byte* page = tokens.pages[(tokens.past + i) / page_tokens] + group * layout.group_bytes();
+    if (count == panel_width) {
+      whole(i, page, token);
+      continue;
+    }
     std::byte* to_keys = page + token / panel_width * keys.panel_bytes();
     // Asked for all at once they come side by side.
     for (std::int64_t a = 0; a < layout.key_dim; a += step) {
@@ -142,16 +147,16 @@ class AttentionRun {
     const bool by_chunks = count_ < 4 * cpu_.executor.threads() && chunks_ > 1;
     const bool apart = by_chunks || count_ > heads;  // several pieces read what one would write
     if (apart) {
-      cpu_.executor.run(heads, [&](std::int64_t h, int) {
+      cpu_.executor.run(heads, [&](std::int64_t h, int thread) {
         append_head(sequences_[static_cast<std::size_t>(h / args_.layout.groups)],
-                    h % args_.layout.groups);
+                    h % args_.layout.groups, scratch_[thread]);
       });
     }
     if (by_chunks) return run_by_chunks();
     cpu_.executor.run(count_, [&](std::int64_t w, int thread) {
       const TileWork& work = work_[w];
-      if (!apart) append_head(*work.tokens, work.group);
       const Scratch& scratch = scratch_[thread];
+      if (!apart) append_head(*work.tokens, work.group, scratch);
       const std::int64_t chunks = chunks_of(work);
       attend_chunk(work, 0, scratch, scratch.total);
       for (std::int64_t c = 1; c < chunks; ++c) {
@@ -170,6 +175,7 @@ class AttentionRun {
     float* sums;    ///< [M, 32]
     std::int32_t *first, *last;
     RowStore q_rows, q, p_rows, p;
+    std::uint16_t* panel;  ///< keys, or values, of as many tokens as a panel has
   };
 
   bool quantised() const { return args_.layout.type == PackedType::int8; }
@@ -188,7 +194,9 @@ class AttentionRun {
             RowStore(arena, q, max_tile_rows),
             RowStore(arena, q, max_tile_rows),
             RowStore(arena, p, max_tile_rows),
-            RowStore(arena, p, max_tile_rows)};
+            RowStore(arena, p, max_tile_rows),
+            arena.take<std::uint16_t>(panel_width *
+                                      std::max(args_.layout.key_dim, args_.layout.value_dim))};
   }
 
   void list_work() {
@@ -210,13 +218,41 @@ class AttentionRun {
     }
   }
 
-  void append_head(const NewTokens& tokens, std::int64_t group) const {
-    if (quantised()) {
-      append_codes(args_, tokens, group);
-    } else if (args_.layout.type == PackedType::f32) {
-      append(args_, tokens, group, [](float x) { return x; });
+  void append_head(const NewTokens& tokens, std::int64_t group, const Scratch& scratch) const {
+    if (quantised()) return append_codes(args_, tokens, group);
+    const auto whole = [&](std::int64_t i, std::byte* page, std::int64_t token) {
+      const KvLayout& layout = args_.layout;
+      append_panel(tokens.k + i * args_.ldk + group * layout.key_dim,
+                   tokens.v + i * args_.ldv + group * layout.value_dim, page, token, scratch);
+    };
+    if (args_.layout.type == PackedType::f32) {
+      append(args_, tokens, group, [](float x) { return x; }, whole);
     } else {
-      append(args_, tokens, group, [](float x) { return f32_to_bf16(x); });
+      append(args_, tokens, group, [](float x) { return f32_to_bf16(x); }, whole);
+    }
+  }
+
+  /// Writes keys k and values v of as many tokens as a panel of keys has, the first of which is
+  /// `token` of the page and begins one.
+  void append_panel(const float* k, const float* v, std::byte* page, std::int64_t token,
+                    const Scratch& scratch) const {
+    const KvLayout& layout = args_.layout;
+    const auto rows = [&](const float* x, std::int64_t ld, std::int64_t columns) -> Plain {
+      if (layout.type == PackedType::f32) return {x, ValueType::f32, ld};
+      cpu_.table.convert(
+          {x, scratch.panel, ValueType::bf16, panel_width, columns, ld, columns});
+      return {scratch.panel, ValueType::bf16, columns};
+    };
+    const PackedShape keys = layout.keys();
+    lay_lanes(cpu_.table, {layout.type, panel_width, layout.key_dim},
+              rows(k, args_.ldk, layout.key_dim), 0, panel_width, panel_width, 1,
+              page + token / panel_width * keys.panel_bytes());
+    const PackedShape values = layout.values(), some{layout.type, layout.value_dim, panel_width};
+    const Plain columns = transposed(rows(v, args_.ldv, layout.value_dim));
+    std::byte* to_values = page + layout.values_at() + some.panel_bytes() * (token / panel_width);
+    for (std::int64_t a = 0; a < layout.value_dim; a += panel_width) {
+      lay_lanes(cpu_.table, some, columns, a, layout.value_dim, panel_width, 1,
+                to_values + a / panel_width * values.panel_bytes());
     }
   }
 

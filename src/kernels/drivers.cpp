@@ -78,6 +78,10 @@ void linear(const CpuContext& cpu, const Plain& x, std::int64_t m,
       for (std::int64_t t = 0; t < tiling.count; ++t) {
         const std::int64_t r = tiling.start(t), rows = tiling.size(t);
         for (std::int64_t pair = begin; pair < end; ++pair) {
+          if (p.add) {
+            float* y = static_cast<float*>(p.y) + r * p.ldy + pair * pair_width;
+            expect_sums(y, p.ldy, nullptr, rows);
+          }
           run_tile(cpu.table, panel_pair(w, pair), panel_pair(w, pair + 1), tiles.tile(r, rows),
                    sums, pair_width, &ahead);
           finish_product(cpu.table, p, pair * pair_width, r, rows, sums);
@@ -112,6 +116,7 @@ void add_scattered(const CpuContext& cpu, std::span<const ScatterJob> jobs, floa
         const std::int64_t r = job.tiling.start(t), m = job.tiling.size(t);
         for (std::int64_t pair = begin; pair < end; ++pair) {
           const std::int64_t n = pair * pair_width, columns = std::min(pair_width, w.shape.n - n);
+          expect_sums(y + n, ldy, job.ids + r, m);
           run_tile(cpu.table, panel_pair(w, pair), pair + 1 < end ? panel_pair(w, pair + 1) : after,
                    job.tiles.tile(r - job.tiling.begin, m), sums, pair_width, &ahead);
           add_bias(job.bias == nullptr ? nullptr : job.bias + n, columns, m, sums);

@@ -262,6 +262,17 @@ inline ValueType stored_as(const PackedShape& shape) {
   return shape.type == PackedType::bf16 ? ValueType::bf16 : ValueType::f32;
 }
 
+/// Asks for 32 columns of M rows of y, which begin at y or at ids[r] ld: what a tile of many rows
+/// gives will be added to them, and by then they are there.
+inline void expect_sums(float* y, std::int64_t ld, const std::int32_t* ids, std::int64_t m) {
+  if (m <= streamed_rows) return;
+  for (std::int64_t r = 0; r < m; ++r) {
+    const float* row = y + (ids == nullptr ? r : ids[r]) * ld;
+    __builtin_prefetch(row, 1);
+    __builtin_prefetch(row + panel_width, 1);
+  }
+}
+
 /// A product whose rows are added to rows `ids` of y, `scales` times, or once without scales.
 struct ScatterJob {
   Tiling tiling;

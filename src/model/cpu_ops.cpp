@@ -73,7 +73,10 @@ void CpuOps::for_each_row(const Rows& x, Work work) const {
 
 Rows CpuOps::embedding(Ids ids, const Weight& w) const {
   const at::Tensor& table = w;
-  const Rows x = take(std::ssize(ids), table.size(1));
+  const std::int64_t columns = table.size(1);
+  // Rows at distances of a power of two would share few sets of a cache.
+  const std::int64_t stride = ((columns + 15) / 16 | 1) * 16;
+  const Rows x{cpu_.arena.take<float>(std::ssize(ids) * stride), std::ssize(ids), columns, stride};
   for_each_row(
       x, [&](std::int64_t r) { widen_row(table, ids[static_cast<std::size_t>(r)], x.row(r)); });
   return x;
