@@ -41,9 +41,9 @@ double attention_width(const ModelSpec& spec) {
 bool is_matrix(const std::string& slot) {
   return slot.ends_with(".weight") && slot.find("norm") == std::string::npos;
 }
-/// What is looked up, not multiplied by.
-bool is_table(const std::string& slot) {
-  return slot == "embed.weight" || slot == "position.weight";
+/// What is looked up and not multiplied by: an embedding that is the head too is both.
+bool is_table(const std::string& slot, const Weights& weights) {
+  return slot == "position.weight" || (slot == "embed.weight" && weights.head.defined());
 }
 bool is_of_experts(const std::string& slot) {
   return slot.find(".experts.") != std::string::npos;
@@ -57,8 +57,11 @@ double flops_of_pass(const ModelSpec& spec, const Weights& weights, std::int64_t
   double flops = 0;
   for_each_weight(
       [&](const std::string& slot, const Weight& w) {
-        if (!w.defined() || is_table(slot) || is_of_experts(slot) || !is_matrix(slot)) return;
-        const bool head = slot == "head.weight" || slot == "project_out.weight";
+        if (!w.defined() || is_table(slot, weights) || is_of_experts(slot) || !is_matrix(slot)) {
+          return;
+        }
+        const bool head =
+            slot == "head.weight" || slot == "embed.weight" || slot == "project_out.weight";
         flops += 2 * cost_of(w).values * (head ? static_cast<double>(scored) : tokens);
       },
       weights);
@@ -86,7 +89,7 @@ PassCost cost_of_pass(InferenceModel& model, std::int64_t sequences, std::int64_
   PassCost cost{flops_of_pass(spec, weights, sequences, past, count, sequences), 0};
   for_each_weight(
       [&](const std::string& slot, const Weight& w) {
-        if (!w.defined() || is_table(slot) || is_of_experts(slot)) return;
+        if (!w.defined() || is_table(slot, weights) || is_of_experts(slot)) return;
         const LeafCost leaf = cost_of(w);
         cost.bytes += leaf.bytes * leaf.matrices;
       },

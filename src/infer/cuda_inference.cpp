@@ -24,8 +24,8 @@ c10::Stream new_stream(at::Device device) {
   return guard.getStreamFromGlobalPool(device);
 }
 
-/// Puts the weights where kernels read them: packed ones as they are, the router's and norms as
-/// they are stored or in f32, all else in `dtype`.
+/// Puts the weights where kernels read them: packed ones as they are, routers and norms in f32, all
+/// else in `dtype`.
 void move_to(at::Device device, at::ScalarType dtype, Weights& weights) {
   for_each_weight(
       [&](const std::string& slot, Weight& w) {
@@ -130,17 +130,6 @@ class CudaInference : public TensorInference {
         stream_(new_stream(device())) {}
 
   std::string_view weights_name() const override { return name_; }
-  std::int64_t weight_bytes() const override {
-    std::int64_t bytes = 0;
-    for_each_weight(
-        [&](const std::string&, const Weight& w) {
-          if (!w.defined()) return;
-          bytes += w.packed() != nullptr ? w.packed()->bytes()
-                                         : static_cast<std::int64_t>(w.plain().nbytes());
-        },
-        model_.weights);
-    return bytes;
-  }
   std::int64_t memory_for_caches() const override { return available_memory(device()); }
 
   std::span<float> run(std::span<const SequencePart> parts, RoutingSums* sums) override {
@@ -168,11 +157,15 @@ class CudaInference : public TensorInference {
         }
       }
     }
-    return give(scores);
+    const std::span<float> given = give(scores);
+    // What the next pass reads is written where this one's was.
+    if (given.empty() && device().is_cuda()) stream_.synchronize();
+    return given;
   }
 
   std::vector<float> reference_scores(std::span<const std::int32_t> ids) override {
     const at::InferenceMode inference;
+    const c10::StreamGuard guard(stream_);
     Model plain = model_;
     for_each_weight(
         [&](const std::string& slot, Weight& w) {

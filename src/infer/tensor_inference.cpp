@@ -41,7 +41,9 @@ std::int64_t TensorInference::weight_bytes() const {
   std::int64_t bytes = 0;
   for_each_weight(
       [&](const std::string&, const Weight& w) {
-        if (w.defined()) bytes += static_cast<std::int64_t>(w.plain().nbytes());
+        if (!w.defined()) return;
+        bytes += w.packed() != nullptr ? w.packed()->bytes()
+                                       : static_cast<std::int64_t>(w.plain().nbytes());
       },
       model_.weights);
   return bytes;

@@ -226,9 +226,11 @@ class AttentionRun {
                    tokens.v + i * args_.ldv + group * layout.value_dim, page, token, scratch);
     };
     if (args_.layout.type == PackedType::f32) {
-      append(args_, tokens, group, [](float x) { return x; }, whole);
+      append(
+          args_, tokens, group, [](float x) { return x; }, whole);
     } else {
-      append(args_, tokens, group, [](float x) { return f32_to_bf16(x); }, whole);
+      append(
+          args_, tokens, group, [](float x) { return f32_to_bf16(x); }, whole);
     }
   }
 
@@ -239,8 +241,7 @@ class AttentionRun {
     const KvLayout& layout = args_.layout;
     const auto rows = [&](const float* x, std::int64_t ld, std::int64_t columns) -> Plain {
       if (layout.type == PackedType::f32) return {x, ValueType::f32, ld};
-      cpu_.table.convert(
-          {x, scratch.panel, ValueType::bf16, panel_width, columns, ld, columns});
+      cpu_.table.convert({x, scratch.panel, ValueType::bf16, panel_width, columns, ld, columns});
       return {scratch.panel, ValueType::bf16, columns};
     };
     const PackedShape keys = layout.keys();
