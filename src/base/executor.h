@@ -27,8 +27,8 @@ class Executor {
 
   /// Calls work(piece, thread) once for every piece in [0, count), the first ones first, and
   /// returns when all are done; what they wrote can then be read. `thread` is below `threads()` and
-  /// no two pieces that run at once have the same. `work` must not throw, nor call `run`; only one
-  /// thread at a time may call it.
+  /// no two pieces that run at once have the same. `work` must not throw, nor call `run`, but a
+  /// piece may wait for one before it (Countdown); only one thread at a time may call it.
   template <class Work>
   void run(std::int64_t count, Work&& work) {
     using Callee = std::remove_reference_t<Work>;
@@ -40,25 +40,30 @@ class Executor {
         const_cast<void*>(static_cast<const void*>(&work)));
   }
 
-  /// Memory that the next jobs will read: threads that have nothing to do ask for it. Replaces what
-  /// was said before.
-  void expect(const void* memory, std::int64_t bytes) {
-    const auto* begin = static_cast<const char*>(memory);
-    expected_end_.store(nullptr, std::memory_order_relaxed);
-    expected_.store(begin, std::memory_order_relaxed);
-    expected_end_.store(begin + bytes, std::memory_order_relaxed);
+  /// Memory that the next jobs will read: while thread t has nothing to do it asks for `bytes` of
+  /// it, from t times `apart` on. Replaces what was said before.
+  void expect(const void* memory, std::int64_t bytes, std::int64_t apart) {
+    expected_.store(static_cast<const char*>(memory), std::memory_order_relaxed);
+    expected_bytes_.store(bytes, std::memory_order_relaxed);
+    expected_apart_.store(apart, std::memory_order_relaxed);
+    expectation_.fetch_add(1, std::memory_order_release);
   }
 
  private:
   using Piece = void (*)(void* callee, std::int64_t piece, int thread) noexcept;
+  /// What a thread has yet to ask for.
+  struct Expected {
+    std::uint32_t number = 0;  ///< of the expectation
+    const char *at = nullptr, *end = nullptr;
+  };
 
   void run_pieces(std::int64_t count, Piece piece, void* callee);
   void start(std::uint32_t count, std::int64_t first, Piece piece, void* callee);
   bool take_piece(int thread);
   void serve(int thread);
-  bool fetch_expected();
+  bool fetch(Expected& expected, int thread) const;
   template <class T>
-  void wait_for_change(const std::atomic<T>& value, T old);
+  void wait_for_change(const std::atomic<T>& value, T old, Expected& expected, int thread);
   void stop();
 
   // The number of the job, and below it how many of its pieces nobody has taken. A piece is taken
@@ -72,10 +77,26 @@ class Executor {
   void* callee_ = nullptr;
   alignas(64) std::atomic<std::uint32_t> unfinished_{0};
   std::atomic<bool> over_{false};
-  // What is left of what is expected. A thread that sees one of the two change before the other
-  // asks for lines that nobody needs, which does no harm.
-  alignas(64) std::atomic<const char*> expected_{nullptr}, expected_end_{nullptr};
+  // A thread that sees some of these change before the others asks for lines that nobody needs,
+  // which does no harm.
+  alignas(64) std::atomic<std::uint32_t> expectation_{0};
+  std::atomic<const char*> expected_{nullptr};
+  std::atomic<std::int64_t> expected_bytes_{0}, expected_apart_{0};
+  Expected of_caller_;
   std::vector<std::thread> workers_;
+};
+
+/// What has to be done before a piece of a job can go on: other pieces of it count it down.
+struct Countdown {
+  std::int32_t left;
+
+  void finish(std::int32_t count) {
+    const std::atomic_ref<std::int32_t> ref(left);
+    if (ref.fetch_sub(count, std::memory_order_acq_rel) == count) ref.notify_all();
+  }
+  /// Until nothing is left, awake for some microseconds and then asleep; what was done can then be
+  /// read.
+  void wait();
 };
 
 }  // namespace moebius

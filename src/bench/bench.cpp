@@ -10,6 +10,7 @@
 #include "config/families.h"
 #include "hub/resolve.h"
 #include "infer/inference.h"
+#include "infer/sampler.h"
 #include "ops/tensor_memory.h"
 
 namespace moebius {
@@ -169,18 +170,13 @@ class Subject {
       for (std::int64_t step = 0; step < count; ++step) {
         const std::span<const float> scores = model_->run(parts, decode_sums);
         for (std::size_t b = 0; b < next.size(); ++b) {
-          next[b] = best(scores.subspan(b * vocab, vocab));
+          next[b] = most_probable(scores.subspan(b * vocab, vocab));
         }
         ctx_.check_interrupt();
       }
       if (watch != nullptr) watch->stop(batch() * static_cast<double>(count), decode_);
       done += count;
     }
-  }
-
-  static std::int32_t best(std::span<const float> scores) {
-    return static_cast<std::int32_t>(std::max_element(scores.begin(), scores.end()) -
-                                     scores.begin());
   }
 
   /// The token after a prompt, which is read in passes of some tokens.
@@ -192,7 +188,7 @@ class Subject {
       const SequencePart part{&cache, ids.first(count), last ? Scores::last : Scores::none};
       const std::span<const float> scores = model_->run({&part, 1}, sums);
       ctx_.check_interrupt();
-      if (last) return best(scores);
+      if (last) return most_probable(scores);
       ids = ids.subspan(count);
     }
   }

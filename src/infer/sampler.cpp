@@ -2,9 +2,38 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 namespace moebius {
+
+std::int32_t most_probable(std::span<const float> logits_V) {
+  constexpr std::size_t lanes = 32;  // side by side: each waits for itself alone
+  constexpr std::size_t block = 32 * lanes;
+  std::size_t best_block = 0;
+  float best = -std::numeric_limits<float>::infinity();
+  for (std::size_t begin = 0; begin < logits_V.size(); begin += block) {
+    const std::span<const float> x =
+        logits_V.subspan(begin).first(std::min(block, logits_V.size() - begin));
+    const std::size_t whole = x.size() / lanes * lanes;
+    float most[lanes];
+    std::fill_n(most, lanes, best);
+    for (std::size_t i = 0; i < whole; i += lanes) {
+      for (std::size_t lane = 0; lane < lanes; ++lane) {
+        most[lane] = x[i + lane] > most[lane] ? x[i + lane] : most[lane];
+      }
+    }
+    float here = *std::max_element(most, most + lanes);
+    for (const float logit : x.subspan(whole)) here = logit > here ? logit : here;
+    if (here > best) {
+      best = here;
+      best_block = begin;
+    }
+  }
+  const auto from = logits_V.begin() + static_cast<std::ptrdiff_t>(best_block);
+  const auto found = std::find(from, logits_V.end(), best);
+  return found == logits_V.end() ? 0 : static_cast<std::int32_t>(found - logits_V.begin());
+}
 
 Sampler::Sampler(const SamplingOptions& options, std::uint64_t seed, std::uint64_t stream)
     : options_(options), random_(seed, stream) {
@@ -26,10 +55,7 @@ std::int32_t Sampler::next(std::span<float> logits_V) {
       logit = logit > 0 ? logit / penalty : logit * penalty;
     }
   }
-  if (options_.temperature == 0) {
-    return static_cast<std::int32_t>(std::max_element(logits_V.begin(), logits_V.end()) -
-                                     logits_V.begin());
-  }
+  if (options_.temperature == 0) return most_probable(logits_V);
   return draw(logits_V);
 }
 

@@ -9,6 +9,9 @@
 
 namespace moebius {
 
+/// The token with the largest score, the first of several.
+std::int32_t most_probable(std::span<const float> logits_V);
+
 /// Chooses tokens; the same seed and logits give the same tokens.
 class Sampler {
  public:

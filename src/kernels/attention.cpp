@@ -14,6 +14,9 @@ namespace {
 
 constexpr std::int64_t chunk_tokens = 512;
 
+/// Pages are short: a pair of panels asks for the one that comes so many pairs later.
+constexpr std::int64_t pairs_ahead = 2;
+
 /// Softmax so far of the rows of a tile: y is relative to e^max.
 struct Partial {
   float* y;    ///< [M, padded value_dim]
@@ -26,8 +29,8 @@ struct Partial {
         sum(arena.take<float>(max_tile_rows)) {}
   void clear(std::int64_t rows, std::int64_t width) const {
     std::fill_n(y, rows * width, 0.0f);
-    std::fill_n(max, rows, -std::numeric_limits<float>::infinity());
-    std::fill_n(sum, rows, 0.0f);
+    std::fill_n(max, max_tile_rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(sum, max_tile_rows, 0.0f);
   }
 };
 
@@ -157,10 +160,17 @@ class AttentionRun {
       const TileWork& work = work_[w];
       const Scratch& scratch = scratch_[thread];
       if (!apart) append_head(*work.tokens, work.group, scratch);
+      load_queries(work, scratch);
       const std::int64_t chunks = chunks_of(work);
-      attend_chunk(work, 0, scratch, scratch.total);
+      const auto attend = [&](std::int64_t chunk, const Partial& out) {
+        const std::byte* next = chunk + 1 < chunks ? first_part(work, chunk + 1)
+                                : w + 1 < count_   ? first_part(work_[w + 1], 0)
+                                                   : first_part(work, chunk);
+        attend_chunk(work, chunk, next, scratch, out);
+      };
+      attend(0, scratch.total);
       for (std::int64_t c = 1; c < chunks; ++c) {
-        attend_chunk(work, c, scratch, scratch.partial);
+        attend(c, scratch.partial);
         merge(work, scratch.partial, scratch.total);
       }
       finish(work, scratch.total);
@@ -171,8 +181,9 @@ class AttentionRun {
   /// What a thread needs for a tile.
   struct Scratch {
     Partial partial, total;
-    float* scores;  ///< [M, 512]; q before
+    float* scores;  ///< [M, 64] of a page; q before
     float* sums;    ///< [M, 32]
+    float* keep;    ///< [M], of what the pages before gave
     std::int32_t *first, *last;
     RowStore q_rows, q, p_rows, p;
     std::uint16_t* panel;  ///< keys, or values, of as many tokens as a panel has
@@ -182,13 +193,12 @@ class AttentionRun {
 
   Scratch make_scratch() const {
     Arena& arena = cpu_.arena;
-    const PackedShape q = args_.layout.keys();
-    PackedShape p = args_.layout.values();
-    p.k = chunk_tokens;
+    const PackedShape q = args_.layout.keys(), p = args_.layout.values();
     return {Partial(arena, width_),
             Partial(arena, width_),
-            arena.take<float>(max_tile_rows * std::max(chunk_tokens, args_.layout.key_dim)),
+            arena.take<float>(max_tile_rows * std::max(page_tokens, args_.layout.key_dim)),
             arena.take<float>(max_tile_rows * pair_width),
+            arena.take<float>(max_tile_rows),
             arena.take<std::int32_t>(max_tile_rows),
             arena.take<std::int32_t>(max_tile_rows),
             RowStore(arena, q, max_tile_rows),
@@ -268,8 +278,16 @@ class AttentionRun {
     return (last_of(w, w.rows - 1) + chunk_tokens - 1) / chunk_tokens;
   }
 
+  std::int64_t first_page(const TileWork& w, std::int64_t chunk) const {
+    return std::max(chunk * chunk_tokens, first_of(w, 0)) / page_tokens;
+  }
+
   const std::byte* part_of(const TileWork& w, std::int64_t page, std::int64_t begin) const {
     return w.tokens->pages[page] + w.group * args_.layout.group_bytes() + begin;
+  }
+  /// What a chunk reads first.
+  const std::byte* first_part(const TileWork& w, std::int64_t chunk) const {
+    return part_of(w, first_page(w, chunk), 0);
   }
   Matrix keys_of(const TileWork& w, std::int64_t page) const {
     const std::byte* scales = part_of(w, page, args_.layout.key_scales_at());
@@ -281,28 +299,46 @@ class AttentionRun {
     return {args_.layout.values(), part_of(w, page, args_.layout.values_at()), ones_};
   }
 
-  void attend_chunk(const TileWork& w, std::int64_t chunk, const Scratch& scratch,
-                    const Partial& out) const {
+  bool few(const TileWork& w) const { return !quantised() && w.rows <= cpu_.table.few_queries; }
+
+  /// One chunk page by page; `next` is the part of a page that comes after it.
+  void attend_chunk(const TileWork& w, std::int64_t chunk, const std::byte* next,
+                    const Scratch& scratch, const Partial& out) const {
     out.clear(w.rows, width_);
-    const std::int64_t begin = std::max(chunk * chunk_tokens, first_of(w, 0)) / page_tokens;
-    const std::int64_t end = std::min((chunk + 1) * chunk_tokens, last_of(w, w.rows - 1));
-    if (begin * page_tokens >= end) return;
-    const std::int64_t pages = (end - 1) / page_tokens + 1 - begin;
-    load_queries(w, scratch);
-    const std::int64_t first = begin * page_tokens, columns = pages * page_tokens;
-    for (std::int64_t r = 0; r < w.rows; ++r) {
-      const auto within = [&](std::int64_t token) {
-        return static_cast<std::int32_t>(std::clamp<std::int64_t>(token - first, 0, columns));
-      };
-      scratch.first[r] = within(first_of(w, r));
-      scratch.last[r] = within(last_of(w, r));
+    const std::int64_t begin = first_page(w, chunk);
+    const std::int64_t last = std::min((chunk + 1) * chunk_tokens, last_of(w, w.rows - 1));
+    for (std::int64_t page = begin; page * page_tokens < last; ++page) {
+      for (std::int64_t r = 0; r < w.rows; ++r) {
+        const auto within = [&](std::int64_t token) {
+          return static_cast<std::int32_t>(
+              std::clamp<std::int64_t>(token - page * page_tokens, 0, page_tokens));
+        };
+        scratch.first[r] = within(first_of(w, r));
+        scratch.last[r] = within(last_of(w, r));
+      }
+      const bool more = (page + 1) * page_tokens < last;
+      if (few(w)) {
+        cpu_.table.attend_page({args_.layout.keys(), args_.layout.values(), part_of(w, page, 0),
+                                more ? part_of(w, page + 1, 0) : next, scratch.q_rows.x,
+                                scratch.q_rows.row_bytes(), static_cast<int>(w.rows), scratch.first,
+                                scratch.last, out.max, out.sum, out.y, width_});
+        continue;
+      }
+      score_keys(w, page, scratch);
+      cpu_.table.softmax({.scores = scratch.scores,
+                          .first = scratch.first,
+                          .last = scratch.last,
+                          .max = out.max,
+                          .sum = out.sum,
+                          .m = w.rows,
+                          .columns = page_tokens,
+                          .ld = page_tokens,
+                          .keep = scratch.keep});
+      mix_values(w, page, more, scratch, out);
     }
-    score_keys(w, begin, pages, scratch);
-    cpu_.table.softmax({scratch.scores, scratch.first, scratch.last, out.max, out.sum, w.rows,
-                        columns, chunk_tokens});
-    mix_values(w, begin, pages, scratch, out);
   }
 
+  /// Queries times the scale, ready for the dot products.
   void load_queries(const TileWork& w, const Scratch& scratch) const {
     const std::int64_t dim = args_.layout.key_dim;
     for (std::int64_t r = 0; r < w.rows; ++r) {
@@ -310,80 +346,74 @@ class AttentionRun {
       const float* q = w.tokens->q + query * args_.ldq + (w.group * share_ + head) * dim;
       for (std::int64_t i = 0; i < dim; ++i) scratch.scores[r * dim + i] = q[i] * args_.scale;
     }
-    make_tile(cpu_.table, scratch.q.shape, scratch.scores, dim, scratch.q_rows.rows(0),
-              scratch.q.tile(0, w.rows));
+    const PackedShape& shape = scratch.q.shape;
+    const Prepared rows = scratch.q_rows.rows(0);
+    cpu_.table.prepare(shape, scratch.scores, dim, w.rows, rows);
+    if (!few(w)) cpu_.table.interleave(shape, rows, nullptr, scratch.q.tile(0, w.rows));
   }
 
-  void score_keys(const TileWork& w, std::int64_t begin, std::int64_t pages,
-                  const Scratch& scratch) const {
+  /// Pair `i` of the panels of what comes `pairs` after the keys of a page: these, its values, or
+  /// where there are `more` the keys of the next one.
+  Panels pair_of(const TileWork& w, std::int64_t page, std::int64_t i, bool more) const {
+    const std::int64_t keys = args_.layout.keys().panels() / 2;
+    const std::int64_t values = args_.layout.values().panels() / 2;
+    if (i < keys) return panel_pair(keys_of(w, page), i);
+    if (i < keys + values) return panel_pair(values_of(w, page), i - keys);
+    return panel_pair(keys_of(w, more ? page + 1 : page), (i - keys - values) % keys);
+  }
+
+  void score_keys(const TileWork& w, std::int64_t page, const Scratch& scratch) const {
     const TileRows q = scratch.q.tile(0, w.rows);
     const std::int64_t pairs = args_.layout.keys().panels() / 2;
-    for (std::int64_t p = 0; p < pages; ++p) {
-      const Matrix keys = keys_of(w, begin + p);
-      // The same of the page to come: pages are short, and a tile ahead would be too late.
-      const Matrix next = p + 1 < pages ? keys_of(w, begin + p + 1) : values_of(w, begin);
-      for (std::int64_t pair = 0; pair < pairs; ++pair) {
-        run_tile(cpu_.table, panel_pair(keys, pair), panel_pair(next, pair), q,
-                 scratch.scores + p * page_tokens + pair * pair_width, chunk_tokens);
-      }
+    for (std::int64_t i = 0; i < pairs; ++i) {
+      run_tile(cpu_.table, pair_of(w, page, i, false), pair_of(w, page, i + pairs_ahead, false), q,
+               scratch.scores + i * pair_width, page_tokens);
     }
   }
 
   /// Makes a tile of shares, of int8 with two rows each: what is nearest, and what that leaves.
-  TileRows lay_shares(const TileWork& w, std::int64_t begin, std::int64_t pages,
-                      const Scratch& scratch) const {
-    PackedShape shape = scratch.p.shape;
-    shape.k = pages * page_tokens;
+  TileRows lay_shares(const TileWork& w, std::int64_t page, const Scratch& scratch) const {
+    const PackedShape& shape = scratch.p.shape;
     if (!quantised()) {
       const TileRows tile = scratch.p.tile(0, w.rows);
-      make_tile(cpu_.table, shape, scratch.scores, chunk_tokens, scratch.p_rows.rows(0), tile);
+      make_tile(cpu_.table, shape, scratch.scores, page_tokens, scratch.p_rows.rows(0), tile);
       return tile;
     }
-    RowStore rows = scratch.p_rows;
-    rows.shape = shape;
-    const Prepared nearest = rows.rows(0);
-    for (std::int64_t p = 0; p < pages; ++p) {
-      const auto* scales = reinterpret_cast<const std::uint16_t*>(
-          part_of(w, begin + p, args_.layout.value_scales_at()));
-      for (std::int64_t r = 0; r < w.rows; ++r) {
-        float* shares = scratch.scores + r * chunk_tokens + p * page_tokens;
-        for (std::int64_t t = 0; t < page_tokens; ++t) {  // what is not seen may be NaN
-          shares[t] = shares[t] == 0 ? 0 : shares[t] * bf16_to_f32(scales[t]);
-        }
-      }
-    }
-    cpu_.table.prepare(shape, scratch.scores, chunk_tokens, w.rows, nearest);
+    const Prepared nearest = scratch.p_rows.rows(0);
+    const auto* scales =
+        reinterpret_cast<const std::uint16_t*>(part_of(w, page, args_.layout.value_scales_at()));
     for (std::int64_t r = 0; r < w.rows; ++r) {
-      for (std::int64_t p = 0; p < pages; ++p) {
-        float* shares = scratch.scores + r * chunk_tokens + p * page_tokens;
-        const auto* codes =
-            static_cast<const std::int8_t*>(nearest.x) + r * shape.k + p * page_tokens;
-        const float scale = nearest.scales[r * pages + p];
-        for (std::int64_t t = 0; t < page_tokens; ++t) {
-          shares[t] -= static_cast<float>(codes[t]) * scale;
-        }
+      float* shares = scratch.scores + r * page_tokens;
+      for (std::int64_t t = 0; t < page_tokens; ++t) {  // what is not seen may be NaN
+        shares[t] = shares[t] == 0 ? 0 : shares[t] * bf16_to_f32(scales[t]);
       }
     }
-    cpu_.table.prepare(shape, scratch.scores, chunk_tokens, w.rows, rows.rows(w.rows));
+    cpu_.table.prepare(shape, scratch.scores, page_tokens, w.rows, nearest);
+    for (std::int64_t r = 0; r < w.rows; ++r) {
+      float* shares = scratch.scores + r * page_tokens;
+      const auto* codes = static_cast<const std::int8_t*>(nearest.x) + r * page_tokens;
+      for (std::int64_t t = 0; t < page_tokens; ++t) {
+        shares[t] -= static_cast<float>(codes[t]) * nearest.scales[r];
+      }
+    }
+    cpu_.table.prepare(shape, scratch.scores, page_tokens, w.rows, scratch.p_rows.rows(w.rows));
     const TileRows tile = scratch.p.tile(0, 2 * w.rows);
     cpu_.table.interleave(shape, nearest, nullptr, tile);
     return tile;
   }
 
-  void mix_values(const TileWork& w, std::int64_t begin, std::int64_t pages, const Scratch& scratch,
+  void mix_values(const TileWork& w, std::int64_t page, bool more, const Scratch& scratch,
                   const Partial& out) const {
-    const std::int64_t rows = lay_shares(w, begin, pages, scratch).m;
+    const TileRows shares = lay_shares(w, page, scratch);
+    const std::int64_t keys = args_.layout.keys().panels() / 2;
     const std::int64_t pairs = args_.layout.values().panels() / 2;
-    for (std::int64_t p = 0; p < pages; ++p) {
-      const Matrix values = values_of(w, begin + p);
-      const Matrix next = values_of(w, begin + std::min(p + 1, pages - 1));
-      for (std::int64_t pair = 0; pair < pairs; ++pair) {
-        run_tile(cpu_.table, panel_pair(values, pair), panel_pair(next, pair),
-                 scratch.p.tile(0, rows, p * page_tokens), scratch.sums, pair_width);
-        for (std::int64_t r = 0; r < rows; r += w.rows) {
-          cpu_.table.add_scaled({scratch.sums + r * pair_width, out.y + pair * pair_width, nullptr,
-                                 nullptr, w.rows, pair_width, pair_width, width_});
-        }
+    for (std::int64_t i = 0; i < pairs; ++i) {
+      run_tile(cpu_.table, pair_of(w, page, keys + i, more),
+               pair_of(w, page, keys + i + pairs_ahead, more), shares, scratch.sums, pair_width);
+      for (std::int64_t r = 0; r < shares.m; r += w.rows) {
+        cpu_.table.add_scaled({scratch.sums + r * pair_width, out.y + i * pair_width, nullptr,
+                               nullptr, w.rows, pair_width, pair_width, width_,
+                               r == 0 ? scratch.keep : nullptr});
       }
     }
   }
@@ -411,7 +441,8 @@ class AttentionRun {
     cpu_.executor.run(pieces, [&](std::int64_t i, int thread) {
       const TileWork& w = work_[i / chunks_];
       if (i % chunks_ >= chunks_of(w)) return;
-      attend_chunk(w, i % chunks_, scratch_[thread], parts[i]);
+      load_queries(w, scratch_[thread]);
+      attend_chunk(w, i % chunks_, first_part(w, i % chunks_), scratch_[thread], parts[i]);
     });
     for (std::int64_t i = 0; i < count_; ++i) {
       const Partial& total = parts[i * chunks_];

@@ -8,9 +8,6 @@
 
 namespace moebius::kernels {
 
-/// Tokens of a page.
-inline constexpr std::int64_t page_tokens = 64;
-
 /// What a page holds of one layer: for each of G heads its keys as a matrix [64, key_dim], then its
 /// values transposed as one of [value_dim, 64], in f32, bf16 or int8. Behind int8 lie scales, bf16:
 /// those of the keys, one for 64 neighbours of a token's key, then one for each token's value.

@@ -21,8 +21,13 @@ class GroupedRun {
     list_jobs();
     if (count_ == 0) return;
     gather();
-    hidden();
-    down();
+    take_scratch();
+    const Pieces pieces(cpu_.arena, blocks_, cpu_.executor.threads(), blocks_);
+    const Scatter down(cpu_, down_jobs(), args_.y, args_.ldy);
+    cpu_.executor.run(pieces.count + down.pieces(), [&](std::int64_t piece, int thread) {
+      if (piece >= pieces.count) return down.run(piece - pieces.count, thread);
+      hidden(pieces.borders[piece], pieces.borders[piece + 1], scratch_[thread]);
+    });
   }
 
  private:
@@ -31,6 +36,7 @@ class GroupedRun {
     const FfnJob* job;
     RowStore hidden;     ///< in the tiles of `down`
     std::int64_t first;  ///< of its blocks of neurons among all
+    Countdown blocks;    ///< that are not computed
   };
 
   const PackedShape& in_shape() const { return active_[0].job->up.shape; }
@@ -47,8 +53,12 @@ class GroupedRun {
       if (job.begin == job.end) continue;
       const PackedShape& down = job.down.shape;
       block_ = std::lcm(pair_width, down.quantised() ? down.x_group() : pair_width);
-      active_[count_] = {&job, RowStore(cpu_.arena, down, job.end - job.begin), blocks_};
-      blocks_ += ceil_div(down.k, block_);
+      const std::int64_t blocks = ceil_div(down.k, block_);
+      active_[count_] = {&job,
+                         RowStore(cpu_.arena, down, job.end - job.begin),
+                         blocks_,
+                         {static_cast<std::int32_t>(blocks)}};
+      blocks_ += blocks;
       rows_ = std::max(rows_, job.end);
       ++count_;
     }
@@ -98,44 +108,43 @@ class GroupedRun {
     return std::max<std::int64_t>(1, neurons / block_);
   }
 
-  void hidden() {
-    const std::int64_t at_once = blocks_at_once();
-    auto* scratches = cpu_.arena.take<Scratch>(cpu_.executor.threads());
+  void take_scratch() {
+    scratch_ = cpu_.arena.take<Scratch>(cpu_.executor.threads());
     const FfnJob& job = *active_[0].job;
     for (int t = 0; t < cpu_.executor.threads(); ++t) {
       PackedShape part = job.down.shape;
-      part.k = at_once * block_;
+      part.k = blocks_at_once() * block_;
       const std::int64_t panels = job.up.packed() ? 0 : part.k / panel_width;
-      scratches[t] = {cpu_.arena.take<float>(max_tile_rows * pair_width),
-                      cpu_.arena.take<float>(max_tile_rows * part.k),
-                      RowStore(cpu_.arena, part, max_tile_rows),
-                      cpu_.arena.take<std::byte>(panels * job.gate.shape.panel_bytes()),
-                      cpu_.arena.take<std::byte>(panels * job.up.shape.panel_bytes())};
+      scratch_[t] = {cpu_.arena.take<float>(max_tile_rows * pair_width),
+                     cpu_.arena.take<float>(max_tile_rows * part.k),
+                     RowStore(cpu_.arena, part, max_tile_rows),
+                     cpu_.arena.take<std::byte>(panels * job.gate.shape.panel_bytes()),
+                     cpu_.arena.take<std::byte>(panels * job.up.shape.panel_bytes())};
     }
-    const Pieces pieces(cpu_.arena, blocks_, cpu_.executor.threads(), blocks_);
-    cpu_.executor.run(pieces.count, [&](std::int64_t piece, int thread) {
-      std::int64_t at = pieces.borders[piece];
-      const Active* active =
-          std::upper_bound(active_, active_ + count_, at,
-                           [](std::int64_t b, const Active& a) { return b < a.first; });
-      for (--active; at < pieces.borders[piece + 1]; ++active) {
-        const PackedShape& down = active->job->down.shape;
-        const std::int64_t last =
-            std::min(pieces.borders[piece + 1], active->first + ceil_div(down.k, block_));
-        for (std::int64_t step; at < last; at += step) {
-          step = std::min(at_once, last - at);
-          const std::int64_t begin = (at - active->first) * block_;
-          const std::int64_t end = std::min(begin + step * block_, down.k);
-          Ahead ahead;
-          if (end < down.k) {
-            ahead = ahead_of(*active->job, end, end + step * block_);
-          } else if (active + 1 < active_ + count_) {  // on with the next expert
-            ahead = ahead_of(*active[1].job, 0, at_once * block_);
-          }
-          hidden_block(*active, begin, end, scratches[thread], ahead);
+  }
+
+  /// Blocks [at, end) of neurons of all jobs.
+  void hidden(std::int64_t at, std::int64_t end, const Scratch& scratch) const {
+    const std::int64_t at_once = blocks_at_once();
+    Active* active = std::upper_bound(active_, active_ + count_, at,
+                                      [](std::int64_t b, const Active& a) { return b < a.first; });
+    for (--active; at < end; ++active) {
+      const PackedShape& down = active->job->down.shape;
+      const std::int64_t last = std::min(end, active->first + ceil_div(down.k, block_));
+      for (std::int64_t step; at < last; at += step) {
+        step = std::min(at_once, last - at);
+        const std::int64_t first = (at - active->first) * block_;
+        const std::int64_t behind = std::min(first + step * block_, down.k);
+        Ahead ahead;
+        if (behind < down.k) {
+          ahead = ahead_of(*active->job, behind, behind + step * block_);
+        } else if (active + 1 < active_ + count_) {  // on with the next expert
+          ahead = ahead_of(*active[1].job, 0, at_once * block_);
         }
+        hidden_block(*active, first, behind, scratch, ahead);
+        active->blocks.finish(static_cast<std::int32_t>(step));
       }
-    });
+    }
   }
 
   static Ahead ahead_of(const FfnJob& job, std::int64_t begin, std::int64_t end) {
@@ -189,13 +198,14 @@ class GroupedRun {
     cpu_.table.convert({x, at(kept, type, r * width + n), type, m, columns, pair_width, width});
   }
 
-  void down() const {
+  std::span<const ScatterJob> down_jobs() const {
     auto* jobs = cpu_.arena.take<ScatterJob>(count_);
     for (std::int64_t a = 0; a < count_; ++a) {
       const FfnJob& job = *active_[a].job;
-      jobs[a] = {tiling(job), active_[a].hidden, job.down, job.down_bias, args_.rows, args_.scales};
+      jobs[a] = {tiling(job), active_[a].hidden, job.down,          job.down_bias,
+                 args_.rows,  args_.scales,      &active_[a].blocks};
     }
-    add_scattered(cpu_, {jobs, static_cast<std::size_t>(count_)}, args_.y, args_.ldy);
+    return {jobs, static_cast<std::size_t>(count_)};
   }
 
   const CpuContext& cpu_;
@@ -203,6 +213,7 @@ class GroupedRun {
   Active* active_ = nullptr;
   std::int64_t count_ = 0, blocks_ = 0, rows_ = 0, block_ = 0;
   RowStore tiles_;
+  Scratch* scratch_ = nullptr;
 };
 
 /// One call of `grouped_ffn_backward`. With h = act(g) * u for g = gate x and u = up x, and s the
@@ -380,7 +391,9 @@ class BackwardRun {
     };
     if (gated_) add(dgate_, &FfnJob::gate);
     add(dup_, &FfnJob::up);
-    add_scattered(cpu_, {jobs, jobs_count}, args_.dx, columns_);
+    const Scatter scatter(cpu_, {jobs, jobs_count}, args_.dx, columns_);
+    cpu_.executor.run(scatter.pieces(),
+                      [&](std::int64_t piece, int thread) { scatter.run(piece, thread); });
   }
 
   const CpuContext& cpu_;

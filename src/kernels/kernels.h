@@ -111,7 +111,8 @@ struct Convert {
   std::int64_t ldx, ldy;
 };
 
-/// Adds scales[r] x[r] to row ids[r] of y; without scales by 1, without ids to row r.
+/// Adds scales[r] x[r] to row ids[r] of y, of which keep[r] times is kept; without scales and keep
+/// by 1, without ids to row r.
 struct AddScaled {
   const float* x;
   float* y;
@@ -119,17 +120,20 @@ struct AddScaled {
   const float* scales;
   std::int64_t m, columns;
   std::int64_t ldx, ldy;
+  const float* keep = nullptr;
 };
 
-/// Scores [M, columns], times `scale`, become e^(score - max), max being the largest of the row,
-/// and 0 outside [first, last); `sum` is what they add up to. A row that sees nothing has max
-/// -infinity, sum 0.
+/// More columns of a softmax under way (as in flash attention, Dao et al. 2022): scores
+/// [M, columns], times `scale`, become e^(score - max), max being the largest of the row so far,
+/// and 0 outside [first, last); `sum` is what all of them add up to. M is at most `max_tile_rows`,
+/// which `max`, `sum` and `keep` have room for.
 struct Softmax {
   float* scores;
   const std::int32_t *first, *last;
-  float *max, *sum;             ///< [M]
+  float *max, *sum;             ///< of the columns before: -infinity and 0 if there are none
   std::int64_t m, columns, ld;  ///< columns a multiple of 16
   float scale = 1.0f;
+  float* keep = nullptr;  ///< what the shares of the columns before are to be multiplied by
 };
 
 /// From scores and the gradients of their shares [M, columns]: the shares e^(scale score - log
@@ -150,6 +154,24 @@ struct MergeSoftmax {
   const float *part_y, *part_max, *part_sum;
   float *y, *max, *sum;
   std::int64_t m, columns;  ///< columns a multiple of 16
+};
+
+/// Tokens of a page of keys and values.
+inline constexpr std::int64_t page_tokens = 64;
+
+/// Few queries meet a page: what its tokens give is added to y [M, value_dim], relative to e^max,
+/// as a softmax under way goes on. For f32 and bf16.
+struct AttendPage {
+  PackedShape keys, values;  ///< [64, key_dim] and [value_dim, 64]
+  const void* part;          ///< panels of the keys, and behind them those of the values
+  const void* next;          ///< the part that is likely to come next
+  const void* q;             ///< [M, key_dim] as `prepare` leaves them, rows `ldq` bytes apart
+  std::int64_t ldq;
+  int m;
+  const std::int32_t *first, *last;  ///< tokens that each of them sees
+  float *max, *sum;                  ///< as of Softmax
+  float* y;
+  std::int64_t ldy;
 };
 
 /// y = x / rms(x) * weight (Zhang and Sennrich, 2019), or with `centred` layer norm, whose bias may
@@ -237,6 +259,8 @@ struct KernelTable {
   const char* isa;
   /// Most rows of a tile, by PackedType.
   int tile_rows[packed_types];
+  /// Most queries that `attend_page` takes; it is null where that is 0.
+  int few_queries;
   /// x [M, K] f32, rows `ldx` apart, as a matrix of `shape` wants it.
   void (*prepare)(const PackedShape& shape, const float* x, std::int64_t ldx, std::int64_t m,
                   const Prepared& out);
@@ -252,6 +276,7 @@ struct KernelTable {
   void (*softmax)(const Softmax& args);
   void (*softmax_backward)(const SoftmaxBackward& args);
   void (*merge_softmax)(const MergeSoftmax& args);
+  void (*attend_page)(const AttendPage& args);
   void (*norm)(const Norm& args);
   void (*norm_backward)(const NormBackward& args);
   void (*adamw)(const AdamWStep& args);

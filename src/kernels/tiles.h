@@ -217,8 +217,10 @@ inline void run_tile(const KernelTable& table, const Panels& w, const Panels& ne
 /// Borders of pieces of work of `total` units: large ones first, so that threads walk far, and ever
 /// smaller ones, so that they end together; none of more than `most`.
 struct Pieces {
-  std::int64_t* borders;
+  std::int64_t* borders = nullptr;
   std::int64_t count = 0;
+
+  Pieces() = default;
 
   Pieces(Arena& arena, std::int64_t total, int threads, std::int64_t most) {
     const auto size_of = [&](std::int64_t left) {
@@ -245,6 +247,7 @@ struct PackingRooms {
   std::byte* begin = nullptr;
   std::int64_t bytes = 0;
 
+  PackingRooms() = default;
   PackingRooms(const CpuContext& cpu, std::int64_t each) : bytes(each) {
     begin = cpu.arena.take<std::byte>(each * cpu.executor.threads());
   }
@@ -281,9 +284,23 @@ struct ScatterJob {
   const float* bias;
   const std::int32_t* ids;  ///< of row 0
   const float* scales;
+  Countdown* computed = nullptr;  ///< what has to be done before its tiles can be read, if anything
 };
-/// Adds all of them, each row's in the order of the jobs. Their matrices have one N.
-void add_scattered(const CpuContext& cpu, std::span<const ScatterJob> jobs, float* y,
-                   std::int64_t ldy);
+
+/// The work of adding all of them, each row's in the order of the jobs. Their matrices have one N.
+class Scatter {
+ public:
+  Scatter(const CpuContext& cpu, std::span<const ScatterJob> jobs, float* y, std::int64_t ldy);
+  std::int64_t pieces() const { return pieces_.count; }
+  void run(std::int64_t piece, int thread) const;
+
+ private:
+  const KernelTable& table_;
+  std::span<const ScatterJob> jobs_;
+  float* y_;
+  std::int64_t ldy_;
+  Pieces pieces_;
+  PackingRooms rooms_;
+};
 
 }  // namespace moebius::kernels

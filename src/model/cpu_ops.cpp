@@ -58,7 +58,9 @@ Rows CpuOps::take(std::int64_t rows, std::int64_t columns) const {
 
 void CpuOps::expect(const PackedWeight& w) const {
   constexpr std::int64_t most = 256 << 10;  // stays in a second-level cache
-  cpu_.executor.expect(w.matrix().data, std::min(most, w.shape().bytes()));
+  // About where the pieces of work begin that threads take first.
+  const std::int64_t share = w.shape().bytes() / (2 * cpu_.executor.threads());
+  cpu_.executor.expect(w.matrix().data, std::min(most, share), share);
 }
 
 template <class Work>

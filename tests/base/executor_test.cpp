@@ -83,12 +83,35 @@ TEST(Executor, WhatIsExpectedMayChangeWhileThreadsWait) {
   const std::vector<char> a(5000), b(3);
   std::atomic<int> done{0};
   for (int job = 0; job < 200; ++job) {
-    executor.expect(job % 2 == 0 ? a.data() : b.data(), job % 2 == 0 ? 5000 : 3);
+    executor.expect(job % 2 == 0 ? a.data() : b.data(), job % 2 == 0 ? 5000 : 3, job % 3 * 1000);
     executor.run(5, [&](std::int64_t, int) { ++done; });
   }
-  executor.expect(nullptr, 0);
+  executor.expect(nullptr, 0, 0);
   executor.run(5, [&](std::int64_t, int) { ++done; });
   EXPECT_EQ(done, 1005);
+}
+
+TEST(Executor, APieceWaitsForTheOnesBeforeIt) {
+  Executor executor(3);
+  for (const int delay_ms : {0, 0, 0, 5}) {  // those that wait are awake, or asleep
+    std::vector<int> values(6);
+    Countdown first{3}, last{2};
+    std::atomic<int> sums{0};
+    executor.run(8, [&](std::int64_t piece, int) {
+      if (piece < 5) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms));
+        values[static_cast<std::size_t>(piece)] = 1;
+        (piece < 3 ? first : last).finish(1);
+      } else {
+        first.wait();
+        int sum = values[0] + values[1] + values[2];
+        last.wait();
+        sum += values[3] + values[4];
+        sums += sum;
+      }
+    });
+    EXPECT_EQ(sums, 15);
+  }
 }
 
 }  // namespace

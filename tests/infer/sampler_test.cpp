@@ -32,6 +32,16 @@ TEST(Sampler, GreedyTakesTheLowestNumberAmongEquals) {
   EXPECT_EQ(pick({}, {-5, -4}), 1);
 }
 
+TEST(Sampler, GreedyFindsTheLargestOfMany) {
+  for (const std::size_t vocab : {31, 32, 1023, 1024, 1025, 3000}) {
+    for (const std::size_t best : {std::size_t{0}, std::size_t{30}, vocab / 2, vocab - 1}) {
+      Logits logits(vocab, -3.0f);
+      logits[best] = logits[vocab - 1] = -2.0f;
+      EXPECT_EQ(pick({}, logits), static_cast<std::int32_t>(best)) << vocab;
+    }
+  }
+}
+
 TEST(Sampler, TheSameSeedGivesTheSameTokens) {
   const SamplingOptions options{.temperature = 1.0};
   const Logits logits(50, 0.0f);

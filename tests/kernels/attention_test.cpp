@@ -192,7 +192,7 @@ TEST(Attention, SeveralSequencesWithAPast) {
 }
 
 TEST(Attention, BitsDependNeitherOnThreadsNorOnOtherQueries) {
-  for (const PackedType type : {PackedType::bf16, PackedType::int8}) {
+  for (const PackedType type : types) {
     const Sequence s(2100, 5, type), other(10, 6, type);
     for_each_table([&](const KernelTable& table) {
       if (table.isa == std::string("ref")) return;  // the same code, very slowly

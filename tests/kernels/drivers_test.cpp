@@ -120,6 +120,34 @@ TEST(Linear, BitsDependNeitherOnThreadsNorOnOtherRows) {
   });
 }
 
+TEST(Linear, FewColumnsAreWorkForAllThreads) {
+  for_each_table_and_type([](const KernelTable& table, PackedType type, double tolerance) {
+    constexpr std::int64_t k = 83;
+    for (const std::int64_t n : {1, 16, 20, 32}) {
+      const RandomMatrix w(type, n, k, 32, 1);
+      const std::vector<float> bias = normal(n, 2);
+      for (const std::int64_t m : {1, 3}) {
+        const std::vector<float> x = normal(m * k, 3);
+        const auto product = [&](int threads) {
+          Executor executor(threads);
+          Arena arena;
+          std::vector<float> y(index(m * n));
+          const Product p{w.view(), bias.data(), y.data(), n};
+          linear({table, executor, arena}, {x.data(), ValueType::f32, k}, m, {&p, 1});
+          return y;
+        };
+        std::vector<double> expected;
+        for (std::int64_t r = 0; r < m; ++r) {
+          const std::vector<double> row(x.begin() + r * k, x.begin() + (r + 1) * k);
+          for (std::int64_t c = 0; c < n; ++c) expected.push_back(w.times(c, row) + bias[index(c)]);
+        }
+        EXPECT_EQ(product(3), product(1));
+        EXPECT_LT(distance(product(3), expected), tolerance) << n << " " << m;
+      }
+    }
+  });
+}
+
 TEST(Linear, PlainMatricesGiveTheBitsOfPackedOnes) {
   constexpr std::int64_t m = 29, n = 37, k = 45;
   for_each_table([&](const KernelTable& table) {

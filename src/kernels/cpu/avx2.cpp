@@ -46,6 +46,7 @@ static inline void keep(I16& x) {
 }
 static constexpr int CHAINS = 6;
 static constexpr int TILE_F32 = 3, TILE_BF16 = 3, TILE_INT8 = 2, TILE_INT4 = 2;
+static constexpr int FEW_QUERIES = 4;
 
 static inline F16 load_f32(const float* from) {
   return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};

@@ -9,6 +9,7 @@ namespace moebius::kernels::avx512 {
 #include "kernels/cpu/avx512_vectors.h"
 
 static constexpr int TILE_F32 = 12, TILE_BF16 = 8, TILE_INT8 = 4, TILE_INT4 = 4;
+static constexpr int FEW_QUERIES = 8;
 
 /// Pairs one after the other, in f32.
 static inline F16 dot_bf16(F16 acc, B64 w, B64 x) {

@@ -9,6 +9,7 @@ namespace moebius::kernels::avx512bf16 {
 #include "kernels/cpu/avx512_vectors.h"
 
 static constexpr int TILE_F32 = 12, TILE_BF16 = 12, TILE_INT8 = 8, TILE_INT4 = 6;
+static constexpr int FEW_QUERIES = 8;
 
 static inline F16 dot_bf16(F16 acc, B64 w, B64 x) {
   return _mm512_dpbf16_ps(acc, (__m512bh)w, (__m512bh)x);

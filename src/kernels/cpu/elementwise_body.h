@@ -205,11 +205,12 @@ static void add_scaled(const AddScaled& a) {
     const float* x = a.x + r * a.ldx;
     float* y = a.y + (a.ids != nullptr ? a.ids[r] : r) * a.ldy;
     const float scale = a.scales != nullptr ? a.scales[r] : 1.0f;
+    const float keep = a.keep != nullptr ? a.keep[r] : 1.0f;
     long c = 0;
     for (; c + LANES <= a.columns; c += LANES) {
-      store_values(y + c, load_values(y + c) + load_values(x + c) * scale);
+      store_values(y + c, load_values(x + c) * scale + load_values(y + c) * keep);
     }
-    for (; c < a.columns; ++c) y[c] += x[c] * scale;
+    for (; c < a.columns; ++c) y[c] = x[c] * scale + y[c] * keep;
   }
 }
 
@@ -217,40 +218,58 @@ static float exp_of_one(float x) {
   return exp_of(splat(x))[0];
 }
 
-static void softmax_row(float* scores, long first, long last, long columns, float scale, float& max,
-                        float& sum) {
-  const float nothing = -__builtin_inff();
-  max = nothing;
-  sum = 0;
-  if (first >= last) {
-    for (long c = 0; c < columns; ++c) scores[c] = 0;
-    return;
-  }
-  // Whole vectors around what is seen; none of the others.
-  const long begin = first / LANES * LANES, end = (last + LANES - 1) / LANES * LANES;
-  for (long c = 0; c < begin; ++c) scores[c] = 0;
-  for (long c = begin; c < first; ++c) scores[c] = nothing;
-  for (long c = last; c < end; ++c) scores[c] = nothing;
-  for (long c = end; c < columns; ++c) scores[c] = 0;
-  VecF most = splat(nothing);
-  for (long c = begin; c < end; c += LANES) {
-    const VecF v = load_values(scores + c) * scale;
-    most = v > most ? v : most;
-  }
-  for (int i = 0; i < LANES; ++i) max = most[i] > max ? most[i] : max;
-  VecF added = VecF{};
-  for (long c = begin; c < end; c += LANES) {
-    const VecF v = load_values(scores + c) * scale, e = exp_of(v - max);
-    const VecF p = v == nothing ? VecF{} : e;
-    added += p;
-    store_values(scores + c, p);
-  }
-  sum = sum_of(added);
+template <int H, int... C>
+static VecF turned(VecF v, LaneNumbers<C...>) {
+  return __builtin_shufflevector(v, v, ((C + H) % LANES)...);
+}
+template <int H = LANES / 2>
+static float max_of(VecF v) {
+  const VecF other = turned<H>(v, typename CountLanes<LANES>::Type{});
+  v = other > v ? other : v;
+  if constexpr (H > 1) return max_of<H / 2>(v);
+  return v[0];
 }
 
 static void softmax(const Softmax& a) {
+  const float nothing = -__builtin_inff();
+  // Whole vectors around what is seen; none of the others.
+  const auto begin = [&](long r) { return a.first[r] / LANES * LANES; };
+  const auto end = [&](long r) {
+    return a.first[r] < a.last[r] ? (a.last[r] + LANES - 1) / LANES * LANES : begin(r);
+  };
+  float largest[max_tile_rows] = {};
   for (long r = 0; r < a.m; ++r) {
-    softmax_row(a.scores + r * a.ld, a.first[r], a.last[r], a.columns, a.scale, a.max[r], a.sum[r]);
+    float* scores = a.scores + r * a.ld;
+    for (long c = 0; c < begin(r); ++c) scores[c] = 0;
+    for (long c = end(r); c < a.columns; ++c) scores[c] = 0;
+    VecF most = splat(a.max[r]);
+    if (begin(r) < end(r)) {
+      for (long c = begin(r); c < a.first[r]; ++c) scores[c] = nothing;
+      for (long c = a.last[r]; c < end(r); ++c) scores[c] = nothing;
+    }
+    for (long c = begin(r); c < end(r); c += LANES) {
+      const VecF v = load_values(scores + c) * a.scale;
+      most = v > most ? v : most;
+    }
+    largest[r] = max_of(most);
+  }
+  for (long r = 0; r < a.m; r += LANES) {
+    const VecF before = load_values(a.max + r), now = load_values(largest + r);
+    const VecF keep = before == now ? splat(1) : exp_of(before - now);
+    store_values(a.max + r, now);
+    store_values(a.sum + r, load_values(a.sum + r) * keep);
+    if (a.keep != nullptr) store_values(a.keep + r, keep);
+  }
+  for (long r = 0; r < a.m; ++r) {
+    float* scores = a.scores + r * a.ld;
+    VecF added = VecF{};
+    for (long c = begin(r); c < end(r); c += LANES) {
+      const VecF v = load_values(scores + c) * a.scale, e = exp_of(v - largest[r]);
+      const VecF p = v == nothing ? VecF{} : e;
+      added += p;
+      store_values(scores + c, p);
+    }
+    a.sum[r] += sum_of(added);
   }
 }
 

@@ -208,16 +208,19 @@ void add_scaled(const AddScaled& a) {
   for (std::int64_t r = 0; r < a.m; ++r) {
     float* y = a.y + (a.ids != nullptr ? a.ids[r] : r) * a.ldy;
     const float scale = a.scales != nullptr ? a.scales[r] : 1;
-    for (std::int64_t c = 0; c < a.columns; ++c) y[c] += a.x[r * a.ldx + c] * scale;
+    const float keep = a.keep != nullptr ? a.keep[r] : 1;
+    for (std::int64_t c = 0; c < a.columns; ++c) y[c] = y[c] * keep + a.x[r * a.ldx + c] * scale;
   }
 }
 
 void softmax(const Softmax& a) {
   for (std::int64_t r = 0; r < a.m; ++r) {
     float *scores = a.scores + r * a.ld, &max = a.max[r], &sum = a.sum[r];
-    max = -std::numeric_limits<float>::infinity();
-    sum = 0;
+    const float before = max;
     for (std::int64_t c = a.first[r]; c < a.last[r]; ++c) max = std::max(max, scores[c] * a.scale);
+    const float keep = before == max ? 1 : std::exp(before - max);
+    sum *= keep;
+    if (a.keep != nullptr) a.keep[r] = keep;
     for (std::int64_t c = 0; c < a.columns; ++c) {
       const bool seen = c >= a.first[r] && c < a.last[r];
       scores[c] = seen ? std::exp(scores[c] * a.scale - max) : 0;
@@ -255,6 +258,10 @@ void merge_softmax(const MergeSoftmax& a) {
     a.max[r] = max;
   }
 }
+
+/// Tiles do it.
+constexpr int FEW_QUERIES = 0;
+constexpr void (*attend_page)(const AttendPage& args) = nullptr;
 
 /// What a row of x is normed by.
 struct Spread {

@@ -4,6 +4,7 @@
 static constexpr KernelTable table_named(const char* isa) {
   return {.isa = isa,
           .tile_rows = {TILE_F32, TILE_BF16, TILE_INT8, TILE_INT4},
+          .few_queries = FEW_QUERIES,
           .prepare = prepare,
           .interleave = interleave,
           .lay_out = lay_out,
@@ -15,6 +16,7 @@ static constexpr KernelTable table_named(const char* isa) {
           .softmax = softmax,
           .softmax_backward = softmax_backward,
           .merge_softmax = merge_softmax,
+          .attend_page = attend_page,
           .norm = norm,
           .norm_backward = norm_backward,
           .adamw = adamw,
