@@ -181,10 +181,11 @@ class AttentionRun {
   /// What a thread needs for a tile.
   struct Scratch {
     Partial partial, total;
-    float* scores;  ///< [M, 64] of a page; q before
-    float* sums;    ///< [M, 32]
-    float* keep;    ///< [M], of what the pages before gave
-    std::int32_t *first, *last;
+    float* scores;                         ///< [M, 64] of a page; q before
+    float* sums;                           ///< [M, 32]
+    float* keep;                           ///< [M], of what the pages before gave
+    std::int64_t *first_seen, *last_seen;  ///< tokens that each row sees
+    std::int32_t *first, *last;            ///< of a page
     RowStore q_rows, q, p_rows, p;
     std::uint16_t* panel;  ///< keys, or values, of as many tokens as a panel has
   };
@@ -199,6 +200,8 @@ class AttentionRun {
             arena.take<float>(max_tile_rows * std::max(page_tokens, args_.layout.key_dim)),
             arena.take<float>(max_tile_rows * pair_width),
             arena.take<float>(max_tile_rows),
+            arena.take<std::int64_t>(max_tile_rows),
+            arena.take<std::int64_t>(max_tile_rows),
             arena.take<std::int32_t>(max_tile_rows),
             arena.take<std::int32_t>(max_tile_rows),
             RowStore(arena, q, max_tile_rows),
@@ -250,6 +253,9 @@ class AttentionRun {
                     const Scratch& scratch) const {
     const KvLayout& layout = args_.layout;
     const auto rows = [&](const float* x, std::int64_t ld, std::int64_t columns) -> Plain {
+      for (std::int64_t r = panel_width; r < 2 * panel_width; ++r) {  // those that come next
+        for (std::int64_t i = 0; i < columns; i += 16) __builtin_prefetch(x + r * ld + i);
+      }
       if (layout.type == PackedType::f32) return {x, ValueType::f32, ld};
       cpu_.table.convert({x, scratch.panel, ValueType::bf16, panel_width, columns, ld, columns});
       return {scratch.panel, ValueType::bf16, columns};
@@ -313,8 +319,8 @@ class AttentionRun {
           return static_cast<std::int32_t>(
               std::clamp<std::int64_t>(token - page * page_tokens, 0, page_tokens));
         };
-        scratch.first[r] = within(first_of(w, r));
-        scratch.last[r] = within(last_of(w, r));
+        scratch.first[r] = within(scratch.first_seen[r]);
+        scratch.last[r] = within(scratch.last_seen[r]);
       }
       const bool more = (page + 1) * page_tokens < last;
       if (few(w)) {
@@ -338,13 +344,16 @@ class AttentionRun {
     }
   }
 
-  /// Queries times the scale, ready for the dot products.
+  /// Queries times the scale, ready for the dot products, and what they see.
   void load_queries(const TileWork& w, const Scratch& scratch) const {
     const std::int64_t dim = args_.layout.key_dim;
     for (std::int64_t r = 0; r < w.rows; ++r) {
       const std::int64_t query = (w.begin + r) / share_, head = (w.begin + r) % share_;
       const float* q = w.tokens->q + query * args_.ldq + (w.group * share_ + head) * dim;
-      for (std::int64_t i = 0; i < dim; ++i) scratch.scores[r * dim + i] = q[i] * args_.scale;
+      cpu_.table.convert(
+          {q, scratch.scores + r * dim, ValueType::f32, 1, dim, dim, dim, args_.scale});
+      scratch.first_seen[r] = first_of(w, r);
+      scratch.last_seen[r] = last_of(w, r);
     }
     const PackedShape& shape = scratch.q.shape;
     const Prepared rows = scratch.q_rows.rows(0);
@@ -429,7 +438,8 @@ class AttentionRun {
     for (std::int64_t r = 0; r < w.rows; ++r) {
       const std::int64_t query = (w.begin + r) / share_, head = (w.begin + r) % share_;
       float* y = w.tokens->y + query * args_.ldy + (w.group * share_ + head) * dim;
-      for (std::int64_t i = 0; i < dim; ++i) y[i] = total.y[r * width_ + i] / total.sum[r];
+      cpu_.table.convert(
+          {total.y + r * width_, y, ValueType::f32, 1, dim, dim, dim, 1 / total.sum[r]});
     }
   }
 

@@ -20,8 +20,9 @@ class GroupedRun {
   void run() {
     list_jobs();
     if (count_ == 0) return;
-    gather();
+    prepare_rows();
     take_scratch();
+    if (count_ == 1) gather_together();
     const Pieces pieces(cpu_.arena, blocks_, cpu_.executor.threads(), blocks_);
     const Scatter down(cpu_, down_jobs(), args_.y, args_.ldy);
     cpu_.executor.run(pieces.count + down.pieces(), [&](std::int64_t piece, int thread) {
@@ -59,35 +60,50 @@ class GroupedRun {
                          blocks_,
                          {static_cast<std::int32_t>(blocks)}};
       blocks_ += blocks;
-      rows_ = std::max(rows_, job.end);
+      most_ = std::max(most_, job.end - job.begin);
       ++count_;
     }
   }
 
-  /// x in tiles of each job.
-  void gather() {
-    const PackedShape& shape = in_shape();
-    tiles_ = RowStore(cpu_.arena, shape, rows_);
-    const bool as_it_is = args_.type == stored_as(shape) && !shape.quantised();
-    const RowStore rows(cpu_.arena, shape, as_it_is ? 0 : args_.tokens);
-    run_pieces(cpu_, rows_ * shape.k, as_it_is ? 0 : args_.tokens, [&](std::int64_t token, int) {
+  bool as_it_is() const { return args_.type == stored_as(in_shape()) && !in_shape().quantised(); }
+
+  /// Rows of x ready for the dot products, one for each token.
+  void prepare_rows() {
+    if (as_it_is()) return;
+    rows_ = RowStore(cpu_.arena, in_shape(), args_.tokens);
+    run_pieces(cpu_, args_.tokens * in_shape().k, args_.tokens, [&](std::int64_t token, int) {
       const float* x = static_cast<const float*>(args_.x) + token * args_.ldx;
-      cpu_.table.prepare(shape, x, args_.ldx, 1, rows.rows(token));
+      cpu_.table.prepare(in_shape(), x, args_.ldx, 1, rows_.rows(token));
     });
+  }
+
+  /// Tiles [first, last) of the rows of x that a job has.
+  void gather(const FfnJob& job, std::int64_t first, std::int64_t last, const RowStore& to) const {
+    const Tiling tiles = tiling(job);
+    if (as_it_is()) {
+      const Plain x{args_.x, args_.type, args_.ldx, args_.rows};
+      return lay_tiles(cpu_.table, x, tiles, first, last, to, job.begin);
+    }
+    for (std::int64_t t = first; t < last; ++t) {
+      const std::int64_t r = tiles.start(t);
+      cpu_.table.interleave(in_shape(), rows_.rows(0), args_.rows + r,
+                            to.tile(r - job.begin, tiles.size(t)));
+    }
+  }
+
+  /// All threads will work on the one job that there is.
+  void gather_together() {
+    const RowStore tiles = scratch_[0].x;
+    const FfnJob& job = *active_[0].job;
     for_tiles_of_jobs(
-        cpu_, rows_ * shape.k, count_, [&](std::int64_t a) { return tiling(*active_[a].job); },
-        [&](std::int64_t a, std::int64_t first, std::int64_t last) {
-          const Tiling tiles = tiling(*active_[a].job);
-          if (as_it_is) {
-            const Plain x{args_.x, args_.type, args_.ldx, args_.rows};
-            return lay_tiles(cpu_.table, x, tiles, first, last, tiles_);
-          }
-          for (std::int64_t t = first; t < last; ++t) {
-            const std::int64_t r = tiles.start(t);
-            cpu_.table.interleave(shape, rows.rows(0), args_.rows + r,
-                                  tiles_.tile(r, tiles.size(t)));
-          }
+        cpu_, most_ * in_shape().k, 1, [&](std::int64_t) { return tiling(job); },
+        [&](std::int64_t, std::int64_t first, std::int64_t last) {
+          gather(job, first, last, tiles);
         });
+    for (int t = 0; t < cpu_.executor.threads(); ++t) {
+      scratch_[t].x = tiles;
+      scratch_[t].owner = active_;
+    }
   }
 
   /// What a thread needs for a tile of some neurons.
@@ -96,6 +112,8 @@ class GroupedRun {
     float* values;  ///< [M, block]
     RowStore rows;
     std::byte *gate, *up;  ///< panels of a block, of plain matrices
+    RowStore x;            ///< tiles of a job
+    const Active* owner;   ///< of those
   };
 
   /// Blocks of neurons that a thread takes to the end at once.
@@ -119,16 +137,22 @@ class GroupedRun {
                      cpu_.arena.take<float>(max_tile_rows * part.k),
                      RowStore(cpu_.arena, part, max_tile_rows),
                      cpu_.arena.take<std::byte>(panels * job.gate.shape.panel_bytes()),
-                     cpu_.arena.take<std::byte>(panels * job.up.shape.panel_bytes())};
+                     cpu_.arena.take<std::byte>(panels * job.up.shape.panel_bytes()),
+                     RowStore(cpu_.arena, in_shape(), most_),
+                     nullptr};
     }
   }
 
   /// Blocks [at, end) of neurons of all jobs.
-  void hidden(std::int64_t at, std::int64_t end, const Scratch& scratch) const {
+  void hidden(std::int64_t at, std::int64_t end, Scratch& scratch) const {
     const std::int64_t at_once = blocks_at_once();
     Active* active = std::upper_bound(active_, active_ + count_, at,
                                       [](std::int64_t b, const Active& a) { return b < a.first; });
     for (--active; at < end; ++active) {
+      if (scratch.owner != active) {
+        gather(*active->job, 0, tiling(*active->job).count, scratch.x);
+        scratch.owner = active;
+      }
       const PackedShape& down = active->job->down.shape;
       const std::int64_t last = std::min(end, active->first + ceil_div(down.k, block_));
       for (std::int64_t step; at < last; at += step) {
@@ -175,8 +199,8 @@ class GroupedRun {
       const std::int64_t r = tiles.start(t), m = tiles.size(t);
       for (std::int64_t n = begin; n < end; n += width) {
         const std::int64_t columns = std::min(width, end - n);
-        run_tile(cpu_.table, panels_of(n), panels_of(n + width), tiles_.tile(r, m), scratch.sums,
-                 pair_width, &ahead);
+        run_tile(cpu_.table, panels_of(n), panels_of(n + width), scratch.x.tile(r - job.begin, m),
+                 scratch.sums, pair_width, &ahead);
         if (gated) add_bias(from(job.gate_bias, n), columns, m, scratch.sums);
         add_bias(from(job.up_bias, n), columns, m, scratch.sums + (gated ? panel_width : 0));
         if (gated) keep(args_.gate_x, job, scratch.sums, r, m, n, columns);
@@ -211,8 +235,9 @@ class GroupedRun {
   const CpuContext& cpu_;
   const GroupedFfn& args_;
   Active* active_ = nullptr;
-  std::int64_t count_ = 0, blocks_ = 0, rows_ = 0, block_ = 0;
-  RowStore tiles_;
+  std::int64_t count_ = 0, blocks_ = 0, block_ = 0;
+  std::int64_t most_ = 0;  ///< rows of a job
+  RowStore rows_;
   Scratch* scratch_ = nullptr;
 };
 

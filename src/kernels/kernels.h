@@ -102,13 +102,14 @@ struct ActivateBackward {
   std::int64_t lddh, ldpre, ldgrad, ldh;  ///< of dh; gate and up; dgate and dup; h
 };
 
-/// Rows of f32 as `type`, f32 or bf16.
+/// Rows of f32 times `scale` as `type`, f32 or bf16.
 struct Convert {
   const float* x;
   void* y;
   ValueType type;
   std::int64_t m, columns;
   std::int64_t ldx, ldy;
+  float scale = 1.0f;
 };
 
 /// Adds scales[r] x[r] to row ids[r] of y, of which keep[r] times is kept; without scales and keep

@@ -9,7 +9,7 @@ import pytest
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 tokenizers = pytest.importorskip("tokenizers")
 
-from tokenizing import HARD, TEXTS, assert_same, ids_of, offsets_of, run  # noqa: E402
+from tokenizing import HARD, PART, TEXTS, assert_same, ids_of, offsets_of, run  # noqa: E402
 
 FOLDERS = ["tokenizers/gpt2", "tokenizers/llama2", "tokenizers/qwen", "models/stories260K"]
 
@@ -26,25 +26,25 @@ def ids_and_offsets(encoding):
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("name", TEXTS)
 def test_files(moebius, data, folder, name):
-    """Whole and by lines, with special tokens and without, with offsets and without."""
+    """Whole and by lines with offsets; of the first part without, and with special tokens or without."""
     text = (data / "text" / name).read_bytes().decode()
     library = reference(data, folder)
 
-    def answer(*flags):
+    def answer(text, *flags):
         found = json.loads(run(moebius, "tokenize", data / folder, "--json", *flags, text=text))
         return found["ids"], found.get("offsets")
 
-    whole = ids_and_offsets(library.encode(text))
-    assert answer("--offsets") == whole
-    assert answer("--no-special") == (library.encode(text, add_special_tokens=False).ids, None)
+    assert answer(text, "--offsets") == ids_and_offsets(library.encode(text))
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
     encodings = [ids_and_offsets(e) for e in library.encode_batch(lines, add_special_tokens=False)]
-    found = answer("--lines", "--offsets", "--no-special")
+    found = answer(text, "--lines", "--offsets", "--no-special")
     assert list(zip(*found)) == encodings
-    special = [encoding.ids for encoding in library.encode_batch(lines)]
-    assert answer("--lines") == (special, None)
+    part = text[:PART]
+    assert answer(part, "--no-special") == (library.encode(part, add_special_tokens=False).ids, None)
+    special = [encoding.ids for encoding in library.encode_batch(part.split("\n"))]
+    assert answer(part + "\n", "--lines") == (special, None)
 
 
 def test_text_output(moebius, data):

@@ -30,6 +30,21 @@ static VecF root_of(VecF x) {
   return (VecF)_mm256_sqrt_ps((__m256)x);
 }
 
+/// In two factors: 2^n alone may be beyond what a float holds.
+static VecF times_two_to(VecF y, VecF n) {
+  const __m256i power = _mm256_cvtps_epi32((__m256)n), half = _mm256_srai_epi32(power, 1);
+  const auto two_to = [](__m256i p) {
+    return (VecF)_mm256_slli_epi32(_mm256_add_epi32(p, _mm256_set1_epi32(127)), 23);
+  };
+  return y * two_to(half) * two_to(_mm256_sub_epi32(power, half));
+}
+static VecF at_least(float low, VecF x) {
+  return (VecF)_mm256_max_ps(_mm256_set1_ps(low), (__m256)x);
+}
+static VecF at_most(float high, VecF x) {
+  return (VecF)_mm256_min_ps(_mm256_set1_ps(high), (__m256)x);
+}
+
 struct F16 {
   __m256 low, high;
 };

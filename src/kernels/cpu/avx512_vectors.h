@@ -26,6 +26,16 @@ static VecF root_of(VecF x) {
   return (VecF)_mm512_maskz_sqrt_ps(0xFFFF, (__m512)x);
 }
 
+static VecF times_two_to(VecF y, VecF n) {
+  return (VecF)_mm512_maskz_scalef_ps(0xFFFF, (__m512)y, (__m512)n);
+}
+static VecF at_least(float low, VecF x) {
+  return (VecF)_mm512_maskz_max_ps(0xFFFF, _mm512_set1_ps(low), (__m512)x);
+}
+static VecF at_most(float high, VecF x) {
+  return (VecF)_mm512_maskz_min_ps(0xFFFF, _mm512_set1_ps(high), (__m512)x);
+}
+
 using F16 = __m512;
 using I16 = __m512i;
 using B64 = __m512i;

@@ -1,5 +1,7 @@
 // Body of the kernels that go over values one by one, for table_body.h, with the vectors of
-// layout_body.h; the instruction set has defined sum_of(VecF) and root_of(VecF), square roots.
+// layout_body.h; the instruction set has defined sum_of(VecF), root_of(VecF), square roots,
+// times_two_to(y, n) = y 2^n for whole n from -150 to 128, at_least(low, x) and at_most(high, x),
+// which leave NaN what it is.
 
 typedef int VecI __attribute__((vector_size(sizeof(VecF))));
 
@@ -16,8 +18,7 @@ static VecF splat(float x) {
 /// e^x to 2 ulp, 0 and infinity beyond the range; NaN stays NaN. 2^n e^r with r within ln(2)/2,
 /// the latter by its series up to r^7.
 [[gnu::always_inline]] static inline VecF exp_of(VecF x) {
-  const VecF low = splat(-104.0f), high = splat(89.0f);
-  const VecF bounded = x < low ? low : x > high ? high : x;
+  const VecF bounded = at_least(-104.0f, at_most(89.0f, x));
   const VecF shifted = bounded * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f;
   const VecF r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
   VecF y = splat(1.98412698e-4f);
@@ -26,11 +27,7 @@ static VecF splat(float x) {
   y = y * r + 4.16666667e-2f;
   y = y * r + 1.66666667e-1f;
   y = y * r + 0.5f;
-  y = y * (r * r) + r + 1.0f;
-  // In two factors: 2^n alone may be beyond what a float holds.
-  const VecI power = (VecI)shifted - 0x4B400000, half = power >> 1;
-  const auto two_to = [](VecI p) { return (VecF)((p + 127) << 23); };
-  return y * two_to(half) * two_to(power - half);
+  return times_two_to(y * (r * r) + r + 1.0f, n);
 }
 
 static VecF sigmoid_of(VecF x) {
@@ -143,7 +140,8 @@ static void convert_rows(const Convert& a) {
   for (long r = 0; r < a.m; ++r) {
     auto* y = static_cast<typename Store::Type*>(a.y) + r * a.ldy;
     for (long c = 0; c < a.columns; c += LANES) {
-      store_row<Store>(y, c, a.columns - c, load_row<LoadF32>(a.x + r * a.ldx, c, a.columns - c));
+      const long left = a.columns - c;
+      store_row<Store>(y, c, left, load_row<LoadF32>(a.x + r * a.ldx, c, left) * a.scale);
     }
   }
 }
@@ -359,6 +357,7 @@ static Spread spread_of(const void* x, long columns, float eps, bool centred) {
 
 template <class Load, class Store>
 static void norm_rows(const Norm& a) {
+  for (long c = 0; c < a.columns; c += 16) __builtin_prefetch(a.weight + c);  // read last
   for (long r = 0; r < a.m; ++r) {
     const auto* x = static_cast<const typename Load::Type*>(a.x) + r * a.ldx;
     auto* y = static_cast<typename Store::Type*>(a.y) + r * a.ldy;

@@ -362,25 +362,7 @@ template <int M>
 static void weave_rows(const std::uint32_t* const* rows, long steps, std::uint32_t* out) {
   const std::uint32_t* row[M];
   for (int i = 0; i < M; ++i) row[i] = rows[i];
-  long k = 0;
-  if constexpr (M > 4 && M <= LANES) {
-    const std::uint32_t* end = out + steps * M;
-    for (; k + LANES <= steps; k += LANES) {
-      VecU words[LANES];
-      MOEBIUS_UNROLL
-      for (int i = 0; i < LANES; ++i) {
-        words[i] = i < M ? load_unaligned<sizeof(VecU), VecU>(row[i < M ? i : 0] + k) : VecU{};
-      }
-      transpose<1>(words);
-      // What goes beyond M words is overwritten by the next ones.
-      MOEBIUS_UNROLL
-      for (int i = 0; i < LANES; ++i) {
-        std::uint32_t* to = out + (k + i) * M;
-        put(to, end - to, words[i]);
-      }
-    }
-  }
-  for (; k < steps; ++k) {
+  for (long k = 0; k < steps; ++k) {
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) out[k * M + i] = row[i][k];
   }

@@ -199,7 +199,7 @@ void activate_backward(const ActivateBackward& a) {
 void convert(const Convert& a) {
   for (std::int64_t r = 0; r < a.m; ++r) {
     for (std::int64_t c = 0; c < a.columns; ++c) {
-      store_value(a.y, a.type, r * a.ldy + c, a.x[r * a.ldx + c]);
+      store_value(a.y, a.type, r * a.ldy + c, a.x[r * a.ldx + c] * a.scale);
     }
   }
 }
