@@ -50,16 +50,9 @@ asan: asan-build
 fuzz: asan-build
 	@scripts/fuzz.sh $(TARGETS)
 
+# All benchmarks, or NAMES="train_speed shapes"; what they print goes into docs/benchmarks.md.
 bench: setup-tests build
-	@.venv/bin/python bench/convert_speed.py
-	@.venv/bin/python bench/load_time.py
-	@.venv/bin/python bench/tokenizer_speed.py
-	@.venv/bin/python bench/mergekit_peer.py
-	@.venv/bin/python bench/split_quality.py
-	@.venv/bin/python bench/train_speed.py
-	@.venv/bin/python bench/generation_speed.py
-	@.venv/bin/python bench/quant_quality.py
-	@.venv/bin/python bench/shapes.py
+	@.venv/bin/python bench/run.py $(NAMES)
 
 # Another revision beside this one, on the same shapes in turns: make bench-compare BASE=REVISION.
 bench-compare: build

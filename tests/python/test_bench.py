@@ -1,9 +1,13 @@
 """bench: what it prints, that it measures what was asked for, and what it refuses."""
 
+import importlib.util
 import json
 import os
+import subprocess
 
 import pytest
+
+from conftest import ROOT
 
 CONFIG = {
     "model_type": "mixtral", "architectures": ["MixtralForCausalLM"], "vocab_size": 300,
@@ -150,3 +154,33 @@ def test_openmp_threads_sleep_unless_told_otherwise(moebius, shape, policy):
     # The last line counts: the program may have started twice.
     spins = [line for line in out.stderr.decode().splitlines() if "GOMP_SPINCOUNT" in line]
     assert (spins[-1].split("'")[1] == "0") == (policy is None)
+
+
+def test_figures_go_into_the_page(tmp_path, monkeypatch):
+    """What a benchmark prints stands in its one place: tables as they are, other text as code."""
+    spec = importlib.util.spec_from_file_location("bench_run", ROOT / "bench/run.py")
+    run = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(run)
+    page = (ROOT / "docs/benchmarks.md").read_text()
+    for name in run.ALL:  # every one has its place
+        assert (ROOT / f"bench/{name}.py").exists()
+        assert run.with_figures(page, name, "day", "| new |").count("<!-- day -->\n\n| new |\n\n<!-- end -->") == 1
+
+    bench = tmp_path / "bench"
+    bench.mkdir()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/benchmarks.md").write_text("a\n<!-- bench/load_time.py, old -->\n1\n2\n<!-- end -->\nb\n")
+    (bench / "load_time.py").write_text("print('load 3 s')")
+    (bench / "shapes.py").write_text("raise SystemExit(3)")
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    subprocess.run(["git", "-C", tmp_path, "init", "-q"], check=True)
+    commit = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "a"]
+    subprocess.run(commit, check=True)
+    run.main(["load_time"])
+    text = (tmp_path / "docs/benchmarks.md").read_text()
+    assert text.startswith("a\n<!-- bench/load_time.py, 2") and "1\n" not in text.split("-->")[1]
+    assert text.endswith("-->\n\n```\nload 3 s\n```\n\n<!-- end -->\nb\n")
+    for names, message in ((["load_time", "none"], "no such benchmark: none"), (["shapes"], "ended with 3")):
+        with pytest.raises(SystemExit, match=message):
+            run.main(names)
+    assert (tmp_path / "docs/benchmarks.md").read_text() == text
