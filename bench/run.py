@@ -45,9 +45,12 @@ def main(names):
     git = ["git", "-C", ROOT, "describe", "--always", "--dirty"]
     revision = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     for name in names or ALL:
+        with_figures(page.read_text(), name, "", "")  # its place is there
+    for name in names or ALL:
         print(f"== bench/{name}.py", flush=True)
+        printed = run(name)
         head = f"bench/{name}.py, {datetime.date.today()}, {revision}"
-        text = with_figures(page.read_text(), name, head, run(name))
+        text = with_figures(page.read_text(), name, head, printed)  # as it is by now
         aside = page.with_suffix(".new")
         aside.write_text(text)
         os.replace(aside, page)

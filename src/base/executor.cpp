@@ -9,13 +9,23 @@ namespace {
 constexpr std::uint64_t pieces_mask = 0xFFFFFFFF;
 constexpr std::uint64_t next_job = pieces_mask + 1;
 
-/// Looks before a thread goes to sleep.
-constexpr int spins = 1000;
-
 void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #endif
+}
+
+/// Waits until `value` is no longer `old`: for some microseconds awake, doing `meanwhile`, then
+/// asleep. Asleep it leaves its processor to whoever holds the last piece and may have lost its
+/// own.
+template <class Value, class T, class Meanwhile>
+void wait_for_change(const Value& value, T old, Meanwhile meanwhile) {
+  constexpr int spins = 1000;
+  for (int i = 0; i < spins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    meanwhile();
+  }
+  value.wait(old, std::memory_order_acquire);
 }
 
 }  // namespace
@@ -41,8 +51,8 @@ void Executor::stop() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-/// Asks for some lines; false if nothing is left to ask for.
-bool Executor::fetch(Expected& expected, int thread) const {
+/// Asks for some lines, or waits a moment if nothing is left to ask for.
+void Executor::fetch(Expected& expected, int thread) const {
   constexpr std::ptrdiff_t line = 64, lines = 16;
   const std::uint32_t number = expectation_.load(std::memory_order_acquire);
   if (number != expected.number) {
@@ -50,21 +60,9 @@ bool Executor::fetch(Expected& expected, int thread) const {
                      thread * expected_apart_.load(std::memory_order_relaxed);
     expected = {number, at, at + expected_bytes_.load(std::memory_order_relaxed)};
   }
-  if (expected.at >= expected.end) return false;
+  if (expected.at >= expected.end) return pause();
   for (std::ptrdiff_t i = 0; i < lines; ++i) __builtin_prefetch(expected.at + i * line, 0, 2);
   expected.at += lines * line;
-  return true;
-}
-
-/// Waits until `value` is no longer `old`: for some microseconds awake, then asleep. Asleep it
-/// leaves its processor to whoever holds the last piece and may have lost its own.
-template <class T>
-void Executor::wait_for_change(const std::atomic<T>& value, T old, Expected& expected, int thread) {
-  for (int i = 0; i < spins; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
-    if (!fetch(expected, thread)) pause();
-  }
-  value.wait(old, std::memory_order_acquire);
 }
 
 bool Executor::take_piece(int thread) {
@@ -87,7 +85,7 @@ void Executor::serve(int thread) {
     // A job without pieces left stays what it is until the next one.
     const std::uint64_t now = job_.load(std::memory_order_acquire);
     if (now / next_job == seen / next_job && !over_.load(std::memory_order_relaxed)) {
-      wait_for_change(job_, now, expected, thread);
+      wait_for_change(job_, now, [&] { fetch(expected, thread); });
     }
   }
 }
@@ -116,19 +114,15 @@ void Executor::run_pieces(std::int64_t count, Piece piece, void* callee) {
     for (;;) {
       const std::uint32_t left = unfinished_.load(std::memory_order_acquire);
       if (left == 0) break;
-      wait_for_change(unfinished_, left, of_caller_, 0);
+      wait_for_change(unfinished_, left, [&] { fetch(of_caller_, 0); });
     }
   }
 }
 
 void Countdown::wait() {
   const std::atomic_ref<std::int32_t> ref(left);
-  for (int i = 0; i < spins; ++i) {
-    if (ref.load(std::memory_order_acquire) == 0) return;
-    pause();
-  }
   for (std::int32_t now; (now = ref.load(std::memory_order_acquire)) != 0;) {
-    ref.wait(now, std::memory_order_acquire);
+    wait_for_change(ref, now, pause);
   }
 }
 

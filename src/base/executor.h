@@ -61,9 +61,7 @@ class Executor {
   void start(std::uint32_t count, std::int64_t first, Piece piece, void* callee);
   bool take_piece(int thread);
   void serve(int thread);
-  bool fetch(Expected& expected, int thread) const;
-  template <class T>
-  void wait_for_change(const std::atomic<T>& value, T old, Expected& expected, int thread);
+  void fetch(Expected& expected, int thread) const;
   void stop();
 
   // The number of the job, and below it how many of its pieces nobody has taken. A piece is taken

@@ -162,15 +162,9 @@ class AttentionRun {
       if (!apart) append_head(*work.tokens, work.group, scratch);
       load_queries(work, scratch);
       const std::int64_t chunks = chunks_of(work);
-      const auto attend = [&](std::int64_t chunk, const Partial& out) {
-        const std::byte* next = chunk + 1 < chunks ? first_part(work, chunk + 1)
-                                : w + 1 < count_   ? first_part(work_[w + 1], 0)
-                                                   : first_part(work, chunk);
-        attend_chunk(work, chunk, next, scratch, out);
-      };
-      attend(0, scratch.total);
+      attend_chunk(work, 0, part_after(w, 0), scratch, scratch.total);
       for (std::int64_t c = 1; c < chunks; ++c) {
-        attend(c, scratch.partial);
+        attend_chunk(work, c, part_after(w, c), scratch, scratch.partial);
         merge(work, scratch.partial, scratch.total);
       }
       finish(work, scratch.total);
@@ -253,9 +247,6 @@ class AttentionRun {
                     const Scratch& scratch) const {
     const KvLayout& layout = args_.layout;
     const auto rows = [&](const float* x, std::int64_t ld, std::int64_t columns) -> Plain {
-      for (std::int64_t r = panel_width; r < 2 * panel_width; ++r) {  // those that come next
-        for (std::int64_t i = 0; i < columns; i += 16) __builtin_prefetch(x + r * ld + i);
-      }
       if (layout.type == PackedType::f32) return {x, ValueType::f32, ld};
       cpu_.table.convert({x, scratch.panel, ValueType::bf16, panel_width, columns, ld, columns});
       return {scratch.panel, ValueType::bf16, columns};
@@ -294,6 +285,12 @@ class AttentionRun {
   /// What a chunk reads first.
   const std::byte* first_part(const TileWork& w, std::int64_t chunk) const {
     return part_of(w, first_page(w, chunk), 0);
+  }
+  /// What is likely to be read after a chunk of work_[index].
+  const std::byte* part_after(std::int64_t index, std::int64_t chunk) const {
+    const TileWork& w = work_[index];
+    if (chunk + 1 < chunks_of(w)) return first_part(w, chunk + 1);
+    return index + 1 < count_ ? first_part(work_[index + 1], 0) : first_part(w, chunk);
   }
   Matrix keys_of(const TileWork& w, std::int64_t page) const {
     const std::byte* scales = part_of(w, page, args_.layout.key_scales_at());
@@ -361,8 +358,8 @@ class AttentionRun {
     if (!few(w)) cpu_.table.interleave(shape, rows, nullptr, scratch.q.tile(0, w.rows));
   }
 
-  /// Pair `i` of the panels of what comes `pairs` after the keys of a page: these, its values, or
-  /// where there are `more` the keys of the next one.
+  /// Pair `i` of panels in the order in which they are read: of the keys of a page, of its values,
+  /// then of the keys of the next one if there are `more`, else once more of its own.
   Panels pair_of(const TileWork& w, std::int64_t page, std::int64_t i, bool more) const {
     const std::int64_t keys = args_.layout.keys().panels() / 2;
     const std::int64_t values = args_.layout.values().panels() / 2;
@@ -449,10 +446,11 @@ class AttentionRun {
     auto* parts = cpu_.arena.take<Partial>(pieces);
     for (std::int64_t i = 0; i < pieces; ++i) parts[i] = Partial(cpu_.arena, width_);
     cpu_.executor.run(pieces, [&](std::int64_t i, int thread) {
-      const TileWork& w = work_[i / chunks_];
-      if (i % chunks_ >= chunks_of(w)) return;
+      const std::int64_t index = i / chunks_, chunk = i % chunks_;
+      const TileWork& w = work_[index];
+      if (chunk >= chunks_of(w)) return;
       load_queries(w, scratch_[thread]);
-      attend_chunk(w, i % chunks_, first_part(w, i % chunks_), scratch_[thread], parts[i]);
+      attend_chunk(w, chunk, part_after(index, chunk), scratch_[thread], parts[i]);
     });
     for (std::int64_t i = 0; i < count_; ++i) {
       const Partial& total = parts[i * chunks_];

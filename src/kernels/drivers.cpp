@@ -45,8 +45,6 @@ void finish_product(const KernelTable& table, const Product& p, std::int64_t n,
   }
 }
 
-}  // namespace
-
 /// A product with so few columns that panels, not pairs of them, are work for all threads; few rows
 /// of x in one tile.
 void multiply_panels(const CpuContext& cpu, const Product& p, const TileRows& x) {
@@ -64,6 +62,8 @@ void multiply_panels(const CpuContext& cpu, const Product& p, const TileRows& x)
                    sums + panel * x.m * pair_width);
   }
 }
+
+}  // namespace
 
 void linear(const CpuContext& cpu, const Plain& x, std::int64_t m,
             std::span<const Product> products) {

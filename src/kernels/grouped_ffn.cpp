@@ -91,19 +91,15 @@ class GroupedRun {
     }
   }
 
-  /// All threads will work on the one job that there is.
+  /// The tiles of the one job that there is, by all threads.
   void gather_together() {
-    const RowStore tiles = scratch_[0].x;
     const FfnJob& job = *active_[0].job;
     for_tiles_of_jobs(
         cpu_, most_ * in_shape().k, 1, [&](std::int64_t) { return tiling(job); },
         [&](std::int64_t, std::int64_t first, std::int64_t last) {
-          gather(job, first, last, tiles);
+          gather(job, first, last, scratch_[0].x);
         });
-    for (int t = 0; t < cpu_.executor.threads(); ++t) {
-      scratch_[t].x = tiles;
-      scratch_[t].owner = active_;
-    }
+    for (int t = 0; t < cpu_.executor.threads(); ++t) scratch_[t].owner = active_;
   }
 
   /// What a thread needs for a tile of some neurons.
@@ -130,6 +126,7 @@ class GroupedRun {
     scratch_ = cpu_.arena.take<Scratch>(cpu_.executor.threads());
     const FfnJob& job = *active_[0].job;
     for (int t = 0; t < cpu_.executor.threads(); ++t) {
+      const bool shared = t > 0 && count_ == 1;  // all threads will work on the one job
       PackedShape part = job.down.shape;
       part.k = blocks_at_once() * block_;
       const std::int64_t panels = job.up.packed() ? 0 : part.k / panel_width;
@@ -138,7 +135,7 @@ class GroupedRun {
                      RowStore(cpu_.arena, part, max_tile_rows),
                      cpu_.arena.take<std::byte>(panels * job.gate.shape.panel_bytes()),
                      cpu_.arena.take<std::byte>(panels * job.up.shape.panel_bytes()),
-                     RowStore(cpu_.arena, in_shape(), most_),
+                     shared ? scratch_[0].x : RowStore(cpu_.arena, in_shape(), most_),
                      nullptr};
     }
   }

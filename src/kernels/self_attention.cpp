@@ -138,8 +138,8 @@ class Forward : Heads {
       lay_tiles(table, q, tiling_, t, t + 1, s.q, begin);
       const Seen seen = look(begin, m, s.scores);
       multiply(s.q.tile(0, m), s.keys, seen, s.scores.values);
-      std::fill_n(s.max, m, -std::numeric_limits<float>::infinity());
-      std::fill_n(s.sum, m, 0.0f);
+      std::fill_n(s.max, max_tile_rows, -std::numeric_limits<float>::infinity());
+      std::fill_n(s.sum, max_tile_rows, 0.0f);
       table.softmax({s.scores.values, s.scores.first, s.scores.last, s.max, s.sum, m,
                      seen.columns(), padded_, args_.scale});
       const std::int64_t end = std::min(seen.end, args_.tokens);

@@ -169,7 +169,8 @@ def test_figures_go_into_the_page(tmp_path, monkeypatch):
     bench = tmp_path / "bench"
     bench.mkdir()
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs/benchmarks.md").write_text("a\n<!-- bench/load_time.py, old -->\n1\n2\n<!-- end -->\nb\n")
+    place = "<!-- bench/shapes.py -->\n<!-- end -->\n"
+    (tmp_path / "docs/benchmarks.md").write_text(f"a\n<!-- bench/load_time.py, old -->\n1\n2\n<!-- end -->\nb\n{place}")
     (bench / "load_time.py").write_text("print('load 3 s')")
     (bench / "shapes.py").write_text("raise SystemExit(3)")
     monkeypatch.setattr(run, "ROOT", tmp_path)
@@ -179,7 +180,7 @@ def test_figures_go_into_the_page(tmp_path, monkeypatch):
     run.main(["load_time"])
     text = (tmp_path / "docs/benchmarks.md").read_text()
     assert text.startswith("a\n<!-- bench/load_time.py, 2") and "1\n" not in text.split("-->")[1]
-    assert text.endswith("-->\n\n```\nload 3 s\n```\n\n<!-- end -->\nb\n")
+    assert text.endswith("-->\n\n```\nload 3 s\n```\n\n<!-- end -->\nb\n" + place)
     for names, message in ((["load_time", "none"], "no such benchmark: none"), (["shapes"], "ended with 3")):
         with pytest.raises(SystemExit, match=message):
             run.main(names)

@@ -8,8 +8,6 @@ TEXTS = [
     "tinystories_sample_2M.txt",
     "wiki.test.raw",
 ]
-# Characters of a text, where all of it was compared with other flags or from another layout.
-PART = 400_000
 HARD = [
     "",
     " ",

@@ -357,7 +357,6 @@ static Spread spread_of(const void* x, long columns, float eps, bool centred) {
 
 template <class Load, class Store>
 static void norm_rows(const Norm& a) {
-  for (long c = 0; c < a.columns; c += 16) __builtin_prefetch(a.weight + c);  // read last
   for (long r = 0; r < a.m; ++r) {
     const auto* x = static_cast<const typename Load::Type*>(a.x) + r * a.ldx;
     auto* y = static_cast<typename Store::Type*>(a.y) + r * a.ldy;
