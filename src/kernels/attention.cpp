@@ -176,8 +176,8 @@ class AttentionRun {
   struct Scratch {
     Partial partial, total;
     float* scores;                         ///< [M, 64] of a page; q before
-    float* sums;                           ///< [M, 32]
     float* keep;                           ///< [M], of what the pages before gave
+    std::int32_t* ids;                     ///< rows that those of `p` are added to, of int8
     std::int64_t *first_seen, *last_seen;  ///< tokens that each row sees
     std::int32_t *first, *last;            ///< of a page
     RowStore q_rows, q, p_rows, p;
@@ -192,8 +192,8 @@ class AttentionRun {
     return {Partial(arena, width_),
             Partial(arena, width_),
             arena.take<float>(max_tile_rows * std::max(page_tokens, args_.layout.key_dim)),
-            arena.take<float>(max_tile_rows * pair_width),
             arena.take<float>(max_tile_rows),
+            arena.take<std::int32_t>(max_tile_rows),
             arena.take<std::int64_t>(max_tile_rows),
             arena.take<std::int64_t>(max_tile_rows),
             arena.take<std::int32_t>(max_tile_rows),
@@ -341,14 +341,31 @@ class AttentionRun {
     }
   }
 
+  /// Row r of a tile in x [tokens, heads, dim], rows of it `ld` apart.
+  std::int64_t place_of(const TileWork& w, std::int64_t r, std::int64_t ld,
+                        std::int64_t dim) const {
+    const std::int64_t query = (w.begin + r) / share_, head = (w.begin + r) % share_;
+    return query * ld + (w.group * share_ + head) * dim;
+  }
+  const float* query_of(const TileWork& w, std::int64_t r) const {
+    return w.tokens->q + place_of(w, r, args_.ldq, args_.layout.key_dim);
+  }
+  float* result_of(const TileWork& w, std::int64_t r) const {
+    return w.tokens->y + place_of(w, r, args_.ldy, args_.layout.value_dim);
+  }
+
   /// Queries times the scale, ready for the dot products, and what they see.
   void load_queries(const TileWork& w, const Scratch& scratch) const {
     const std::int64_t dim = args_.layout.key_dim;
+    for (std::int64_t r = 0; r < w.rows; ++r) {  // no hardware foresees where they lie
+      for (std::int64_t a = 0; a < dim; a += 16) __builtin_prefetch(query_of(w, r) + a);
+      for (std::int64_t a = 0; a < args_.layout.value_dim; a += 16) {
+        __builtin_prefetch(result_of(w, r) + a, 1);
+      }
+    }
     for (std::int64_t r = 0; r < w.rows; ++r) {
-      const std::int64_t query = (w.begin + r) / share_, head = (w.begin + r) % share_;
-      const float* q = w.tokens->q + query * args_.ldq + (w.group * share_ + head) * dim;
-      cpu_.table.convert(
-          {q, scratch.scores + r * dim, ValueType::f32, 1, dim, dim, dim, args_.scale});
+      cpu_.table.convert({query_of(w, r), scratch.scores + r * dim, ValueType::f32, 1, dim, dim,
+                          dim, args_.scale});
       scratch.first_seen[r] = first_of(w, r);
       scratch.last_seen[r] = last_of(w, r);
     }
@@ -373,7 +390,7 @@ class AttentionRun {
     const std::int64_t pairs = args_.layout.keys().panels() / 2;
     for (std::int64_t i = 0; i < pairs; ++i) {
       run_tile(cpu_.table, pair_of(w, page, i, false), pair_of(w, page, i + pairs_ahead, false), q,
-               scratch.scores + i * pair_width, page_tokens);
+               columns_at(scratch.scores + i * pair_width, page_tokens));
     }
   }
 
@@ -401,6 +418,8 @@ class AttentionRun {
       for (std::int64_t t = 0; t < page_tokens; ++t) {
         shares[t] -= static_cast<float>(codes[t]) * nearest.scales[r];
       }
+      scratch.ids[r] = scratch.ids[w.rows + r] = static_cast<std::int32_t>(r);
+      scratch.keep[w.rows + r] = 1;
     }
     cpu_.table.prepare(shape, scratch.scores, page_tokens, w.rows, scratch.p_rows.rows(w.rows));
     const TileRows tile = scratch.p.tile(0, 2 * w.rows);
@@ -414,13 +433,12 @@ class AttentionRun {
     const std::int64_t keys = args_.layout.keys().panels() / 2;
     const std::int64_t pairs = args_.layout.values().panels() / 2;
     for (std::int64_t i = 0; i < pairs; ++i) {
+      TileOutput to = columns_at(out.y + i * pair_width, width_);
+      to.ids = quantised() ? scratch.ids : nullptr;
+      to.keep = scratch.keep;
+      to.add = true;
       run_tile(cpu_.table, pair_of(w, page, keys + i, more),
-               pair_of(w, page, keys + i + pairs_ahead, more), shares, scratch.sums, pair_width);
-      for (std::int64_t r = 0; r < shares.m; r += w.rows) {
-        cpu_.table.add_scaled({scratch.sums + r * pair_width, out.y + i * pair_width, nullptr,
-                               nullptr, w.rows, pair_width, pair_width, width_,
-                               r == 0 ? scratch.keep : nullptr});
-      }
+               pair_of(w, page, keys + i + pairs_ahead, more), shares, to);
     }
   }
 
@@ -433,10 +451,8 @@ class AttentionRun {
   void finish(const TileWork& w, const Partial& total) const {
     const std::int64_t dim = args_.layout.value_dim;
     for (std::int64_t r = 0; r < w.rows; ++r) {
-      const std::int64_t query = (w.begin + r) / share_, head = (w.begin + r) % share_;
-      float* y = w.tokens->y + query * args_.ldy + (w.group * share_ + head) * dim;
-      cpu_.table.convert(
-          {total.y + r * width_, y, ValueType::f32, 1, dim, dim, dim, 1 / total.sum[r]});
+      cpu_.table.convert({total.y + r * width_, result_of(w, r), ValueType::f32, 1, dim, dim, dim,
+                          1 / total.sum[r]});
     }
   }
 

@@ -30,37 +30,30 @@ RowStore tiles_of(const CpuContext& cpu, const PackedShape& shape, const Plain& 
   return tiles;
 }
 
-/// Columns [n, n + columns) of rows [row, row + M) of a product.
-void finish_product(const KernelTable& table, const Product& p, std::int64_t n,
-                    std::int64_t columns, std::int64_t row, std::int64_t m, float* sums) {
-  add_bias(p.bias == nullptr ? nullptr : p.bias + n, columns, m, sums);
-  void* y = at(p.y, p.type, row * p.ldy + n);
-  if (p.add) {
-    float scales[max_tile_rows];
-    std::fill_n(scales, m, p.scale);
-    table.add_scaled(
-        {sums, static_cast<float*>(y), nullptr, scales, m, columns, pair_width, p.ldy});
-  } else {
-    table.convert({sums, y, p.type, m, columns, pair_width, p.ldy});
-  }
+/// Columns from n on, at most `most`, of rows from r on of a product; `scales` of the rows of a
+/// tile are its scale.
+TileOutput output_of(const Product& p, const float* scales, std::int64_t r, std::int64_t n,
+                     std::int64_t most = pair_width) {
+  TileOutput out =
+      columns_at(at(p.y, p.type, r * p.ldy + n), p.ldy, std::min(most, p.w.shape.n - n),
+                 p.bias == nullptr ? nullptr : p.bias + n);
+  out.type = p.type;
+  out.add = p.add;
+  if (p.add) out.scales = scales;
+  return out;
 }
 
 /// A product with so few columns that panels, not pairs of them, are work for all threads; few rows
 /// of x in one tile.
 void multiply_panels(const CpuContext& cpu, const Product& p, const TileRows& x) {
-  const std::int64_t panels = ceil_div(p.w.shape.n, panel_width);
-  auto* sums = cpu.arena.take<float>(panels * x.m * pair_width);
-  cpu.executor.run(panels, [&](std::int64_t panel, int) {
+  float scales[max_tile_rows];
+  std::ranges::fill(scales, p.scale);
+  cpu.executor.run(ceil_div(p.w.shape.n, panel_width), [&](std::int64_t panel, int) {
     Panels both = panel_pair(p.w, panel / 2);
     both.data[1 - panel % 2] = both.data[panel % 2];
     both.scales[1 - panel % 2] = both.scales[panel % 2];
-    run_tile(cpu.table, both, both, x, sums + panel * x.m * pair_width, pair_width);
+    run_tile(cpu.table, both, both, x, output_of(p, scales, 0, panel * panel_width, panel_width));
   });
-  for (std::int64_t panel = 0; panel < panels; ++panel) {
-    finish_product(cpu.table, p, panel * panel_width,
-                   std::min(panel_width, p.w.shape.n - panel * panel_width), 0, x.m,
-                   sums + panel * x.m * pair_width);
-  }
 }
 
 }  // namespace
@@ -86,7 +79,6 @@ void linear(const CpuContext& cpu, const Plain& x, std::int64_t m,
   const Pieces pieces(cpu.arena, pairs, cpu.executor.threads(), most);
   const PackingRooms rooms(cpu, packed ? 0 : most * 2 * shape.panel_bytes());
   cpu.executor.run(pieces.count, [&](std::int64_t piece, int thread) {
-    alignas(64) float sums[max_tile_rows * pair_width];
     std::int64_t first = 0;  // pair of the product in turn
     for (const Product& p : products) {
       const std::int64_t begin = std::max<std::int64_t>(pieces.borders[piece] - first, 0);
@@ -96,17 +88,13 @@ void linear(const CpuContext& cpu, const Plain& x, std::int64_t m,
       const Matrix w = on_hand(cpu.table, p.w, 2 * begin, 2 * end, rooms.of(thread));
       const std::int64_t last = p.w.shape.panels() / 2;
       Ahead ahead(p.w, 2 * end, 2 * std::min(end + (end - begin), last));
+      float scales[max_tile_rows];
+      std::ranges::fill(scales, p.scale);
       for (std::int64_t t = 0; t < tiling.count; ++t) {
         const std::int64_t r = tiling.start(t), rows = tiling.size(t);
         for (std::int64_t pair = begin; pair < end; ++pair) {
-          if (p.add) {
-            float* y = static_cast<float*>(p.y) + r * p.ldy + pair * pair_width;
-            expect_sums(y, p.ldy, nullptr, rows);
-          }
           run_tile(cpu.table, panel_pair(w, pair), panel_pair(w, pair + 1), tiles.tile(r, rows),
-                   sums, pair_width, &ahead);
-          const std::int64_t n = pair * pair_width;
-          finish_product(cpu.table, p, n, std::min(pair_width, p.w.shape.n - n), r, rows, sums);
+                   output_of(p, scales, r, pair * pair_width), &ahead);
         }
       }
     }
@@ -136,18 +124,17 @@ void Scatter::run(std::int64_t piece, int thread) const {
     const Panels after = panel_pair(later.packed() ? later : w, begin);
     Ahead ahead(later, 2 * begin, 2 * end);
     if (job.computed != nullptr) job.computed->wait();
-    alignas(64) float sums[max_tile_rows * pair_width];
     for (std::int64_t t = 0; t < job.tiling.count; ++t) {
       const std::int64_t r = job.tiling.start(t), m = job.tiling.size(t);
       for (std::int64_t pair = begin; pair < end; ++pair) {
-        const std::int64_t n = pair * pair_width, columns = std::min(pair_width, w.shape.n - n);
-        expect_sums(y_ + n, ldy_, job.ids + r, m);
+        const std::int64_t n = pair * pair_width;
+        TileOutput out =
+            columns_at(y_ + n, ldy_, w.shape.n - n, job.bias == nullptr ? nullptr : job.bias + n);
+        out.ids = job.ids + r;
+        out.scales = job.scales == nullptr ? nullptr : job.scales + r;
+        out.add = true;
         run_tile(table_, panel_pair(w, pair), pair + 1 < end ? panel_pair(w, pair + 1) : after,
-                 job.tiles.tile(r - job.tiling.begin, m), sums, pair_width, &ahead);
-        add_bias(job.bias == nullptr ? nullptr : job.bias + n, columns, m, sums);
-        table_.add_scaled({sums, y_ + n, job.ids + r,
-                           job.scales == nullptr ? nullptr : job.scales + r, m, columns, pair_width,
-                           ldy_});
+                 job.tiles.tile(r - job.tiling.begin, m), out, &ahead);
       }
     }
   }

@@ -189,17 +189,19 @@ class GroupedRun {
     const auto panels_of = [&](std::int64_t n) {
       return gated ? gate_and_up(gate, up, n / width) : panel_pair(up, n / width);
     };
-    const auto from = [](const float* bias, std::int64_t n) {
-      return bias == nullptr ? bias : bias + n;
-    };
     for (std::int64_t t = 0; t < tiles.count; ++t) {
       const std::int64_t r = tiles.start(t), m = tiles.size(t);
       for (std::int64_t n = begin; n < end; n += width) {
         const std::int64_t columns = std::min(width, end - n);
+        const float* bias = job.up_bias == nullptr ? nullptr : job.up_bias + n;
+        TileOutput out = columns_at(scratch.sums, pair_width, columns, bias);
+        if (gated) {
+          out.columns[1] = columns;
+          out.bias[0] = job.gate_bias == nullptr ? nullptr : job.gate_bias + n;
+          out.bias[1] = bias;
+        }
         run_tile(cpu_.table, panels_of(n), panels_of(n + width), scratch.x.tile(r - job.begin, m),
-                 scratch.sums, pair_width, &ahead);
-        if (gated) add_bias(from(job.gate_bias, n), columns, m, scratch.sums);
-        add_bias(from(job.up_bias, n), columns, m, scratch.sums + (gated ? panel_width : 0));
+                 out, &ahead);
         if (gated) keep(args_.gate_x, job, scratch.sums, r, m, n, columns);
         keep(args_.up_x, job, scratch.sums + (gated ? panel_width : 0), r, m, n, columns);
         cpu_.table.activate({args_.activation, scratch.sums, scratch.values + (n - begin), m, width,
@@ -325,8 +327,8 @@ class BackwardRun {
         const std::int64_t r = active.tiling.start(t), m = active.tiling.size(t);
         for (std::int64_t pair = begin; pair < end; ++pair) {
           const std::int64_t n = pair * pair_width, f = width_;
-          run_tile(cpu_.table, panel_pair(w, pair), panel_pair(w, pair), dy.tile(r, m), dh,
-                   pair_width);
+          run_tile(cpu_.table, panel_pair(w, pair), panel_pair(w, pair), dy.tile(r, m),
+                   columns_at(dh, pair_width));
           cpu_.table.activate_backward(
               {args_.activation, type_, dh, gated_ ? at(args_.gate_x, r, f, n) : nullptr,
                at(args_.up_x, r, f, n), gated_ ? at<void>(dgate_, r, f, n) : nullptr,

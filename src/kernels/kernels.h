@@ -62,15 +62,28 @@ struct TileRows {
 /// Tiles of so many rows or less take time for reading weights; others for computing.
 inline constexpr int streamed_rows = 4;
 
-/// y [M, 32] = x [M, K] times two panels of packed matrices transposed: two neighbours, or those of
-/// gate and up that belong to the same neurons. A row's values do not depend on M: sums run over k
-/// in order.
+/// Where the sums of a tile go: of row r, times scales[r] (1), to row ids[r] (r) of y, those of the
+/// second panel 16 places after those of the first. With `add` to what is there, of which keep[r]
+/// (1) times is kept.
+struct TileOutput {
+  void* y;
+  std::int64_t ldy;
+  ValueType type = ValueType::f32;                       ///< f32, or bf16 without `add`
+  std::int64_t columns[2] = {panel_width, panel_width};  ///< of each panel
+  const float* bias[2] = {};                             ///< added to the sums of these columns
+  const std::int32_t* ids = nullptr;
+  const float* scales = nullptr;
+  bool add = false;
+  const float* keep = nullptr;
+};
+
+/// x [M, K] times two panels of packed matrices transposed: two neighbours, or those of gate and up
+/// that belong to the same neurons. A row's values do not depend on M: sums run over k in order.
 struct Tile {
   TileRows rows;
   const void* w[2];                ///< panels
   const std::uint16_t* scales[2];  ///< of int8 and int4
-  float* y;                        ///< rows `ldy` apart; the second panel's 16 follow the first's
-  std::int64_t ldy;
+  TileOutput out;
   const void* next[2];  ///< two panels that are likely to come next; with more than
                         ///< `streamed_rows` rows two eighths of some; or null
 };
@@ -110,18 +123,6 @@ struct Convert {
   std::int64_t m, columns;
   std::int64_t ldx, ldy;
   float scale = 1.0f;
-};
-
-/// Adds scales[r] x[r] to row ids[r] of y, of which keep[r] times is kept; without scales and keep
-/// by 1, without ids to row r.
-struct AddScaled {
-  const float* x;
-  float* y;
-  const std::int32_t* ids;
-  const float* scales;
-  std::int64_t m, columns;
-  std::int64_t ldx, ldy;
-  const float* keep = nullptr;
 };
 
 /// More columns of a softmax under way (as in flash attention, Dao et al. 2022): scores
@@ -273,7 +274,6 @@ struct KernelTable {
   void (*activate)(const Activate& args);
   void (*activate_backward)(const ActivateBackward& args);
   void (*convert)(const Convert& args);
-  void (*add_scaled)(const AddScaled& args);
   void (*softmax)(const Softmax& args);
   void (*softmax_backward)(const SoftmaxBackward& args);
   void (*merge_softmax)(const MergeSoftmax& args);

@@ -81,7 +81,7 @@ class Heads {
   void multiply(const TileRows& x, const Laid& w, const Seen& seen, float* y) const {
     for (std::int64_t n = seen.begin; n < seen.end; n += pair_width) {
       const Panels panels = w.panels(n / pair_width, 0, w.shape.k);
-      run_tile(cpu_.table, panels, panels, x, y + (n - seen.begin), padded_);
+      run_tile(cpu_.table, panels, panels, x, columns_at(y + (n - seen.begin), padded_));
     }
   }
 
@@ -111,7 +111,7 @@ class Forward : Heads {
     Laid keys, values;
     Scores scores;
     RowStore q, shares_rows, shares;
-    float *max, *sum, *sums;
+    float *max, *sum;
 
     explicit Scratch(const Forward& f)
         : keys(f.cpu_.arena, f.type_, f.args_.tokens, f.args_.key_dim),
@@ -121,8 +121,7 @@ class Forward : Heads {
           shares_rows(f.cpu_.arena, f.shape(f.padded_), max_tile_rows),
           shares(f.cpu_.arena, f.shape(f.padded_), max_tile_rows),
           max(f.cpu_.arena.take<float>(max_tile_rows)),
-          sum(f.cpu_.arena.take<float>(max_tile_rows)),
-          sums(f.cpu_.arena.take<float>(max_tile_rows * pair_width)) {}
+          sum(f.cpu_.arena.take<float>(max_tile_rows)) {}
   };
 
   void head(std::int64_t sequence, std::int64_t h, void* y, float* log_sums,
@@ -151,13 +150,11 @@ class Forward : Heads {
       }
       for (std::int64_t n = 0; n < dim; n += pair_width) {
         const Panels panels = s.values.panels(n / pair_width, seen.begin, end);
-        run_tile(table, panels, panels, s.shares.tile(0, m), s.sums, pair_width);
-        for (std::int64_t r = 0; r < m; ++r) {
-          for (std::int64_t c = 0; c < pair_width; ++c) s.sums[r * pair_width + c] *= s.sum[r];
-        }
         const std::int64_t ld = args_.heads * dim;
-        table.convert({s.sums, at(out, args_.type, begin * ld + n), args_.type, m,
-                       std::min(pair_width, dim - n), pair_width, ld});
+        TileOutput to = columns_at(at(out, args_.type, begin * ld + n), ld, dim - n);
+        to.type = args_.type;
+        to.scales = s.sum;
+        run_tile(table, panels, panels, s.shares.tile(0, m), to);
       }
     }
   }
@@ -217,7 +214,7 @@ class Backward : Heads {
     Scores scores;
     RowStore q_tile, dy_tile, dscores_tile, left;
     std::byte *shares, *dscores;  ///< [block, padded S]
-    float *dshares, *sums, *dk, *dv;
+    float *dshares, *dk, *dv;
     std::int64_t key_width, value_width;
 
     explicit Scratch(const Backward& b)
@@ -234,7 +231,6 @@ class Backward : Heads {
           shares(b.cpu_.arena.take<std::byte>(b.block_bytes())),
           dscores(b.cpu_.arena.take<std::byte>(b.block_bytes())),
           dshares(b.cpu_.arena.take<float>(max_tile_rows * b.padded_)),
-          sums(b.cpu_.arena.take<float>(max_tile_rows * pair_width)),
           key_width(ceil_div(b.args_.key_dim, pair_width) * pair_width),
           value_width(ceil_div(b.args_.value_dim, pair_width) * pair_width) {
       dk = b.cpu_.arena.take<float>(b.args_.tokens * key_width);
@@ -284,9 +280,9 @@ class Backward : Heads {
                 tile);
       for (std::int64_t n = 0; n < args_.key_dim; n += pair_width) {
         const Panels panels = s.keys_by_dim.panels(n / pair_width, seen.begin, last);
-        run_tile(table, panels, panels, tile.tile(0, m), s.sums, pair_width);
-        table.convert({s.sums, at(out, args_.type, r * ld + n), args_.type, m,
-                       std::min(pair_width, args_.key_dim - n), pair_width, ld});
+        TileOutput to = columns_at(at(out, args_.type, r * ld + n), ld, args_.key_dim - n);
+        to.type = args_.type;
+        run_tile(table, panels, panels, tile.tile(0, m), to);
       }
     }
   }
@@ -309,9 +305,9 @@ class Backward : Heads {
       lay_tiles(cpu_.table, x, tiling, t, t + 1, tile, r);
       for (std::int64_t n = 0; n < width; n += pair_width) {
         const Panels panels = block.panels(n / pair_width, first, end - begin);
-        run_tile(cpu_.table, panels, panels, tile.tile(0, m), s.sums, pair_width);
-        cpu_.table.add_scaled(
-            {s.sums, sums + r * width + n, nullptr, nullptr, m, pair_width, pair_width, width});
+        TileOutput to = columns_at(sums + r * width + n, width);
+        to.add = true;
+        run_tile(cpu_.table, panels, panels, tile.tile(0, m), to);
       }
     }
   }

@@ -196,12 +196,24 @@ struct Ahead {
   }
 };
 
-/// y [M, 32] of a tile; `next` are the panels that come after, `ahead` what comes when all rows
-/// have met those of this piece.
+/// Columns of y and their bias, as many as two neighbouring panels have or the `left` ones that are
+/// left.
+inline TileOutput columns_at(void* y, std::int64_t ldy, std::int64_t left = pair_width,
+                             const float* bias = nullptr) {
+  const std::int64_t second = std::clamp<std::int64_t>(left - panel_width, 0, panel_width);
+  const bool both = bias != nullptr && second > 0;
+  return {.y = y,
+          .ldy = ldy,
+          .columns = {std::min(left, panel_width), second},
+          .bias = {bias, both ? bias + panel_width : nullptr}};
+}
+
+/// A tile; `next` are the panels that come after, `ahead` what comes when all rows have met those
+/// of this piece.
 inline void run_tile(const KernelTable& table, const Panels& w, const Panels& next,
-                     const TileRows& rows, float* y, std::int64_t ldy, Ahead* ahead = nullptr) {
-  Tile tile{rows, {w.data[0], w.data[1]},      {w.scales[0], w.scales[1]}, y,
-            ldy,  {next.data[0], next.data[1]}};
+                     const TileRows& rows, const TileOutput& out, Ahead* ahead = nullptr) {
+  Tile tile{
+      rows, {w.data[0], w.data[1]}, {w.scales[0], w.scales[1]}, out, {next.data[0], next.data[1]}};
   if (rows.m > streamed_rows) {
     const bool more = ahead != nullptr && ahead->left > 0;
     const std::int64_t bytes = w.shape.panel_bytes() / 8;
@@ -254,26 +266,8 @@ struct PackingRooms {
   std::byte* of(int thread) const { return begin + thread * bytes; }
 };
 
-inline void add_bias(const float* bias, std::int64_t columns, std::int64_t m, float* y) {
-  if (bias == nullptr) return;
-  for (std::int64_t r = 0; r < m; ++r) {
-    for (std::int64_t c = 0; c < columns; ++c) y[r * pair_width + c] += bias[c];
-  }
-}
-
 inline ValueType stored_as(const PackedShape& shape) {
   return shape.type == PackedType::bf16 ? ValueType::bf16 : ValueType::f32;
-}
-
-/// Asks for 32 columns of M rows of y, which begin at y or at ids[r] ld: what a tile of many rows
-/// gives will be added to them, and by then they are there.
-inline void expect_sums(float* y, std::int64_t ld, const std::int32_t* ids, std::int64_t m) {
-  if (m <= streamed_rows) return;
-  for (std::int64_t r = 0; r < m; ++r) {
-    const float* row = y + (ids == nullptr ? r : ids[r]) * ld;
-    __builtin_prefetch(row, 1);
-    __builtin_prefetch(row + panel_width, 1);
-  }
 }
 
 /// A product whose rows are added to rows `ids` of y, `scales` times, or once without scales.

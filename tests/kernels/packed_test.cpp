@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -63,10 +64,10 @@ struct Rows {
   }
 };
 
-/// The tile of rows `ids` and panels `a` and `b`.
-std::vector<float> run_tile(const KernelTable& table, const Packed& w, const Rows& rows,
-                            const std::vector<std::int32_t>& ids, std::int64_t a, std::int64_t b,
-                            std::int64_t ldy) {
+/// The tile of rows `ids` and panels `a` and `b`, to `out`.
+void put_tile(const KernelTable& table, const Packed& w, const Rows& rows,
+              const std::vector<std::int32_t>& ids, std::int64_t a, std::int64_t b,
+              const TileOutput& out) {
   const PackedShape& s = w.shape;
   const auto m = static_cast<std::int64_t>(ids.size());
   std::vector<std::byte> x(index(m * s.padded_k()) * Rows::element(s.type));
@@ -74,10 +75,17 @@ std::vector<float> run_tile(const KernelTable& table, const Packed& w, const Row
   std::vector<std::int32_t> offsets(index(m * s.groups()));
   const TileRows tile{x.data(), scales.data(), offsets.data(), static_cast<int>(m)};
   table.interleave(s, rows.view, ids.data(), tile);
-  std::vector<float> y(index((m - 1) * ldy + 32), -7.5f);
   const auto panel = [&](std::int64_t p) { return w.data.data() + p * s.panel_bytes(); };
   const auto scale = [&](std::int64_t p) { return w.scales.data() + p * s.panel_scales(); };
-  table.tile(s, {tile, {panel(a), panel(b)}, {scale(a), scale(b)}, y.data(), ldy});
+  table.tile(s, {tile, {panel(a), panel(b)}, {scale(a), scale(b)}, out, {}});
+}
+
+std::vector<float> run_tile(const KernelTable& table, const Packed& w, const Rows& rows,
+                            const std::vector<std::int32_t>& ids, std::int64_t a, std::int64_t b,
+                            std::int64_t ldy) {
+  const auto m = static_cast<std::int64_t>(ids.size());
+  std::vector<float> y(index((m - 1) * ldy + 32), -7.5f);
+  put_tile(table, w, rows, ids, a, b, {y.data(), ldy});
   return y;
 }
 
@@ -115,6 +123,108 @@ TEST(PackedTile, EveryNumberOfRowsAndRemainderOfK) {
           for (const std::int64_t group : {8, 32, 64}) {
             if (type < 2 && group != 32) continue;
             check_tile(table, {static_cast<PackedType>(type), 37, k, group}, m);
+          }
+        }
+      }
+    }
+  });
+}
+
+/// What `out` makes of `sums` [m, 32]; y has as many rows as ids go to.
+void check_output(const KernelTable& table, const Packed& w, const Rows& rows,
+                  const std::vector<std::int32_t>& ids, TileOutput out) {
+  const auto m = static_cast<std::int64_t>(ids.size());
+  const std::vector<float> sums = run_tile(table, w, rows, ids, 0, 1, 32);
+  const bool narrow = out.type == ValueType::bf16;
+  out.ldy = 35;
+  const std::vector<float> before = normal((m + 2) * out.ldy, 7);
+  std::vector<float> y = before;
+  std::vector<std::uint16_t> y_bf16(y.size());
+  std::ranges::transform(before, y_bf16.begin(), f32_to_bf16);
+  out.y = narrow ? static_cast<void*>(y_bf16.data()) : y.data();
+  put_tile(table, w, rows, ids, 0, 1, out);
+  std::vector<float> expected = before;
+  for (std::int64_t r = 0; r < m; ++r) {
+    for (std::int64_t c = 0; c < 32; ++c) {
+      if (c % 16 >= out.columns[c / 16]) continue;
+      float& to = expected[index((out.ids != nullptr ? out.ids[r] : r) * out.ldy + c)];
+      double value = sums[index(r * 32 + c)];
+      if (out.bias[c / 16] != nullptr) value += static_cast<double>(out.bias[c / 16][c % 16]);
+      if (out.scales != nullptr) value *= out.scales[r];
+      if (out.add) value += static_cast<double>(to) * (out.keep != nullptr ? out.keep[r] : 1.0f);
+      to = static_cast<float>(value);
+    }
+  }
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const float found = narrow ? bf16_to_f32(y_bf16[i]) : y[i];
+    const float bound = (narrow ? 0x1p-8f : 0x1p-18f) * (1 + std::fabs(expected[i]));
+    ASSERT_NEAR(found, expected[i], bound)
+        << table.isa << " m " << m << " columns " << out.columns[0] << ", " << out.columns[1]
+        << " at " << i;
+  }
+}
+
+TEST(PackedTile, SumsGoWhereTheyShould) {
+  const std::vector<float> bias = normal(32, 11), scales = normal(max_tile_rows, 12),
+                           keep = normal(max_tile_rows, 13);
+  std::vector<std::int32_t> to(max_tile_rows);
+  for_each_table([&](const KernelTable& table) {
+    for (int type = 0; type < packed_types; ++type) {
+      for (const std::int64_t k : {40, 320}) {
+        const PackedShape s{static_cast<PackedType>(type), 32, k, 32};
+        const Packed w(s, normal(s.n * s.k, 3));
+        for (const int m : {1, 2, table.tile_rows[type]}) {
+          const Rows rows(table, s, normal(m * s.k, 4), s.k, m);
+          std::vector<std::int32_t> ids;
+          for (int i = 0; i < m; ++i) {
+            ids.push_back(i);
+            to[index(i)] = i % 4 == 3 ? to[index(i - 1)] : (i * 3 + 1) % (m + 2);  // rows may meet
+          }
+          for (int flags = 0; flags < 64; ++flags) {
+            const auto is = [&](int flag) { return (flags & flag) != 0; };
+            for (const std::array<std::int64_t, 2> columns :
+                 {std::array<std::int64_t, 2>{16, 16}, {16, 5}, {9, 9}, {16, 0}, {1, 0}}) {
+              TileOutput out{.y = nullptr, .ldy = 0};
+              std::ranges::copy(columns, out.columns);
+              if (is(1)) out.bias[0] = bias.data(), out.bias[1] = bias.data() + 16;
+              if (is(2)) out.scales = scales.data();
+              if (is(4)) out.add = true;
+              if (is(8)) out.keep = keep.data();
+              if (is(16)) out.type = ValueType::bf16;
+              if (is(32)) out.ids = to.data();
+              if (out.type == ValueType::bf16 && out.add) continue;
+              check_output(table, w, rows, ids, out);
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(Prepare, IsTheSameForEveryInstructionSet) {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  const KernelTable& ref = *table_for("ref");
+  for_each_table([&](const KernelTable& table) {
+    for (const PackedType type : {PackedType::int8, PackedType::int4}) {
+      for (const std::int64_t group : {8, 32, 64}) {
+        for (const std::int64_t k : {8, 32, 96, 128, 256, 512, 1000, 1024, 1100, 2240}) {
+          for (const std::int64_t more : {0, 5}) {
+            constexpr std::int64_t m = 7;
+            const PackedShape s{type, 32, k, group};
+            std::vector<float> x = normal((m - 1) * (k + more) + k, 14);
+            for (std::size_t i = 0; i < x.size(); i += 13) x[i] *= 1e-3f;
+            for (std::int64_t i = 0; i < k / 2; ++i)
+              x[index(k + more + i)] = i % 3 == 0 ? 1e-35f : 0;
+            x[index(3 * (k + more) + k / 3)] = infinity;
+            x[index(4 * (k + more) + k - 1)] = std::numeric_limits<float>::quiet_NaN();
+            const Rows found(table, s, x, k + more, m), expected(ref, s, x, k + more, m);
+            EXPECT_EQ(found.x, expected.x) << table.isa << " k " << k << " group " << group;
+            EXPECT_EQ(found.sums, expected.sums) << table.isa << " k " << k << " group " << group;
+            EXPECT_TRUE(std::ranges::equal(
+                found.scales, expected.scales,
+                [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); }))
+                << table.isa << " k " << k << " group " << group;
           }
         }
       }

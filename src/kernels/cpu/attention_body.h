@@ -69,7 +69,7 @@ static void attend_page_of(const AttendPage& a) {
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) {
       float* row = y + i * a.ldy;
-      // As add_scaled does it.
+      // As tiles do it.
       store(row, fma(sums[i], splat_f32(1), mul(load_f32(row), splat_f32(keep[i]))));
     }
   }

@@ -136,6 +136,31 @@ static void store_row(void* row, long c, long left, VecF x) {
 }
 
 template <class Store>
+static void put_rows_as(const TileOutput& out, const float* sums, long m) {
+  for (long r = 0; r < m; ++r, sums += 2 * panel_width) {
+    const float scale = out.scales != nullptr ? out.scales[r] : 1;
+    const float keep = out.keep != nullptr ? out.keep[r] : 1;
+    auto* row =
+        static_cast<typename Store::Type*>(out.y) + (out.ids != nullptr ? out.ids[r] : r) * out.ldy;
+    for (int panel = 0; panel < 2; ++panel) {
+      auto* y = row + panel * panel_width;
+      for (long c = 0; c < out.columns[panel]; c += LANES) {
+        const long left = out.columns[panel] - c;
+        VecF v = load_values(sums + panel * panel_width + c);
+        if (out.bias[panel] != nullptr) v += load_row<LoadF32>(out.bias[panel], c, left);
+        v = out.add ? v * scale + load_row<LoadF32>(y, c, left) * keep : v * scale;
+        store_row<Store>(y, c, left, v);
+      }
+    }
+  }
+}
+
+static void put_rows(const TileOutput& out, const float* sums, long m) {
+  if (out.type == ValueType::f32) return put_rows_as<StoreF32>(out, sums, m);
+  put_rows_as<StoreBf16>(out, sums, m);
+}
+
+template <class Store>
 static void convert_rows(const Convert& a) {
   for (long r = 0; r < a.m; ++r) {
     auto* y = static_cast<typename Store::Type*>(a.y) + r * a.ldy;
@@ -196,20 +221,6 @@ static void activate_backward(const ActivateBackward& a) {
       activate_backward_rows<KIND, LoadBf16, StoreBf16>(a);
     }
   });
-}
-
-static void add_scaled(const AddScaled& a) {
-  for (int r = 0; r < a.m; ++r) {
-    const float* x = a.x + r * a.ldx;
-    float* y = a.y + (a.ids != nullptr ? a.ids[r] : r) * a.ldy;
-    const float scale = a.scales != nullptr ? a.scales[r] : 1.0f;
-    const float keep = a.keep != nullptr ? a.keep[r] : 1.0f;
-    long c = 0;
-    for (; c + LANES <= a.columns; c += LANES) {
-      store_values(y + c, load_values(x + c) * scale + load_values(y + c) * keep);
-    }
-    for (; c < a.columns; ++c) y[c] = x[c] * scale + y[c] * keep;
-  }
 }
 
 static float exp_of_one(float x) {

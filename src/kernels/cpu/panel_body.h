@@ -52,12 +52,52 @@ static void clear(F16 (&y)[M][2]) {
   for (int i = 0; i < M; ++i) y[i][0] = y[i][1] = splat_f32(0);
 }
 
+/// Sums [m, 32] to where they go.
+static void put_rows(const TileOutput& out, const float* sums, long m);
+
 template <int M>
-static void store_tile(const Tile& t, const F16 (&y)[M][2]) {
+[[gnu::always_inline]] static inline void put_tile(const TileOutput& out, const F16 (&sums)[M][2]) {
+  const bool whole = out.type == ValueType::f32 &&
+                     out.columns[0] + out.columns[1] == 2 * panel_width && out.bias[0] == nullptr &&
+                     out.bias[1] == nullptr;
+  auto* y = static_cast<float*>(out.y);
+  if (whole && out.add) {
+    MOEBIUS_UNROLL
+    for (int i = 0; i < M; ++i) {
+      float* row = y + (out.ids != nullptr ? out.ids[i] : i) * out.ldy;
+      const F16 scale = splat_f32(out.scales != nullptr ? out.scales[i] : 1);
+      const F16 keep = splat_f32(out.keep != nullptr ? out.keep[i] : 1);
+      store(row, fma(sums[i][0], scale, mul(load_f32(row), keep)));
+      store(row + 16, fma(sums[i][1], scale, mul(load_f32(row + 16), keep)));
+    }
+  } else if (whole && out.ids == nullptr && out.scales == nullptr) {
+    MOEBIUS_UNROLL
+    for (int i = 0; i < M; ++i) {
+      store(y + i * out.ldy, sums[i][0]);
+      store(y + i * out.ldy + 16, sums[i][1]);
+    }
+  } else {
+    alignas(64) float rows[M * 2 * panel_width];
+    MOEBIUS_UNROLL
+    for (int i = 0; i < M; ++i) {
+      store(rows + 32 * i, sums[i][0]);
+      store(rows + 32 * i + 16, sums[i][1]);
+    }
+    put_rows(out, rows, M);
+  }
+}
+
+/// Asks for what the sums of many rows will be added to, some time before it is needed; not so long
+/// that weights drive it out again.
+template <int M>
+static void ask_for_output(const TileOutput& out) {
+  if (M <= streamed_rows || !out.add) return;
+  const auto* y = static_cast<const float*>(out.y);
   MOEBIUS_UNROLL
   for (int i = 0; i < M; ++i) {
-    store(t.y + i * t.ldy, y[i][0]);
-    store(t.y + i * t.ldy + 16, y[i][1]);
+    const float* row = y + (out.ids != nullptr ? out.ids[i] : i) * out.ldy;
+    __builtin_prefetch(row, 1);
+    __builtin_prefetch(row + 16, 1);
   }
 }
 
@@ -69,6 +109,7 @@ static void tile_f32(const PackedShape& s, const Tile& t) {
   const auto* w0 = static_cast<const float*>(t.w[0]);
   const auto* w1 = static_cast<const float*>(t.w[1]);
   for (long k = 0; k < s.k; ++k, x += M, w0 += 16, w1 += 16) {
+    if (s.k - k == 32) ask_for_output<M>(t.out);
     const F16 a = load_f32(w0), b = load_f32(w1);
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) {
@@ -77,7 +118,7 @@ static void tile_f32(const PackedShape& s, const Tile& t) {
       y[i][1] = fma(b, xi, y[i][1]);
     }
   }
-  store_tile<M>(t, y);
+  put_tile<M>(t.out, y);
 }
 
 /// A step of the dot products of M rows, 4 bytes of each, with two panels.
@@ -108,6 +149,7 @@ static void tile_bf16(const PackedShape& s, const Tile& t) {
     } else if (left % 8 == 0) {
       a.template fetch<8>();
       b.template fetch<8>();
+      if (left == 32) ask_for_output<M>(t.out);
     }
     MOEBIUS_UNROLL
     for (int i = 0; i < at_once; ++i, x += 2 * M, a.at += 64, b.at += 64) {
@@ -117,7 +159,7 @@ static void tile_bf16(const PackedShape& s, const Tile& t) {
   for (; left > 0; --left, x += 2 * M, a.at += 64, b.at += 64) {
     add_products<M>(y, load_bytes(a.at), load_bytes(b.at), x, dot);
   }
-  store_tile<M>(t, y);
+  put_tile<M>(t.out, y);
 }
 
 /// 64 bytes of a panel: four columns of w, or eight in half bytes; x has a scale for `x_groups`
@@ -192,19 +234,19 @@ static void tile_groups(const PackedShape& s, const Tile& t) {
       __builtin_prefetch(t.scales[0] + g * 16 + 512, 0, 2);
       __builtin_prefetch(t.scales[1] + g * 16 + 512, 0, 2);
     }
+    if (padded - k == 4 * group) ask_for_output<M>(t.out);
     add_group<Step, M, G>(t, g, group, x, w0, w1, add);
   }
   if (k < padded) add_group<Step, M, 0>(t, g, padded - k, x, w0, w1, add);
-  store_tile<M>(t, y);
+  put_tile<M>(t.out, y);
 }
 
-/// Where a group of x is several of w: registers are for what those add up to, and y stays in
-/// memory.
+/// Where a group of x is several of w: registers are for what those add up to, and all of them wait
+/// in memory.
 template <class Step, int M, int G>
 static void tile_grouped_groups(const PackedShape& s, const Tile& t) {
   F16 part[M][2];
-  clear<M>(part);
-  store_tile<M>(t, part);
+  alignas(64) float y[M][2 * panel_width] = {};
   const auto* x = static_cast<const signed char*>(t.rows.x);
   const float* x_scales = t.rows.scales;
   const long group = G > 0 ? G : s.group, padded = s.padded_k(), bytes = s.panel_bytes();
@@ -217,11 +259,18 @@ static void tile_grouped_groups(const PackedShape& s, const Tile& t) {
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) {
       const F16 xi = splat_f32(x_scales[i]);
-      float* y = t.y + i * t.ldy;
-      store(y, fma(part[i][0], xi, load_f32(y)));
-      store(y + 16, fma(part[i][1], xi, load_f32(y + 16)));
+      store(y[i], fma(part[i][0], xi, load_f32(y[i])));
+      store(y[i] + 16, fma(part[i][1], xi, load_f32(y[i] + 16)));
     }
     x_scales += M;
+  };
+  const auto put = [&] {
+    MOEBIUS_UNROLL
+    for (int i = 0; i < M; ++i) {
+      part[i][0] = load_f32(y[i]);
+      part[i][1] = load_f32(y[i] + 16);
+    }
+    put_tile<M>(t.out, part);
   };
   long g = 0, k = 0;
   while (k + Step::x_groups * group <= padded) {
@@ -232,6 +281,7 @@ static void tile_grouped_groups(const PackedShape& s, const Tile& t) {
         __builtin_prefetch(t.scales[1] + g * 16 + 512 + 32 * line, 0, 2);
       }
     }
+    if (padded - k == Step::x_groups * group) ask_for_output<M>(t.out);
     clear<M>(part);
     for (int i = 0; i < Step::x_groups; ++i, ++g) {
       add_group<Step, M, G>(t, g, group, x, w0, w1, add);
@@ -239,13 +289,14 @@ static void tile_grouped_groups(const PackedShape& s, const Tile& t) {
     k += Step::x_groups * group;
     finish();
   }
-  if (k == padded) return;
+  if (k == padded) return put();
   clear<M>(part);
   for (; k + group <= padded; k += group, ++g) {
     add_group<Step, M, G>(t, g, group, x, w0, w1, add);
   }
   if (k < padded) add_group<Step, M, 0>(t, g, padded - k, x, w0, w1, add);
   finish();
+  put();
 }
 
 template <class Step, int M, int G>
@@ -333,26 +384,109 @@ static std::int32_t sum_of_codes(const signed char* codes, long count) {
   return sum;
 }
 
+/// Lane i: what the lanes of rows[i] come to.
+template <int H = 1, class Op>
+static VecU across(VecU (&rows)[LANES], Op op) {
+  MOEBIUS_UNROLL
+  for (int i = 0; i < LANES; i += 2 * H) {
+    exchange<H>(rows[i], rows[i + H], typename CountLanes<LANES>::Type{});
+    rows[i] = op(rows[i], rows[i + H]);
+  }
+  if constexpr (2 * H < LANES) return across<2 * H>(rows, op);
+  return rows[0];
+}
+
+template <int H, int... C>
+static VecU with_other(VecU v, LaneNumbers<C...>) {
+  return __builtin_shufflevector(v, v, (C ^ H)...);
+}
+
+/// As prepare_group does it, LANES groups of G values at once; `together` (1 or 4) of them share a
+/// scale.
+template <int G>
+static void prepare_groups(const float* x, long together, signed char* codes, float* scales,
+                           std::int32_t* sums) {
+  using Bytes __attribute__((vector_size(LANES))) = signed char;
+  const auto larger = [](VecU a, VecU b) { return a > b ? a : b; };
+  const auto plus = [](VecU a, VecU b) { return a + b; };
+  const auto bits = [&](int i) { return load_unaligned<sizeof(VecU), VecU>(x + i * LANES); };
+  VecU rows[LANES];
+  MOEBIUS_UNROLL
+  for (int g = 0; g < LANES; ++g) {
+    rows[g] = bits(g * G / LANES) & 0x7FFFFFFF;
+    MOEBIUS_UNROLL
+    for (int i = 1; i < G / LANES; ++i) {
+      rows[g] = larger(rows[g], bits(g * G / LANES + i) & 0x7FFFFFFF);
+    }
+  }
+  VecU largest = across(rows, larger);
+  if (together == 4) {
+    const typename CountLanes<LANES>::Type lanes{};
+    largest = larger(largest, with_other<1>(largest, lanes));
+    largest = larger(largest, with_other<2>(largest, lanes));
+  }
+  const VecF max = (VecF)largest;
+  const VecU finite = (VecU)(largest < 0x7F800000), bright = (VecU)(max >= 1e-30f);
+  const VecF inverse = (VecF)((VecU)(127.0f / max) & finite & bright);
+  const VecU nan = (VecU)(VecF{} + __builtin_nanf(""));
+  const VecF scale = (VecF)(((VecU)(max / 127.0f) & finite) | (nan & ~finite));
+  MOEBIUS_UNROLL
+  for (int g = 0; g < LANES; ++g) {
+    MOEBIUS_UNROLL
+    for (int i = 0; i < G / LANES; ++i) {
+      const VecF v = (VecF)(bits(g * G / LANES + i) & finite[g]);
+      const VecU code = (VecU)(v * inverse[g] + 12582912.0f) - 0x4B400000;
+      rows[g] = i == 0 ? code : rows[g] + code;
+      const Bytes bytes = __builtin_convertvector(code, Bytes);
+      __builtin_memcpy(codes + g * G + i * LANES, &bytes, sizeof bytes);
+    }
+  }
+  const VecU total = across(rows, plus);
+  __builtin_memcpy(sums, &total, sizeof total);
+  MOEBIUS_UNROLL
+  for (int g = 0; g < LANES; ++g) {
+    if (g % together == 0) scales[g / together] = scale[g];
+  }
+}
+
+static void prepare_int8(const PackedShape& s, const float* x, signed char* codes, float* scales,
+                         std::int32_t* sums) {
+  const long group = s.group, x_group = s.x_group(), together = x_group / group;
+  const long padded = s.padded_k(), at_once = LANES * group;
+  long begin = 0;
+  if (group == 32 || group == 64) {
+    for (; begin + at_once <= s.k; begin += at_once) {
+      const auto prepare = group == 32 ? prepare_groups<32> : prepare_groups<64>;
+      prepare(x + begin, together, codes + begin, scales + begin / x_group, sums + begin / group);
+    }
+  }
+  for (long k = begin; k < s.k; k += x_group) {
+    const long left = s.k - k;
+    scales[k / x_group] = prepare_group(x + k, left < x_group ? left : x_group, codes + k);
+  }
+  for (long k = s.k; k < padded; ++k) codes[k] = 0;
+  for (long k = begin; k < padded; k += group) {
+    const long left = padded - k;
+    sums[k / group] = sum_of_codes(codes + k, left < group ? left : group);
+  }
+}
+
 static void prepare(const PackedShape& s, const float* x, std::int64_t ldx, std::int64_t m,
                     const Prepared& out) {
-  const long padded = s.padded_k(), groups = s.groups(), x_group = s.x_group();
+  const long padded = s.padded_k();
+  if (s.quantised() && m > 1 && ldx == s.k && s.k % s.x_group() == 0) {  // as one long row
+    PackedShape all = s;
+    all.k = m * s.k;
+    return prepare(all, x, all.k, 1, out);
+  }
   for (long r = 0; r < m; ++r, x += ldx) {
     if (s.type == PackedType::f32) {
       __builtin_memcpy(static_cast<float*>(out.x) + r * padded, x, (unsigned long)s.k * 4);
     } else if (s.type == PackedType::bf16) {
       prepare_bf16(x, s.k, static_cast<unsigned short*>(out.x) + r * padded);
     } else {
-      signed char* codes = static_cast<signed char*>(out.x) + r * padded;
-      float* scales = out.scales + r * s.x_groups();
-      for (long k = 0; k < s.k; k += x_group, ++scales) {
-        const long left = s.k - k;
-        *scales = prepare_group(x + k, left < x_group ? left : x_group, codes + k);
-      }
-      for (long k = s.k; k < padded; ++k) codes[k] = 0;
-      for (long g = 0; g < groups; ++g) {
-        const long k = g * s.group, left = padded - k;
-        out.sums[r * groups + g] = sum_of_codes(codes + k, left < s.group ? left : s.group);
-      }
+      prepare_int8(s, x, static_cast<signed char*>(out.x) + r * padded,
+                   out.scales + r * s.x_groups(), out.sums + r * s.groups());
     }
   }
 }

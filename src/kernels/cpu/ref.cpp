@@ -124,6 +124,15 @@ float row_at(const PackedShape& s, const TileRows& rows, int i, std::int64_t k) 
          rows.scales[k / s.x_group() * rows.m + i];
 }
 
+void put_sum(const TileOutput& out, int row, std::int64_t column, float sum) {
+  const std::int64_t at = (out.ids != nullptr ? out.ids[row] : row) * out.ldy + column;
+  float value = sum * (out.scales != nullptr ? out.scales[row] : 1);
+  if (out.add) {
+    value += value_at(out.y, out.type, at) * (out.keep != nullptr ? out.keep[row] : 1);
+  }
+  store_value(out.y, out.type, at, value);
+}
+
 void tile(const PackedShape& s, const Tile& t) {
   for (int i = 0; i < t.rows.m; ++i) {
     for (int column = 0; column < 2 * panel_width; ++column) {
@@ -133,7 +142,10 @@ void tile(const PackedShape& s, const Tile& t) {
         sum += row_at(s, t.rows, i, k) *
                unpack(s, t.w[panel], t.scales[panel], column % panel_width, k);
       }
-      t.y[i * t.ldy + column] = sum;
+      const std::int64_t c = column % panel_width;
+      if (c >= t.out.columns[panel]) continue;
+      if (t.out.bias[panel] != nullptr) sum += t.out.bias[panel][c];
+      put_sum(t.out, i, column, sum);
     }
   }
 }
@@ -201,15 +213,6 @@ void convert(const Convert& a) {
     for (std::int64_t c = 0; c < a.columns; ++c) {
       store_value(a.y, a.type, r * a.ldy + c, a.x[r * a.ldx + c] * a.scale);
     }
-  }
-}
-
-void add_scaled(const AddScaled& a) {
-  for (std::int64_t r = 0; r < a.m; ++r) {
-    float* y = a.y + (a.ids != nullptr ? a.ids[r] : r) * a.ldy;
-    const float scale = a.scales != nullptr ? a.scales[r] : 1;
-    const float keep = a.keep != nullptr ? a.keep[r] : 1;
-    for (std::int64_t c = 0; c < a.columns; ++c) y[c] = y[c] * keep + a.x[r * a.ldx + c] * scale;
   }
 }
 

@@ -12,7 +12,6 @@ static constexpr KernelTable table_named(const char* isa) {
           .activate = activate,
           .activate_backward = activate_backward,
           .convert = convert,
-          .add_scaled = add_scaled,
           .softmax = softmax,
           .softmax_backward = softmax_backward,
           .merge_softmax = merge_softmax,
