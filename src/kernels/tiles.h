@@ -236,7 +236,7 @@ struct Pieces {
 
   Pieces(Arena& arena, std::int64_t total, int threads, std::int64_t most) {
     const auto size_of = [&](std::int64_t left) {
-      return std::clamp<std::int64_t>(left / (2 * threads), 1, most);
+      return std::clamp<std::int64_t>(3 * left / (4 * threads), 1, most);
     };
     for (std::int64_t at = 0; at < total; at += size_of(total - at)) ++count;
     borders = arena.take<std::int64_t>(count + 1);
