@@ -1,5 +1,6 @@
 """Another revision beside this one: `make bench-compare BASE=v0.1` builds BASE in build/base and runs both programs in
-turns on the same shapes. A ratio above 1 means that this one is faster; medians over rounds. --rounds N (5)."""
+turns on the same shapes. A ratio above 1 means that this one is faster; medians over rounds, of ratios too, since a
+round's two see the same hour. --rounds N (5)."""
 
 import argparse
 import json
@@ -59,5 +60,6 @@ print("| | base tok/s | this tok/s | ratio |\n|---|---|---|---|")
 for (case, figure), by_program in rates.items():
     if len(by_program) < 2:
         continue
-    base, this = median(by_program["base"]), median(by_program["this"])
-    print(f"| {case}, {figure.split('_')[0]} | {base:.1f} | {this:.1f} | {this / base:.3f} |")
+    base, this = by_program["base"], by_program["this"]
+    ratio = median(new / old for new, old in zip(this, base, strict=True))
+    print(f"| {case}, {figure.split('_')[0]} | {median(base):.1f} | {median(this):.1f} | {ratio:.3f} |")

@@ -62,7 +62,8 @@ def gguf_files(folder):
     files = {name: folder / f"{name}.gguf" for name in ("bf16", "q8_0")}
     for name, file in files.items():
         if not file.exists():
-            subprocess.run([MOEBIUS, "export", folder, "-o", file, "--dtype", name], check=True)
+            subprocess.run([MOEBIUS, "export", folder, "-o", file, "--dtype", name], check=True,
+                           stdout=subprocess.DEVNULL)
     return files
 
 
