@@ -177,7 +177,7 @@ class AttentionRun {
     Partial partial, total;
     float* scores;                         ///< [M, 64] of a page; q before
     float* keep;                           ///< [M], of what the pages before gave
-    std::int32_t* ids;                     ///< rows that those of `p` are added to, of int8
+    std::int32_t* ids;                     ///< of int8, the row that each of `p` is added to
     std::int64_t *first_seen, *last_seen;  ///< tokens that each row sees
     std::int32_t *first, *last;            ///< of a page
     RowStore q_rows, q, p_rows, p;
@@ -357,17 +357,12 @@ class AttentionRun {
   /// Queries times the scale, ready for the dot products, and what they see.
   void load_queries(const TileWork& w, const Scratch& scratch) const {
     const std::int64_t dim = args_.layout.key_dim;
-    for (std::int64_t r = 0; r < w.rows; ++r) {  // no hardware foresees where they lie
-      for (std::int64_t a = 0; a < dim; a += 16) __builtin_prefetch(query_of(w, r) + a);
-      for (std::int64_t a = 0; a < args_.layout.value_dim; a += 16) {
-        __builtin_prefetch(result_of(w, r) + a, 1);
-      }
-    }
     for (std::int64_t r = 0; r < w.rows; ++r) {
       cpu_.table.convert({query_of(w, r), scratch.scores + r * dim, ValueType::f32, 1, dim, dim,
                           dim, args_.scale});
       scratch.first_seen[r] = first_of(w, r);
       scratch.last_seen[r] = last_of(w, r);
+      if (quantised()) scratch.ids[r] = scratch.ids[w.rows + r] = static_cast<std::int32_t>(r);
     }
     const PackedShape& shape = scratch.q.shape;
     const Prepared rows = scratch.q_rows.rows(0);
@@ -418,7 +413,6 @@ class AttentionRun {
       for (std::int64_t t = 0; t < page_tokens; ++t) {
         shares[t] -= static_cast<float>(codes[t]) * nearest.scales[r];
       }
-      scratch.ids[r] = scratch.ids[w.rows + r] = static_cast<std::int32_t>(r);
       scratch.keep[w.rows + r] = 1;
     }
     cpu_.table.prepare(shape, scratch.scores, page_tokens, w.rows, scratch.p_rows.rows(w.rows));

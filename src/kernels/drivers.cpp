@@ -34,9 +34,8 @@ RowStore tiles_of(const CpuContext& cpu, const PackedShape& shape, const Plain& 
 /// tile are its scale.
 TileOutput output_of(const Product& p, const float* scales, std::int64_t r, std::int64_t n,
                      std::int64_t most = pair_width) {
-  TileOutput out =
-      columns_at(at(p.y, p.type, r * p.ldy + n), p.ldy, std::min(most, p.w.shape.n - n),
-                 p.bias == nullptr ? nullptr : p.bias + n);
+  TileOutput out = columns_at(at(p.y, p.type, r * p.ldy + n), p.ldy,
+                              std::min(most, p.w.shape.n - n), values_from(p.bias, n));
   out.type = p.type;
   out.add = p.add;
   if (p.add) out.scales = scales;
@@ -128,10 +127,9 @@ void Scatter::run(std::int64_t piece, int thread) const {
       const std::int64_t r = job.tiling.start(t), m = job.tiling.size(t);
       for (std::int64_t pair = begin; pair < end; ++pair) {
         const std::int64_t n = pair * pair_width;
-        TileOutput out =
-            columns_at(y_ + n, ldy_, w.shape.n - n, job.bias == nullptr ? nullptr : job.bias + n);
+        TileOutput out = columns_at(y_ + n, ldy_, w.shape.n - n, values_from(job.bias, n));
         out.ids = job.ids + r;
-        out.scales = job.scales == nullptr ? nullptr : job.scales + r;
+        out.scales = values_from(job.scales, r);
         out.add = true;
         run_tile(table_, panel_pair(w, pair), pair + 1 < end ? panel_pair(w, pair + 1) : after,
                  job.tiles.tile(r - job.tiling.begin, m), out, &ahead);

@@ -193,12 +193,11 @@ class GroupedRun {
       const std::int64_t r = tiles.start(t), m = tiles.size(t);
       for (std::int64_t n = begin; n < end; n += width) {
         const std::int64_t columns = std::min(width, end - n);
-        const float* bias = job.up_bias == nullptr ? nullptr : job.up_bias + n;
-        TileOutput out = columns_at(scratch.sums, pair_width, columns, bias);
-        if (gated) {
+        TileOutput out = columns_at(scratch.sums, pair_width, columns, values_from(job.up_bias, n));
+        if (gated) {  // the same neurons of both
           out.columns[1] = columns;
-          out.bias[0] = job.gate_bias == nullptr ? nullptr : job.gate_bias + n;
-          out.bias[1] = bias;
+          out.bias[0] = values_from(job.gate_bias, n);
+          out.bias[1] = values_from(job.up_bias, n);
         }
         run_tile(cpu_.table, panels_of(n), panels_of(n + width), scratch.x.tile(r - job.begin, m),
                  out, &ahead);

@@ -196,16 +196,20 @@ struct Ahead {
   }
 };
 
+/// Those from n on, of values that may be absent.
+inline const float* values_from(const float* values, std::int64_t n) {
+  return values == nullptr ? nullptr : values + n;
+}
+
 /// Columns of y and their bias, as many as two neighbouring panels have or the `left` ones that are
 /// left.
 inline TileOutput columns_at(void* y, std::int64_t ldy, std::int64_t left = pair_width,
                              const float* bias = nullptr) {
   const std::int64_t second = std::clamp<std::int64_t>(left - panel_width, 0, panel_width);
-  const bool both = bias != nullptr && second > 0;
   return {.y = y,
           .ldy = ldy,
           .columns = {std::min(left, panel_width), second},
-          .bias = {bias, both ? bias + panel_width : nullptr}};
+          .bias = {bias, second > 0 ? values_from(bias, panel_width) : nullptr}};
 }
 
 /// A tile; `next` are the panels that come after, `ahead` what comes when all rows have met those

@@ -455,9 +455,9 @@ static void prepare_int8(const PackedShape& s, const float* x, signed char* code
   const long padded = s.padded_k(), at_once = LANES * group;
   long begin = 0;
   if (group == 32 || group == 64) {
+    const auto some = group == 32 ? prepare_groups<32> : prepare_groups<64>;
     for (; begin + at_once <= s.k; begin += at_once) {
-      const auto prepare = group == 32 ? prepare_groups<32> : prepare_groups<64>;
-      prepare(x + begin, together, codes + begin, scales + begin / x_group, sums + begin / group);
+      some(x + begin, together, codes + begin, scales + begin / x_group, sums + begin / group);
     }
   }
   for (long k = begin; k < s.k; k += x_group) {
