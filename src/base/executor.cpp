@@ -126,4 +126,51 @@ void Countdown::wait() {
   }
 }
 
+Shares::Shares(Arena& arena, std::int64_t count, int threads)
+    : slots_(arena.take<Slot>(threads)), threads_(threads) {
+  for (int t = 0; t < threads; ++t) {
+    slots_[t].range = pack({count * t / threads, count * (t + 1) / threads});
+  }
+}
+
+/// Half of what is left of its own at most, so that others can take the rest.
+Shares::Range Shares::take(int thread, std::int64_t most) const {
+  const std::atomic_ref<std::uint64_t> slot(slots_[thread].range);
+  for (std::uint64_t seen = slot.load(std::memory_order_relaxed);;) {
+    const Range own = unpack(seen);
+    if (own.begin == own.end) return own;
+    const std::int64_t half = std::max<std::int64_t>(1, (own.end - own.begin) / 2);
+    const std::int64_t border = own.begin + std::min(half, most);
+    if (slot.compare_exchange_weak(seen, pack({border, own.end}), std::memory_order_relaxed)) {
+      return {own.begin, border};
+    }
+  }
+}
+
+bool Shares::take_over(int thread) const {
+  for (;;) {
+    std::uint64_t seen = 0;
+    std::int64_t most = 0;
+    int victim = 0;
+    for (int t = 0; t < threads_; ++t) {
+      const std::atomic_ref<std::uint64_t> slot(slots_[t].range);
+      const std::uint64_t now = slot.load(std::memory_order_relaxed);
+      const Range range = unpack(now);
+      if (range.end - range.begin <= most) continue;
+      most = range.end - range.begin;
+      seen = now;
+      victim = t;
+    }
+    if (most == 0) return false;
+    const Range range = unpack(seen);
+    const std::int64_t border = range.begin + most / 2;
+    const std::atomic_ref<std::uint64_t> slot(slots_[victim].range);
+    if (slot.compare_exchange_weak(seen, pack({range.begin, border}), std::memory_order_relaxed)) {
+      std::atomic_ref(slots_[thread].range)
+          .store(pack({border, range.end}), std::memory_order_relaxed);
+      return true;
+    }
+  }
+}
+
 }  // namespace moebius

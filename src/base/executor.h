@@ -7,6 +7,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/arena.h"
+
 namespace moebius {
 
 /// Runs work that is cut into pieces on a fixed number of threads, the caller's among them.
@@ -95,6 +97,45 @@ struct Countdown {
   /// Until nothing is left, awake for some microseconds and then asleep; what was done can then be
   /// read.
   void wait();
+};
+
+/// Units of work [0, count) for the threads of a job. Each has a range of its own, which it walks
+/// in order; one that comes to the end of it goes on with the later half of what another has left.
+/// So they walk far at a time, and end together.
+class Shares {
+ public:
+  Shares() = default;
+  /// `count` is below 2^32.
+  Shares(Arena& arena, std::int64_t count, int threads);
+
+  /// Calls work(begin, end) for what falls to `thread`, `most` units at once at most; returns when
+  /// there is none that nobody has taken.
+  template <class Work>
+  void walk(int thread, std::int64_t most, Work work) const {
+    do {
+      for (Range own; (own = take(thread, most)).begin < own.end;) work(own.begin, own.end);
+    } while (take_over(thread));
+  }
+
+ private:
+  struct Range {
+    std::int64_t begin, end;
+  };
+  struct alignas(64) Slot {
+    std::uint64_t range;  ///< begin, end
+  };
+  static std::uint64_t pack(Range range) {
+    return static_cast<std::uint64_t>(range.begin) << 32 | static_cast<std::uint64_t>(range.end);
+  }
+  static Range unpack(std::uint64_t range) {
+    return {static_cast<std::int64_t>(range >> 32), static_cast<std::int64_t>(range & 0xFFFFFFFF)};
+  }
+
+  Range take(int thread, std::int64_t most) const;
+  bool take_over(int thread) const;
+
+  Slot* slots_ = nullptr;
+  int threads_ = 0;
 };
 
 }  // namespace moebius

@@ -11,7 +11,7 @@ namespace moebius {
 inline constexpr const char *packed_manifest_name = "packed.json",
                             *packed_weights_name = "packed.safetensors";
 inline constexpr const char* packed_format = "moebius-packed";
-inline constexpr std::int64_t packed_version = 1;
+inline constexpr std::int64_t packed_version = 2;
 
 bool has_packed_weights(const fs::path& directory);
 

@@ -14,9 +14,6 @@ namespace {
 
 constexpr std::int64_t chunk_tokens = 512;
 
-/// Pages are short: a pair of panels asks for the one that comes so many pairs later.
-constexpr std::int64_t pairs_ahead = 2;
-
 /// Softmax so far of the rows of a tile: y is relative to e^max.
 struct Partial {
   float* y;    ///< [M, padded value_dim]
@@ -108,18 +105,24 @@ void append_codes(const Attention& args, const NewTokens& tokens, std::int64_t g
     const std::int64_t token = (tokens.past + i) % page_tokens, panel = token / panel_width;
     const std::int64_t column = token % panel_width;
     std::byte* page = tokens.pages[(tokens.past + i) / page_tokens] + group * layout.group_bytes();
-    auto* key_scales = reinterpret_cast<std::uint16_t*>(page + layout.key_scales_at()) +
-                       panel * keys.panel_scales() + column;
-    auto* to_keys = reinterpret_cast<std::uint8_t*>(page) + panel * keys.panel_bytes() + 4 * column;
+    std::byte* key_panel = page + panel * keys.panel_bytes();
+    auto* to_keys = reinterpret_cast<std::uint8_t*>(key_panel) + 4 * column;
     const float* key = tokens.k + i * args.ldk + group * layout.key_dim;
     for (std::int64_t g = 0; g < keys.groups(); ++g) {
       const std::int64_t begin = g * keys.group, count = std::min(keys.group, keys.k - begin);
-      key_scales[g * panel_width] =
+      reinterpret_cast<std::uint16_t*>(key_panel + keys.scales_at(g))[column] =
           quantise(key + begin, count, [&](std::int64_t a, std::uint8_t code) {
-            to_keys[(begin + a) / 4 * 4 * panel_width + a % 4] = code;
+            to_keys[keys.scales_before(begin) + (begin + a) / 4 * 4 * panel_width + a % 4] = code;
           });
     }
-    auto* to_values = reinterpret_cast<std::uint8_t*>(page + layout.values_at()) +
+    std::byte* value_panels = page + layout.values_at();
+    if (token == 0) {  // of a new page
+      for (std::int64_t p = 0; p < values.panels(); ++p) {
+        auto* scales = value_panels + p * values.panel_bytes() + values.scales_at(0);
+        std::fill_n(reinterpret_cast<std::uint16_t*>(scales), panel_width, f32_to_bf16(1));
+      }
+    }
+    auto* to_values = reinterpret_cast<std::uint8_t*>(value_panels) + values.scales_before(token) +
                       token / 4 * 4 * panel_width + token % 4;
     const float* value = tokens.v + i * args.ldv + group * layout.value_dim;
     reinterpret_cast<std::uint16_t*>(page + layout.value_scales_at())[token] =
@@ -138,9 +141,6 @@ class AttentionRun {
         share_(args.heads / args.layout.groups),
         width_(args.layout.values().panels() * panel_width) {
     list_work();
-    const std::int64_t ones = args.layout.values().scales();
-    ones_ = cpu.arena.take<std::uint16_t>(ones);
-    std::fill_n(ones_, ones, f32_to_bf16(1));
     scratch_ = cpu.arena.take<Scratch>(cpu.executor.threads());
     for (int t = 0; t < cpu.executor.threads(); ++t) scratch_[t] = make_scratch();
   }
@@ -293,13 +293,11 @@ class AttentionRun {
     return index + 1 < count_ ? first_part(work_[index + 1], 0) : first_part(w, chunk);
   }
   Matrix keys_of(const TileWork& w, std::int64_t page) const {
-    const std::byte* scales = part_of(w, page, args_.layout.key_scales_at());
-    return {args_.layout.keys(), part_of(w, page, 0),
-            reinterpret_cast<const std::uint16_t*>(scales)};
+    return {args_.layout.keys(), part_of(w, page, 0)};
   }
   /// Without the tokens' scales.
   Matrix values_of(const TileWork& w, std::int64_t page) const {
-    return {args_.layout.values(), part_of(w, page, args_.layout.values_at()), ones_};
+    return {args_.layout.values(), part_of(w, page, args_.layout.values_at())};
   }
 
   bool few(const TileWork& w) const { return !quantised() && w.rows <= cpu_.table.few_queries; }
@@ -337,7 +335,7 @@ class AttentionRun {
                           .columns = page_tokens,
                           .ld = page_tokens,
                           .keep = scratch.keep});
-      mix_values(w, page, more, scratch, out);
+      mix_values(w, page, scratch, out);
     }
   }
 
@@ -370,21 +368,11 @@ class AttentionRun {
     if (!few(w)) cpu_.table.interleave(shape, rows, nullptr, scratch.q.tile(0, w.rows));
   }
 
-  /// Pair `i` of panels in the order in which they are read: of the keys of a page, of its values,
-  /// then of the keys of the next one if there are `more`, else once more of its own.
-  Panels pair_of(const TileWork& w, std::int64_t page, std::int64_t i, bool more) const {
-    const std::int64_t keys = args_.layout.keys().panels() / 2;
-    const std::int64_t values = args_.layout.values().panels() / 2;
-    if (i < keys) return panel_pair(keys_of(w, page), i);
-    if (i < keys + values) return panel_pair(values_of(w, page), i - keys);
-    return panel_pair(keys_of(w, more ? page + 1 : page), (i - keys - values) % keys);
-  }
-
   void score_keys(const TileWork& w, std::int64_t page, const Scratch& scratch) const {
     const TileRows q = scratch.q.tile(0, w.rows);
     const std::int64_t pairs = args_.layout.keys().panels() / 2;
     for (std::int64_t i = 0; i < pairs; ++i) {
-      run_tile(cpu_.table, pair_of(w, page, i, false), pair_of(w, page, i + pairs_ahead, false), q,
+      run_tile(cpu_.table, panel_pair(keys_of(w, page), i), q,
                columns_at(scratch.scores + i * pair_width, page_tokens));
     }
   }
@@ -421,18 +409,16 @@ class AttentionRun {
     return tile;
   }
 
-  void mix_values(const TileWork& w, std::int64_t page, bool more, const Scratch& scratch,
+  void mix_values(const TileWork& w, std::int64_t page, const Scratch& scratch,
                   const Partial& out) const {
     const TileRows shares = lay_shares(w, page, scratch);
-    const std::int64_t keys = args_.layout.keys().panels() / 2;
     const std::int64_t pairs = args_.layout.values().panels() / 2;
     for (std::int64_t i = 0; i < pairs; ++i) {
       TileOutput to = columns_at(out.y + i * pair_width, width_);
       to.ids = quantised() ? scratch.ids : nullptr;
       to.keep = scratch.keep;
       to.add = true;
-      run_tile(cpu_.table, pair_of(w, page, keys + i, more),
-               pair_of(w, page, keys + i + pairs_ahead, more), shares, to);
+      run_tile(cpu_.table, panel_pair(values_of(w, page), i), shares, to);
     }
   }
 
@@ -478,7 +464,6 @@ class AttentionRun {
   std::int64_t width_;  ///< of a value, padded
   std::int64_t chunks_ = 1, count_ = 0;
   TileWork* work_ = nullptr;
-  std::uint16_t* ones_ = nullptr;  ///< scales of values, which are in the shares
   Scratch* scratch_ = nullptr;
 };
 

@@ -9,8 +9,9 @@
 namespace moebius::kernels {
 
 /// What a page holds of one layer: for each of G heads its keys as a matrix [64, key_dim], then its
-/// values transposed as one of [value_dim, 64], in f32, bf16 or int8. Behind int8 lie scales, bf16:
-/// those of the keys, one for 64 neighbours of a token's key, then one for each token's value.
+/// values transposed as one of [value_dim, 64], in f32, bf16 or int8. Keys of int8 have a scale for
+/// 64 neighbours of a token's key; values have ones, and behind them lies a scale, bf16, for each
+/// token's value.
 struct KvLayout {
   std::int64_t groups = 0, key_dim = 0, value_dim = 0;
   PackedType type = PackedType::bf16;
@@ -19,8 +20,7 @@ struct KvLayout {
   PackedShape values() const { return {type, value_dim, page_tokens, page_tokens}; }
   /// Where each part begins in what a head has of a page.
   std::int64_t values_at() const { return keys().bytes(); }
-  std::int64_t key_scales_at() const { return values_at() + values().bytes(); }
-  std::int64_t value_scales_at() const { return key_scales_at() + 2 * keys().scales(); }
+  std::int64_t value_scales_at() const { return values_at() + values().bytes(); }
   std::int64_t group_bytes() const {
     return value_scales_at() + (type == PackedType::int8 ? 2 * page_tokens : 0);
   }

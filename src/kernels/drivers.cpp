@@ -50,8 +50,7 @@ void multiply_panels(const CpuContext& cpu, const Product& p, const TileRows& x)
   cpu.executor.run(ceil_div(p.w.shape.n, panel_width), [&](std::int64_t panel, int) {
     Panels both = panel_pair(p.w, panel / 2);
     both.data[1 - panel % 2] = both.data[panel % 2];
-    both.scales[1 - panel % 2] = both.scales[panel % 2];
-    run_tile(cpu.table, both, both, x, output_of(p, scales, 0, panel * panel_width, panel_width));
+    run_tile(cpu.table, both, x, output_of(p, scales, 0, panel * panel_width, panel_width));
   });
 }
 
@@ -75,13 +74,13 @@ void linear(const CpuContext& cpu, const Plain& x, std::int64_t m,
     return multiply_panels(cpu, products[0], tiles.tile(0, m));
   }
   const std::int64_t most = std::min(most_pairs(products[0].w, tiling.count), pairs);
-  const Pieces pieces(cpu.arena, pairs, cpu.executor.threads(), most);
+  const Shares shares(cpu.arena, pairs, cpu.executor.threads());
   const PackingRooms rooms(cpu, packed ? 0 : most * 2 * shape.panel_bytes());
-  cpu.executor.run(pieces.count, [&](std::int64_t piece, int thread) {
+  const auto multiply = [&](std::int64_t first_pair, std::int64_t last_pair, int thread) {
     std::int64_t first = 0;  // pair of the product in turn
     for (const Product& p : products) {
-      const std::int64_t begin = std::max<std::int64_t>(pieces.borders[piece] - first, 0);
-      const std::int64_t end = std::min(pieces.borders[piece + 1] - first, p.w.shape.panels() / 2);
+      const std::int64_t begin = std::max<std::int64_t>(first_pair - first, 0);
+      const std::int64_t end = std::min(last_pair - first, p.w.shape.panels() / 2);
       first += p.w.shape.panels() / 2;
       if (begin >= end) continue;
       const Matrix w = on_hand(cpu.table, p.w, 2 * begin, 2 * end, rooms.of(thread));
@@ -92,36 +91,54 @@ void linear(const CpuContext& cpu, const Plain& x, std::int64_t m,
       for (std::int64_t t = 0; t < tiling.count; ++t) {
         const std::int64_t r = tiling.start(t), rows = tiling.size(t);
         for (std::int64_t pair = begin; pair < end; ++pair) {
-          run_tile(cpu.table, panel_pair(w, pair), panel_pair(w, pair + 1), tiles.tile(r, rows),
+          run_tile(cpu.table, panel_pair(w, pair), tiles.tile(r, rows),
                    output_of(p, scales, r, pair * pair_width), &ahead);
         }
       }
     }
+  };
+  cpu.executor.run(cpu.executor.threads(), [&](std::int64_t, int thread) {
+    shares.walk(thread, most,
+                [&](std::int64_t begin, std::int64_t end) { multiply(begin, end, thread); });
   });
 }
 
 Scatter::Scatter(const CpuContext& cpu, std::span<const ScatterJob> jobs, float* y,
                  std::int64_t ldy)
-    : table_(cpu.table), jobs_(jobs), y_(y), ldy_(ldy) {
+    : cpu_(cpu), jobs_(jobs), y_(y), ldy_(ldy) {
   if (jobs.empty()) return;
-  std::int64_t most = jobs[0].w.shape.panels() / 2, room = 0;
+  std::int64_t room = 0;
+  most_ = pairs();
+  bool one_tile = true;
   for (const ScatterJob& job : jobs) {
-    most = std::min(most, most_pairs(job.w, job.tiling.count));
+    most_ = std::min(most_, most_pairs(job.w, job.tiling.count));
     if (!job.w.packed()) room = std::max(room, 2 * job.w.shape.panel_bytes());
+    one_tile = one_tile && job.w.packed() && job.tiling.count == 1;
+    rows_ = std::max(rows_, job.tiling.begin + job.tiling.rows);
   }
-  pieces_ = Pieces(cpu.arena, jobs[0].w.shape.panels() / 2, cpu.executor.threads(), most);
-  rooms_ = PackingRooms(cpu, most * room);
+  if (one_tile) {
+    shares_ = Shares(cpu.arena, std::ssize(jobs) * pairs(), cpu.executor.threads());
+    waiting_ = cpu.arena.take<float>(rows_ * pairs() * pair_width);
+    return;
+  }
+  shares_ = Shares(cpu.arena, pairs(), cpu.executor.threads());
+  rooms_ = PackingRooms(cpu, most_ * room);
 }
 
-void Scatter::run(std::int64_t piece, int thread) const {
-  const std::int64_t begin = pieces_.borders[piece], end = pieces_.borders[piece + 1];
+void Scatter::run(int thread) const {
+  shares_.walk(thread, most_, [&](std::int64_t begin, std::int64_t end) {
+    if (waiting_ != nullptr) return read_on(begin, end);
+    add_columns(begin, end, thread);
+  });
+}
+
+/// Pairs [begin, end) of all jobs.
+void Scatter::add_columns(std::int64_t begin, std::int64_t end, int thread) const {
   for (std::size_t j = 0; j < jobs_.size(); ++j) {
     const ScatterJob& job = jobs_[j];
-    const Matrix w = on_hand(table_, job.w, 2 * begin, 2 * end, rooms_.of(thread));
-    // Where to read when this job is done.
-    const Matrix& later = jobs_[std::min(j + 1, jobs_.size() - 1)].w;
-    const Panels after = panel_pair(later.packed() ? later : w, begin);
-    Ahead ahead(later, 2 * begin, 2 * end);
+    const Matrix w = on_hand(cpu_.table, job.w, 2 * begin, 2 * end, rooms_.of(thread));
+    // What is read when this job is done.
+    Ahead ahead(jobs_[std::min(j + 1, jobs_.size() - 1)].w, 2 * begin, 2 * end);
     if (job.computed != nullptr) job.computed->wait();
     for (std::int64_t t = 0; t < job.tiling.count; ++t) {
       const std::int64_t r = job.tiling.start(t), m = job.tiling.size(t);
@@ -131,11 +148,48 @@ void Scatter::run(std::int64_t piece, int thread) const {
         out.ids = job.ids + r;
         out.scales = values_from(job.scales, r);
         out.add = true;
-        run_tile(table_, panel_pair(w, pair), pair + 1 < end ? panel_pair(w, pair + 1) : after,
-                 job.tiles.tile(r - job.tiling.begin, m), out, &ahead);
+        run_tile(cpu_.table, panel_pair(w, pair), job.tiles.tile(r - job.tiling.begin, m), out,
+                 &ahead);
       }
     }
   }
+}
+
+/// Pairs [begin, end) of those of all jobs, which one tile meets.
+void Scatter::read_on(std::int64_t begin, std::int64_t end) const {
+  for (std::int64_t at = begin; at < end;) {
+    const ScatterJob& job = jobs_[static_cast<std::size_t>(at / pairs())];
+    const std::int64_t first = at % pairs(), last = std::min(pairs(), first + end - at);
+    if (job.computed != nullptr) job.computed->wait();
+    for (std::int64_t pair = first; pair < last; ++pair) {
+      const std::int64_t n = pair * pair_width;
+      run_tile(cpu_.table, panel_pair(job.w, pair), job.tiles.tile(0, job.tiling.rows),
+               columns_at(waiting_row(job.tiling.begin) + n, pairs() * pair_width,
+                          job.w.shape.n - n, values_from(job.bias, n)));
+    }
+    at += last - first;
+  }
+}
+
+void Scatter::finish() const {
+  if (waiting_ == nullptr) return;
+  const std::int64_t n = jobs_[0].w.shape.n, threads = cpu_.executor.threads();
+  const std::int64_t share = ceil_div(pairs(), threads) * pair_width;  // columns of a thread
+  run_pieces(cpu_, rows_ * n, threads, [&](std::int64_t piece, int) {
+    const std::int64_t begin = piece * share, end = std::min(begin + share, n);
+    if (begin >= end) return;
+    for (const ScatterJob& job : jobs_) {
+      const Tiling& rows = job.tiling;
+      cpu_.table.add_rows({.x = waiting_row(rows.begin) + begin,
+                           .y = y_ + begin,
+                           .ids = job.ids + rows.begin,
+                           .scales = values_from(job.scales, rows.begin),
+                           .m = rows.rows,
+                           .columns = end - begin,
+                           .ldx = pairs() * pair_width,
+                           .ldy = ldy_});
+    }
+  });
 }
 
 }  // namespace moebius::kernels

@@ -27,7 +27,6 @@ struct Plain {
 struct Matrix {
   PackedShape shape;
   const std::byte* data = nullptr;
-  const std::uint16_t* scales = nullptr;
   Plain plain;
   std::int64_t first = 0;  ///< the panel that data begins with
 

@@ -9,8 +9,11 @@
 namespace moebius::kernels {
 namespace {
 
-/// Most neurons of a piece.
+/// Most neurons that several tiles meet at once.
 constexpr std::int64_t most_neurons = 128;
+/// A matrix whose rows all meet one tile is read on and on for about so long: a thread that turns
+/// to another place waits, and what the hardware had asked for behind the old one was for nothing.
+constexpr std::int64_t streamed_bytes = 1 << 20;
 
 /// One call of `grouped_ffn`.
 class GroupedRun {
@@ -23,12 +26,15 @@ class GroupedRun {
     prepare_rows();
     take_scratch();
     if (count_ == 1) gather_together();
-    const Pieces pieces(cpu_.arena, blocks_, cpu_.executor.threads(), blocks_);
+    const Shares shares(cpu_.arena, blocks_, cpu_.executor.threads());
     const Scatter down(cpu_, down_jobs(), args_.y, args_.ldy);
-    cpu_.executor.run(pieces.count + down.pieces(), [&](std::int64_t piece, int thread) {
-      if (piece >= pieces.count) return down.run(piece - pieces.count, thread);
-      hidden(pieces.borders[piece], pieces.borders[piece + 1], scratch_[thread]);
+    cpu_.executor.run(cpu_.executor.threads(), [&](std::int64_t, int thread) {
+      shares.walk(thread, blocks_, [&](std::int64_t begin, std::int64_t end) {
+        hidden(begin, end, scratch_[thread]);
+      });
+      down.run(thread);
     });
+    down.finish();
   }
 
  private:
@@ -41,11 +47,10 @@ class GroupedRun {
   };
 
   const PackedShape& in_shape() const { return active_[0].job->up.shape; }
-  Tiling tiling(const FfnJob& job) const {
-    // One way to cut rows into tiles, for x and for what is hidden.
-    const int most =
-        std::min(most_rows(cpu_.table, job.up.shape), most_rows(cpu_.table, job.down.shape));
-    return {job.begin, job.end, most};
+  Tiling tiling(const FfnJob& job) const { return {job.begin, job.end, most_of_tile(job)}; }
+  /// One way to cut rows into tiles, for x and for what is hidden.
+  int most_of_tile(const FfnJob& job) const {
+    return std::min(most_rows(cpu_.table, job.up.shape), most_rows(cpu_.table, job.down.shape));
   }
 
   void list_jobs() {
@@ -104,7 +109,7 @@ class GroupedRun {
 
   /// What a thread needs for a tile of some neurons.
   struct Scratch {
-    float* sums;    ///< [M, 32]
+    float* sums;    ///< [M, 2 block]
     float* values;  ///< [M, block]
     RowStore rows;
     std::byte *gate, *up;  ///< panels of a block, of plain matrices
@@ -115,9 +120,14 @@ class GroupedRun {
   /// Blocks of neurons that a thread takes to the end at once.
   std::int64_t blocks_at_once() const {
     const FfnJob& job = *active_[0].job;
+    const auto neurons_of = [&](std::int64_t bytes) {
+      return bytes * panel_width / job.up.shape.panel_bytes();
+    };
     std::int64_t neurons = most_neurons;
     if (!job.up.packed()) {  // their weights stay cached
-      neurons = std::min(neurons, cached_bytes * panel_width / (2 * job.up.shape.panel_bytes()));
+      neurons = std::min(neurons, neurons_of(cached_bytes / 2));
+    } else if (most_ <= most_of_tile(job)) {
+      neurons = std::max(neurons, neurons_of(streamed_bytes));
     }
     return std::max<std::int64_t>(1, neurons / block_);
   }
@@ -130,9 +140,10 @@ class GroupedRun {
       PackedShape part = job.down.shape;
       part.k = blocks_at_once() * block_;
       const std::int64_t panels = job.up.packed() ? 0 : part.k / panel_width;
-      scratch_[t] = {cpu_.arena.take<float>(max_tile_rows * pair_width),
-                     cpu_.arena.take<float>(max_tile_rows * part.k),
-                     RowStore(cpu_.arena, part, max_tile_rows),
+      const std::int64_t rows = std::min<std::int64_t>(most_, max_tile_rows);
+      scratch_[t] = {cpu_.arena.take<float>(rows * 2 * part.k),
+                     cpu_.arena.take<float>(rows * part.k),
+                     RowStore(cpu_.arena, part, rows),
                      cpu_.arena.take<std::byte>(panels * job.gate.shape.panel_bytes()),
                      cpu_.arena.take<std::byte>(panels * job.up.shape.panel_bytes()),
                      shared ? scratch_[0].x : RowStore(cpu_.arena, in_shape(), most_),
@@ -179,32 +190,35 @@ class GroupedRun {
                     const Scratch& scratch, Ahead ahead) const {
     const FfnJob& job = *active.job;
     const bool gated = job.gate.defined();
-    const std::int64_t width = gated ? panel_width : pair_width;  // neurons of a step
     const Tiling tiles = tiling(job);
+    // Neurons of a step; all if there is one tile, which reads a matrix on and on.
+    const std::int64_t width =
+        tiles.count > 1 ? pair_width : ceil_div(end - begin, pair_width) * pair_width;
+    const std::int64_t ld = gated ? 2 * width : width;
     PackedShape part = job.down.shape;
     part.k = end - begin;
     const std::int64_t first = begin / panel_width, last = 2 * ceil_div(end, pair_width);
     const Matrix up = on_hand(cpu_.table, job.up, first, last, scratch.up);
     const Matrix gate = gated ? on_hand(cpu_.table, job.gate, first, last, scratch.gate) : Matrix{};
-    const auto panels_of = [&](std::int64_t n) {
-      return gated ? gate_and_up(gate, up, n / width) : panel_pair(up, n / width);
-    };
     for (std::int64_t t = 0; t < tiles.count; ++t) {
       const std::int64_t r = tiles.start(t), m = tiles.size(t);
+      const auto multiply = [&](const Matrix& w, const float* bias, std::int64_t n,
+                                std::int64_t columns, float* sums) {
+        for (std::int64_t c = 0; c < columns; c += pair_width) {
+          run_tile(cpu_.table, panel_pair(w, (n + c) / pair_width),
+                   scratch.x.tile(r - job.begin, m),
+                   columns_at(sums + c, ld, columns - c, values_from(bias, n + c)), &ahead);
+        }
+      };
       for (std::int64_t n = begin; n < end; n += width) {
         const std::int64_t columns = std::min(width, end - n);
-        TileOutput out = columns_at(scratch.sums, pair_width, columns, values_from(job.up_bias, n));
-        if (gated) {  // the same neurons of both
-          out.columns[1] = columns;
-          out.bias[0] = values_from(job.gate_bias, n);
-          out.bias[1] = values_from(job.up_bias, n);
-        }
-        run_tile(cpu_.table, panels_of(n), panels_of(n + width), scratch.x.tile(r - job.begin, m),
-                 out, &ahead);
-        if (gated) keep(args_.gate_x, job, scratch.sums, r, m, n, columns);
-        keep(args_.up_x, job, scratch.sums + (gated ? panel_width : 0), r, m, n, columns);
+        float* up_sums = scratch.sums + (gated ? width : 0);
+        if (gated) multiply(gate, job.gate_bias, n, columns, scratch.sums);
+        multiply(up, job.up_bias, n, columns, up_sums);
+        if (gated) keep(args_.gate_x, job, scratch.sums, r, m, n, columns, ld);
+        keep(args_.up_x, job, up_sums, r, m, n, columns, ld);
         cpu_.table.activate({args_.activation, scratch.sums, scratch.values + (n - begin), m, width,
-                             gated ? panel_width : 0, pair_width, scratch.rows.shape.k});
+                             gated ? width : 0, ld, scratch.rows.shape.k});
       }
       make_tile(cpu_.table, part, scratch.values, scratch.rows.shape.k, scratch.rows.rows(0),
                 active.hidden.tile(r - job.begin, m, begin));
@@ -213,11 +227,11 @@ class GroupedRun {
 
   /// Columns [n, n + columns) of rows [r, r + m) of what is kept for the way back.
   void keep(void* kept, const FfnJob& job, const float* x, std::int64_t r, std::int64_t m,
-            std::int64_t n, std::int64_t columns) const {
+            std::int64_t n, std::int64_t columns, std::int64_t ld) const {
     if (kept == nullptr) return;
     const std::int64_t width = job.down.shape.k;
     const ValueType type = stored_as(job.up.shape);
-    cpu_.table.convert({x, at(kept, type, r * width + n), type, m, columns, pair_width, width});
+    cpu_.table.convert({x, at(kept, type, r * width + n), type, m, columns, ld, width});
   }
 
   std::span<const ScatterJob> down_jobs() const {
@@ -326,8 +340,7 @@ class BackwardRun {
         const std::int64_t r = active.tiling.start(t), m = active.tiling.size(t);
         for (std::int64_t pair = begin; pair < end; ++pair) {
           const std::int64_t n = pair * pair_width, f = width_;
-          run_tile(cpu_.table, panel_pair(w, pair), panel_pair(w, pair), dy.tile(r, m),
-                   columns_at(dh, pair_width));
+          run_tile(cpu_.table, panel_pair(w, pair), dy.tile(r, m), columns_at(dh, pair_width));
           cpu_.table.activate_backward(
               {args_.activation, type_, dh, gated_ ? at(args_.gate_x, r, f, n) : nullptr,
                at(args_.up_x, r, f, n), gated_ ? at<void>(dgate_, r, f, n) : nullptr,
@@ -415,8 +428,9 @@ class BackwardRun {
     if (gated_) add(dgate_, &FfnJob::gate);
     add(dup_, &FfnJob::up);
     const Scatter scatter(cpu_, {jobs, jobs_count}, args_.dx, columns_);
-    cpu_.executor.run(scatter.pieces(),
-                      [&](std::int64_t piece, int thread) { scatter.run(piece, thread); });
+    cpu_.executor.run(cpu_.executor.threads(),
+                      [&](std::int64_t, int thread) { scatter.run(thread); });
+    scatter.finish();
   }
 
   const CpuContext& cpu_;

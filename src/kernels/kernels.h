@@ -81,11 +81,11 @@ struct TileOutput {
 /// that belong to the same neurons. A row's values do not depend on M: sums run over k in order.
 struct Tile {
   TileRows rows;
-  const void* w[2];                ///< panels
-  const std::uint16_t* scales[2];  ///< of int8 and int4
+  const void* w[2];  ///< panels
   TileOutput out;
-  const void* next[2];  ///< two panels that are likely to come next; with more than
-                        ///< `streamed_rows` rows two eighths of some; or null
+  /// Eighths of two panels that come later, to ask for meanwhile with more than `streamed_rows`
+  /// rows; or null.
+  const void* next[2];
 };
 
 enum class Activation { silu, gelu_tanh, gelu_erf, relu };
@@ -123,6 +123,17 @@ struct Convert {
   std::int64_t m, columns;
   std::int64_t ldx, ldy;
   float scale = 1.0f;
+};
+
+/// Rows of x [M, columns], scales[r] (1) times each, are added to rows ids[r] of y, no two of which
+/// are the same.
+struct AddRows {
+  const float* x;
+  float* y;
+  const std::int32_t* ids;
+  const float* scales;
+  std::int64_t m, columns;
+  std::int64_t ldx, ldy;
 };
 
 /// More columns of a softmax under way (as in flash attention, Dao et al. 2022): scores
@@ -274,6 +285,7 @@ struct KernelTable {
   void (*activate)(const Activate& args);
   void (*activate_backward)(const ActivateBackward& args);
   void (*convert)(const Convert& args);
+  void (*add_rows)(const AddRows& args);
   void (*softmax)(const Softmax& args);
   void (*softmax_backward)(const SoftmaxBackward& args);
   void (*merge_softmax)(const MergeSoftmax& args);

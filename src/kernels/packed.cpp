@@ -11,10 +11,17 @@ namespace moebius::kernels {
 namespace {
 
 /// Place of [n of its panel, k] in a panel, in elements; of int4 in halves of bytes.
-std::int64_t place(PackedType type, std::int64_t n, std::int64_t k) {
-  const std::int64_t step = step_of(type);
-  if (type != PackedType::int4) return (k / step * panel_width + n) * step + k % step;
-  return 2 * ((k / 8 * panel_width + n) * 4 + k % 4) + k / 4 % 2;
+std::int64_t place(const PackedShape& shape, std::int64_t n, std::int64_t k) {
+  const std::int64_t step = step_of(shape.type), scales = shape.scales_before(k);
+  if (shape.type != PackedType::int4) {
+    return scales + (k / step * panel_width + n) * step + k % step;
+  }
+  return 2 * (scales + (k / 8 * panel_width + n) * 4 + k % 4) + k / 4 % 2;
+}
+
+/// Row n's scale of a group.
+std::byte* scale_of(const PackedShape& shape, std::byte* panel, std::int64_t n, std::int64_t g) {
+  return panel + shape.scales_at(g) + 2 * n;
 }
 
 /// Transposes rows of `count` units into the columns of a panel, as many at once as stay cached.
@@ -36,10 +43,11 @@ int zero_of(PackedType type) {
   return type == PackedType::int8 ? 128 : 8;
 }
 
-void store_code(PackedType type, std::byte* panel, std::int64_t n, std::int64_t k, int code) {
-  const auto at = static_cast<std::size_t>(place(type, n, k));
-  const auto stored = static_cast<unsigned>(code + zero_of(type));
-  if (type == PackedType::int8) {
+void store_code(const PackedShape& shape, std::byte* panel, std::int64_t n, std::int64_t k,
+                int code) {
+  const auto at = static_cast<std::size_t>(place(shape, n, k));
+  const auto stored = static_cast<unsigned>(code + zero_of(shape.type));
+  if (shape.type == PackedType::int8) {
     panel[at] = static_cast<std::byte>(stored);
   } else {
     std::byte& both = panel[at / 2];
@@ -49,11 +57,10 @@ void store_code(PackedType type, std::byte* panel, std::int64_t n, std::int64_t 
 }
 
 /// Row n of a panel, of which rows beyond the matrix are zero.
-void pack_row(const PackedShape& shape, const float* w, std::int64_t n, std::byte* panel,
-              std::uint16_t* scales) {
+void pack_row(const PackedShape& shape, const float* w, std::int64_t n, std::byte* panel) {
   if (!shape.quantised()) {
     for (std::int64_t k = 0; k < shape.k; ++k) {
-      store_weight(panel, DType::bf16, static_cast<std::size_t>(place(shape.type, n, k)), w[k]);
+      store_weight(panel, DType::bf16, static_cast<std::size_t>(place(shape, n, k)), w[k]);
     }
     return;
   }
@@ -61,61 +68,53 @@ void pack_row(const PackedShape& shape, const float* w, std::int64_t n, std::byt
   for (std::int64_t g = 0; g < shape.groups(); ++g) {
     const std::int64_t begin = g * shape.group, end = std::min(begin + shape.group, shape.k);
     const std::uint16_t chosen = scale_of_group(shape.type, w + begin, end - begin);
-    scales[g * panel_width + n] = chosen;
+    std::memcpy(scale_of(shape, panel, n, g), &chosen, sizeof chosen);
     const float scale = bf16_to_f32(chosen), inverse = scale != 0 ? 1 / scale : 0;
     for (std::int64_t k = begin; k < end; ++k) {
       const float code = std::isfinite(scale) ? nearest(w[k], inverse) : 0;
-      store_code(shape.type, panel, n, k, static_cast<int>(code));
+      store_code(shape, panel, n, k, static_cast<int>(code));
     }
   }
 }
 
-/// Panel p, empty, and its scales.
-struct Panel {
-  std::byte* data;
-  std::uint16_t* scales;
-
-  Panel(const PackedShape& shape, std::int64_t p, void* all, std::uint16_t* all_scales)
-      : data(static_cast<std::byte*>(all) + p * shape.panel_bytes()),
-        scales(all_scales + p * shape.panel_scales()) {
-    std::memset(data, 0, static_cast<std::size_t>(shape.panel_bytes()));
-    std::fill_n(scales, shape.panel_scales(), std::uint16_t{0});
-  }
-};
+/// Panel p, empty.
+std::byte* new_panel(const PackedShape& shape, std::int64_t p, void* data) {
+  std::byte* panel = static_cast<std::byte*>(data) + p * shape.panel_bytes();
+  std::memset(panel, 0, static_cast<std::size_t>(shape.panel_bytes()));
+  return panel;
+}
 
 }  // namespace
 
 void pack(const PackedShape& shape, const float* w, std::int64_t ldw, std::int64_t begin,
-          std::int64_t end, void* data, std::uint16_t* scales) {
+          std::int64_t end, void* data) {
   for (std::int64_t p = begin; p < end; ++p) {
-    const Panel panel(shape, p, data, scales);
+    std::byte* panel = new_panel(shape, p, data);
     const float* first = w + p * panel_width * ldw;
     const std::int64_t rows = std::min(panel_width, shape.n - p * panel_width);
     if (shape.type == PackedType::f32) {
       const float* row[panel_width];
       for (std::int64_t n = 0; n < rows; ++n) row[n] = first + n * ldw;
-      transpose_rows(row, rows, shape.k, reinterpret_cast<float*>(panel.data));
+      transpose_rows(row, rows, shape.k, reinterpret_cast<float*>(panel));
       continue;
     }
-    for (std::int64_t n = 0; n < rows; ++n) {
-      pack_row(shape, first + n * ldw, n, panel.data, panel.scales);
-    }
+    for (std::int64_t n = 0; n < rows; ++n) pack_row(shape, first + n * ldw, n, panel);
   }
 }
 
 void pack_codes(const PackedShape& shape, const std::int8_t* codes,
                 const std::uint16_t* code_scales, std::int64_t ldw, std::int64_t begin,
-                std::int64_t end, void* data, std::uint16_t* scales) {
+                std::int64_t end, void* data) {
   for (std::int64_t p = begin; p < end; ++p) {
-    const Panel panel(shape, p, data, scales);
+    std::byte* panel = new_panel(shape, p, data);
     const std::int64_t rows = std::min(panel_width, shape.n - p * panel_width);
     for (std::int64_t n = 0; n < rows; ++n) {
       const std::int64_t row = p * panel_width + n;
       for (std::int64_t g = 0; g < shape.groups(); ++g) {
-        panel.scales[g * panel_width + n] = code_scales[row * shape.groups() + g];
+        std::memcpy(scale_of(shape, panel, n, g), code_scales + row * shape.groups() + g, 2);
       }
       for (std::int64_t k = 0; k < shape.k; ++k) {
-        store_code(shape.type, panel.data, n, k, codes[row * ldw + k]);
+        store_code(shape, panel, n, k, codes[row * ldw + k]);
       }
     }
   }
@@ -125,8 +124,7 @@ void pack_bf16(const PackedShape& shape, const std::uint16_t* w, std::int64_t ld
                std::int64_t begin, std::int64_t end, void* data) {
   const std::int64_t pairs = shape.k / 2;
   for (std::int64_t p = begin; p < end; ++p) {
-    auto* panel = static_cast<std::byte*>(data) + p * shape.panel_bytes();
-    std::memset(panel, 0, static_cast<std::size_t>(shape.panel_bytes()));
+    std::byte* panel = new_panel(shape, p, data);
     const std::uint16_t* first = w + p * panel_width * ldw;
     const std::int64_t rows = std::min(panel_width, shape.n - p * panel_width);
     const std::uint32_t* row[panel_width];  // pairs; read and written as bytes
@@ -141,20 +139,19 @@ void pack_bf16(const PackedShape& shape, const std::uint16_t* w, std::int64_t ld
   }
 }
 
-float unpack(const PackedShape& shape, const void* data, const std::uint16_t* scales,
-             std::int64_t n, std::int64_t k) {
+float unpack(const PackedShape& shape, const void* data, std::int64_t n, std::int64_t k) {
   const std::int64_t p = n / panel_width, column = n % panel_width;
   const auto* panel = static_cast<const std::byte*>(data) + p * shape.panel_bytes();
-  const auto at = static_cast<std::size_t>(place(shape.type, column, k));
+  const auto at = static_cast<std::size_t>(place(shape, column, k));
   if (!shape.quantised()) {
     return load_weight(panel, shape.type == PackedType::f32 ? DType::f32 : DType::bf16, at);
   }
   const int code = shape.type == PackedType::int8
                        ? static_cast<int>(panel[at])
                        : static_cast<int>(panel[at / 2] >> (at % 2 == 0 ? 0 : 4)) & 15;
-  const float scale =
-      bf16_to_f32(scales[p * shape.panel_scales() + k / shape.group * panel_width + column]);
-  return static_cast<float>(code - zero_of(shape.type)) * scale;
+  std::uint16_t scale;
+  std::memcpy(&scale, panel + shape.scales_at(k / shape.group) + 2 * column, sizeof scale);
+  return static_cast<float>(code - zero_of(shape.type)) * bf16_to_f32(scale);
 }
 
 }  // namespace moebius::kernels

@@ -4,8 +4,9 @@
 //   bf16  [N/16][K/2][16][2]
 //   int8  [N/16][K/4][16][4]     w = (byte - 128) * scale
 //   int4  [N/16][K/8][16][4]     w = (half byte - 8) * scale; the low half is k, the high one k + 4
-// Scales are bf16 [N/16][K/group][16], one for `group` neighbours along K; the last group may be
-// short.
+// Scales are bf16, one for `group` neighbours along K, of which the last group may have fewer. They
+// lie among the weights, so that a matrix is read as one stream: before every two groups a line of
+// 64 bytes [2][16].
 #pragma once
 
 #include <cstdint>
@@ -51,24 +52,37 @@ struct PackedShape {
   MOEBIUS_INLINE std::int64_t panels() const {
     return (n + 2 * panel_width - 1) / (2 * panel_width) * 2;
   }
-  /// Of one panel, without scales.
+  /// Of one panel.
   MOEBIUS_INLINE std::int64_t panel_bytes() const {
-    const std::int64_t elements = padded_k() * panel_width;
+    return bytes_of(padded_k()) + scale_line * ((groups() + 1) / 2);
+  }
+  MOEBIUS_INLINE std::int64_t bytes() const { return panels() * panel_bytes(); }
+  /// Where the scales [16] of a group begin in a panel.
+  MOEBIUS_INLINE std::int64_t scales_at(std::int64_t g) const {
+    return g / 2 * (scale_line + bytes_of(2 * group)) + g % 2 * (scale_line / 2);
+  }
+  /// Bytes of scales before column k of a panel.
+  MOEBIUS_INLINE std::int64_t scales_before(std::int64_t k) const {
+    return quantised() ? scale_line * (k / group / 2 + 1) : 0;
+  }
+
+ private:
+  static constexpr std::int64_t scale_line = 64;
+
+  /// Columns of a panel without scales.
+  MOEBIUS_INLINE std::int64_t bytes_of(std::int64_t columns) const {
+    const std::int64_t elements = columns * panel_width;
     return type == PackedType::f32    ? 4 * elements
            : type == PackedType::bf16 ? 2 * elements
            : type == PackedType::int8 ? elements
                                       : elements / 2;
   }
-  /// Values.
-  MOEBIUS_INLINE std::int64_t panel_scales() const { return groups() * panel_width; }
-  MOEBIUS_INLINE std::int64_t bytes() const { return panels() * panel_bytes(); }
-  MOEBIUS_INLINE std::int64_t scales() const { return panels() * panel_scales(); }
 };
 
 /// Packs panels [begin, end) of the matrix whose row n begins at w + n ldw. A group's scale is the
 /// one of several candidates whose error is least (sum of squares); the same on every machine.
 void pack(const PackedShape& shape, const float* w, std::int64_t ldw, std::int64_t begin,
-          std::int64_t end, void* data, std::uint16_t* scales);
+          std::int64_t end, void* data);
 /// The same for a matrix in bf16 that stays bf16.
 void pack_bf16(const PackedShape& shape, const std::uint16_t* w, std::int64_t ldw,
                std::int64_t begin, std::int64_t end, void* data);
@@ -77,10 +91,9 @@ void pack_bf16(const PackedShape& shape, const std::uint16_t* w, std::int64_t ld
 /// scales[n groups + k / group], bf16.
 void pack_codes(const PackedShape& shape, const std::int8_t* codes,
                 const std::uint16_t* code_scales, std::int64_t ldw, std::int64_t begin,
-                std::int64_t end, void* data, std::uint16_t* scales);
+                std::int64_t end, void* data);
 
 /// Element [n, k] of a packed matrix.
-float unpack(const PackedShape& shape, const void* data, const std::uint16_t* scales,
-             std::int64_t n, std::int64_t k);
+float unpack(const PackedShape& shape, const void* data, std::int64_t n, std::int64_t k);
 
 }  // namespace moebius::kernels

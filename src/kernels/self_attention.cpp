@@ -24,9 +24,7 @@ struct Laid {
   Panels panels(std::int64_t pair, std::int64_t begin, std::int64_t end) const {
     const std::int64_t skipped = begin * panel_width * RowStore::element_bytes(shape.type);
     const std::byte* first = data + 2 * pair * shape.panel_bytes() + skipped;
-    return {{shape.type, shape.n, end - begin},
-            {first, first + shape.panel_bytes()},
-            {nullptr, nullptr}};
+    return {{shape.type, shape.n, end - begin}, {first, first + shape.panel_bytes()}};
   }
 };
 
@@ -81,7 +79,7 @@ class Heads {
   void multiply(const TileRows& x, const Laid& w, const Seen& seen, float* y) const {
     for (std::int64_t n = seen.begin; n < seen.end; n += pair_width) {
       const Panels panels = w.panels(n / pair_width, 0, w.shape.k);
-      run_tile(cpu_.table, panels, panels, x, columns_at(y + (n - seen.begin), padded_));
+      run_tile(cpu_.table, panels, x, columns_at(y + (n - seen.begin), padded_));
     }
   }
 
@@ -154,7 +152,7 @@ class Forward : Heads {
         TileOutput to = columns_at(at(out, args_.type, begin * ld + n), ld, dim - n);
         to.type = args_.type;
         to.scales = s.sum;
-        run_tile(table, panels, panels, s.shares.tile(0, m), to);
+        run_tile(table, panels, s.shares.tile(0, m), to);
       }
     }
   }
@@ -282,7 +280,7 @@ class Backward : Heads {
         const Panels panels = s.keys_by_dim.panels(n / pair_width, seen.begin, last);
         TileOutput to = columns_at(at(out, args_.type, r * ld + n), ld, args_.key_dim - n);
         to.type = args_.type;
-        run_tile(table, panels, panels, tile.tile(0, m), to);
+        run_tile(table, panels, tile.tile(0, m), to);
       }
     }
   }
@@ -307,7 +305,7 @@ class Backward : Heads {
         const Panels panels = block.panels(n / pair_width, first, end - begin);
         TileOutput to = columns_at(sums + r * width + n, width);
         to.add = true;
-        run_tile(cpu_.table, panels, panels, tile.tile(0, m), to);
+        run_tile(cpu_.table, panels, tile.tile(0, m), to);
       }
     }
   }

@@ -158,20 +158,11 @@ inline Matrix on_hand(const KernelTable& table, const Matrix& w, std::int64_t be
 struct Panels {
   PackedShape shape;
   const std::byte* data[2];
-  const std::uint16_t* scales[2];
 };
-/// Panel `panel` of both.
-inline Panels gate_and_up(const Matrix& a, const Matrix& b, std::int64_t panel) {
-  const std::int64_t at = panel - a.first;
-  const std::int64_t data = at * a.shape.panel_bytes(), scale = at * a.shape.panel_scales();
-  return {a.shape, {a.data + data, b.data + data}, {a.scales + scale, b.scales + scale}};
-}
 /// Panels 2 `pair` and 2 `pair` + 1.
 inline Panels panel_pair(const Matrix& w, std::int64_t pair) {
-  const std::int64_t bytes = w.shape.panel_bytes(), scales = w.shape.panel_scales();
-  const std::byte* data = w.data + (2 * pair - w.first) * bytes;
-  const std::uint16_t* scale = w.scales + (2 * pair - w.first) * scales;
-  return {w.shape, {data, data + bytes}, {scale, scale + scales}};
+  const std::byte* data = w.data + (2 * pair - w.first) * w.shape.panel_bytes();
+  return {w.shape, {data, data + w.shape.panel_bytes()}};
 }
 
 /// Panels of the piece of work that comes next, which tiles with many rows ask for bit by bit.
@@ -212,44 +203,21 @@ inline TileOutput columns_at(void* y, std::int64_t ldy, std::int64_t left = pair
           .bias = {bias, second > 0 ? values_from(bias, panel_width) : nullptr}};
 }
 
-/// A tile; `next` are the panels that come after, `ahead` what comes when all rows have met those
-/// of this piece.
-inline void run_tile(const KernelTable& table, const Panels& w, const Panels& next,
-                     const TileRows& rows, const TileOutput& out, Ahead* ahead = nullptr) {
-  Tile tile{
-      rows, {w.data[0], w.data[1]}, {w.scales[0], w.scales[1]}, out, {next.data[0], next.data[1]}};
-  if (rows.m > streamed_rows) {
-    const bool more = ahead != nullptr && ahead->left > 0;
+/// A tile; of what comes `ahead`, when all rows have met the panels of this piece, as much is asked
+/// for meanwhile as lets many rows compute on.
+inline void run_tile(const KernelTable& table, const Panels& w, const TileRows& rows,
+                     const TileOutput& out, Ahead* ahead = nullptr) {
+  Tile tile{rows, {w.data[0], w.data[1]}, out, {}};
+  if (rows.m > streamed_rows && ahead != nullptr && ahead->left > 0) {
     const std::int64_t bytes = w.shape.panel_bytes() / 8;
     for (int i = 0; i < 2; ++i) {
-      tile.next[i] = more ? ahead->at[i] : nullptr;
-      if (more) ahead->at[i] += bytes;
+      tile.next[i] = ahead->at[i];
+      ahead->at[i] += bytes;
     }
-    if (more) ahead->left -= bytes;
+    ahead->left -= bytes;
   }
   table.tile(w.shape, tile);
 }
-
-/// Borders of pieces of work of `total` units: large ones first, so that threads walk far, and ever
-/// smaller ones, so that they end together; none of more than `most`.
-struct Pieces {
-  std::int64_t* borders = nullptr;
-  std::int64_t count = 0;
-
-  Pieces() = default;
-
-  Pieces(Arena& arena, std::int64_t total, int threads, std::int64_t most) {
-    const auto size_of = [&](std::int64_t left) {
-      return std::clamp<std::int64_t>(3 * left / (4 * threads), 1, most);
-    };
-    for (std::int64_t at = 0; at < total; at += size_of(total - at)) ++count;
-    borders = arena.take<std::int64_t>(count + 1);
-    borders[0] = 0;
-    for (std::int64_t p = 0; p < count; ++p) {
-      borders[p + 1] = borders[p] + size_of(total - borders[p]);
-    }
-  }
-};
 
 /// Pairs of panels of a piece of work at most: where they meet several tiles or have to be packed
 /// first, as many as stay cached.
@@ -286,19 +254,31 @@ struct ScatterJob {
 };
 
 /// The work of adding all of them, each row's in the order of the jobs. Their matrices have one N.
+/// If each meets one tile, memory is what takes time: they are read one after the other, and what
+/// they give waits until all are done.
 class Scatter {
  public:
   Scatter(const CpuContext& cpu, std::span<const ScatterJob> jobs, float* y, std::int64_t ldy);
-  std::int64_t pieces() const { return pieces_.count; }
-  void run(std::int64_t piece, int thread) const;
+  /// What falls to a thread.
+  void run(int thread) const;
+  /// When all of it is done.
+  void finish() const;
 
  private:
-  const KernelTable& table_;
+  std::int64_t pairs() const { return jobs_[0].w.shape.panels() / 2; }
+  float* waiting_row(std::int64_t row) const { return waiting_ + row * pairs() * pair_width; }
+  void add_columns(std::int64_t begin, std::int64_t end, int thread) const;
+  void read_on(std::int64_t begin, std::int64_t end) const;
+
+  const CpuContext& cpu_;
   std::span<const ScatterJob> jobs_;
   float* y_;
   std::int64_t ldy_;
-  Pieces pieces_;
+  Shares shares_;  ///< of the pairs of panels of each job; or of those of all jobs together
+  std::int64_t most_ = 0;
   PackingRooms rooms_;
+  float* waiting_ = nullptr;  ///< rows as the jobs number them
+  std::int64_t rows_ = 0;
 };
 
 }  // namespace moebius::kernels

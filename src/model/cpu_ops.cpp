@@ -56,11 +56,15 @@ Rows CpuOps::take(std::int64_t rows, std::int64_t columns) const {
   return {cpu_.arena.take<float>(rows * columns), rows, columns, columns};
 }
 
-void CpuOps::expect(const PackedWeight& w) const {
+void CpuOps::expect(std::initializer_list<const PackedWeight*> weights) const {
   constexpr std::int64_t most = 256 << 10;  // stays in a second-level cache
-  // About where the pieces of work begin that threads take first.
-  const std::int64_t share = w.shape().bytes() / (2 * cpu_.executor.threads());
-  cpu_.executor.expect(w.matrix().data, std::min(most, share), share);
+  const std::byte* begin = (*weights.begin())->matrix().data;
+  std::int64_t bytes = 0;
+  for (const PackedWeight* w : weights) {
+    if (w != nullptr && w->matrix().data == begin + bytes) bytes += w->bytes();
+  }
+  const std::int64_t share = bytes / cpu_.executor.threads();  // each thread begins with its own
+  cpu_.executor.expect(begin, std::min(most, share), share);
 }
 
 template <class Work>
@@ -185,7 +189,7 @@ Rows CpuOps::rotate(const Rows& x, std::int64_t heads) const {
 
 Rows CpuOps::attention(std::size_t layer, const kernels::Attention& args, const Rows& q,
                        const Rows& k, const Rows& v) const {
-  expect(*model_.weights.layers[layer].attn.o.packed());
+  expect({model_.weights.layers[layer].attn.o.packed()});
   const Rows y = take(q.rows, args.ldy);
   auto* tokens = cpu_.arena.take<kernels::NewTokens>(std::ssize(sequences_));
   std::int64_t row = 0;
@@ -263,9 +267,10 @@ Rows CpuOps::add_linear(const Rows& x, const Rows& y, const Linear& l) const {
 
 void CpuOps::expect_layer(std::size_t layer) const {
   const Weights& w = model_.weights;
-  if (layer == w.layers.size()) return expect(*w.head.packed());
+  if (layer == w.layers.size()) return expect({w.head.packed()});
   const AttentionOf<Weight>& a = w.layers[layer].attn;
-  expect(*(a.q.defined() ? a.q : a.q_latent.a).packed());
+  if (!a.q.defined()) return expect({a.q_latent.a.packed()});
+  expect({a.q.packed(), a.k.packed(), a.v.packed()});
 }
 
 Rows CpuOps::add_ffn(const Rows& x, const Rows& y, const Ffn&, std::size_t layer) const {
@@ -330,7 +335,7 @@ Rows CpuOps::add_moe(const Rows& x, const Rows& y, const Moe& w, std::size_t lay
   const bool shared = std::ssize(prepared.ffns) > rule.experts;
   Arena& arena = cpu_.arena;
 
-  expect(prepared.scores[0]);
+  expect({&prepared.scores[0]});
   const Rows logits = router_logits(y, w, layer);
   auto* ids = arena.take<std::int32_t>(routed);
   const Rows weights = take(tokens, rule.top_k);

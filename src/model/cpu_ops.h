@@ -77,8 +77,8 @@ class CpuOps {
 
  private:
   Rows take(std::int64_t rows, std::int64_t columns) const;
-  /// The weight that will be read next.
-  void expect(const PackedWeight& w) const;
+  /// The weights that will be read next, at once as far as they lie one behind the other.
+  void expect(std::initializer_list<const PackedWeight*> weights) const;
   /// The same of a layer's, or after the last one the head's.
   void expect_layer(std::size_t layer) const;
   /// Calls work(row) for all rows of x.

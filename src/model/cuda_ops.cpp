@@ -103,9 +103,8 @@ at::Tensor unpacked(const PackedWeight& w, at::ScalarType dtype, at::Device devi
   const at::Tensor out =
       at::empty({w.count(), shape.n, shape.k}, at::TensorOptions(dtype).device(device));
   const kernels::Matrix first = w.matrix();
-  check(cuda::unpack(
-      {ops::value_type(out), shape, w.count(), first.data, first.scales, out.data_ptr()},
-      stream_of(device)));
+  check(cuda::unpack({ops::value_type(out), shape, w.count(), first.data, out.data_ptr()},
+                     stream_of(device)));
   return out;
 }
 
@@ -173,11 +172,10 @@ at::Tensor CudaOps::multiply(Input& input, const cuda::ProductRows& rows, const 
   if (w.packed() != nullptr) {
     const kernels::Matrix first = w.packed()->matrix();
     quantise(input, first.shape);
-    check(cuda::multiply(
-        cuda::PackedProduct{ops::value_type(x), rows, first.shape,
-                            input.codes.const_data_ptr<std::int8_t>(),
-                            input.scales.const_data_ptr<float>(), first.data, first.scales, end},
-        stream));
+    check(cuda::multiply(cuda::PackedProduct{ops::value_type(x), rows, first.shape,
+                                             input.codes.const_data_ptr<std::int8_t>(),
+                                             input.scales.const_data_ptr<float>(), first.data, end},
+                         stream));
   } else {
     const at::Tensor matrices = like(w, x.scalar_type()).contiguous();
     check(cuda::multiply(cuda::PlainProduct{ops::value_type(x), rows, x.data_ptr(),

@@ -35,11 +35,11 @@ PackedWeight::PackedWeight(const kernels::PackedShape& shape, std::int64_t count
     : shape_(shape), count_(count), memory_(std::move(memory)) {}
 
 std::int64_t PackedWeight::bytes_of(const kernels::PackedShape& shape, std::int64_t count) {
-  return count * (shape.bytes() + 2 * shape.scales());
+  return count * shape.bytes();
 }
 
 kernels::Matrix PackedWeight::matrix(std::int64_t expert) const {
-  return {shape_, codes(expert), scales(expert)};
+  return {shape_, data(expert)};
 }
 
 at::Tensor QuantisedMatrix::dequantised() const {
@@ -58,10 +58,9 @@ PackedWeight WeightPacker::pack(const at::Tensor& w, kernels::PackedType type, s
   const bool one = matrices.stride(0) == 0;  // E times the same
   for (std::int64_t e = 0; e < packed.count(); ++e) {
     if (e > 0 && one) {
-      std::copy_n(packed.codes(0), shape.bytes(), packed.codes(e));
-      std::copy_n(packed.scales(0), shape.scales(), packed.scales(e));
+      std::copy_n(packed.data(0), shape.bytes(), packed.data(e));
     } else {
-      pack_matrix(matrices[e], shape, packed.codes(e), packed.scales(e));
+      pack_matrix(matrices[e], shape, packed.data(e));
     }
   }
   return packed;
@@ -78,14 +77,14 @@ PackedWeight WeightPacker::pack(std::span<const QuantisedMatrix> matrices) {
     executor_.run(packed.shape().panels(), [&](std::int64_t panel, int) {
       kernels::pack_codes(packed.shape(), codes.const_data_ptr<std::int8_t>(),
                           static_cast<const std::uint16_t*>(scales.const_data_ptr()), codes.size(1),
-                          panel, panel + 1, packed.codes(e), packed.scales(e));
+                          panel, panel + 1, packed.data(e));
     });
   }
   return packed;
 }
 
 void WeightPacker::pack_matrix(const at::Tensor& w, const kernels::PackedShape& shape,
-                               std::byte* data, std::uint16_t* scales) {
+                               std::byte* data) {
   const at::Tensor rows = w.stride(-1) == 1 || w.size(-1) == 1 ? w : w.contiguous();
   const std::int64_t stride = rows.stride(0);
   std::vector<std::vector<float>> rooms(static_cast<std::size_t>(executor_.threads()));
@@ -93,7 +92,7 @@ void WeightPacker::pack_matrix(const at::Tensor& w, const kernels::PackedShape& 
   executor_.run(shape.panels(), [&](std::int64_t panel, int thread) {
     const std::int64_t first = panel * kernels::panel_width;
     const auto pack_from = [&](const float* from, std::int64_t ld) {
-      kernels::pack(shape, from - first * ld, ld, panel, panel + 1, data, scales);
+      kernels::pack(shape, from - first * ld, ld, panel, panel + 1, data);
     };
     if (rows.scalar_type() == at::kFloat) {
       return pack_from(rows.const_data_ptr<float>() + first * stride, stride);

@@ -31,18 +31,13 @@ class PackedWeight {
   std::int64_t count() const { return count_; }
   std::int64_t bytes() const { return bytes_of(shape_, count_); }
   kernels::Matrix matrix(std::int64_t expert = 0) const;
-  /// Codes of all matrices, then their scales.
   std::span<const std::byte> memory() const {
     return {memory_.get(), static_cast<std::size_t>(bytes())};
   }
 
  private:
   friend class WeightPacker;
-  std::byte* codes(std::int64_t expert) const { return memory_.get() + expert * shape_.bytes(); }
-  std::uint16_t* scales(std::int64_t expert) const {
-    return reinterpret_cast<std::uint16_t*>(memory_.get() + count_ * shape_.bytes()) +
-           expert * shape_.scales();
-  }
+  std::byte* data(std::int64_t expert) const { return memory_.get() + expert * shape_.bytes(); }
 
   kernels::PackedShape shape_;
   std::int64_t count_;
@@ -73,8 +68,7 @@ class WeightPacker {
  private:
   /// Room for `count` of them.
   PackedWeight take(const kernels::PackedShape& shape, std::int64_t count);
-  void pack_matrix(const at::Tensor& w, const kernels::PackedShape& shape, std::byte* data,
-                   std::uint16_t* scales);
+  void pack_matrix(const at::Tensor& w, const kernels::PackedShape& shape, std::byte* data);
 
   Executor& executor_;
   MemoryBlocks memory_;

@@ -114,5 +114,55 @@ TEST(Executor, APieceWaitsForTheOnesBeforeIt) {
   }
 }
 
+TEST(Shares, EveryUnitIsWorkedOnOnce) {
+  Arena arena;
+  for (const int threads : {1, 2, 3, 5}) {
+    Executor executor(threads);
+    for (const std::int64_t count : {0, 1, 2, 7, 64, 1000}) {
+      for (const std::int64_t most : {1, 3, 1000}) {
+        const Arena::Scope scope(arena);
+        const Shares shares(arena, count, threads);
+        std::vector<int> times(static_cast<std::size_t>(count));  // no two threads touch the same
+        executor.run(threads, [&](std::int64_t, int thread) {
+          shares.walk(thread, most, [&](std::int64_t begin, std::int64_t end) {
+            EXPECT_LE(end - begin, most);
+            for (std::int64_t i = begin; i < end; ++i) ++times[static_cast<std::size_t>(i)];
+          });
+        });
+        EXPECT_TRUE(std::all_of(times.begin(), times.end(), [](int n) { return n == 1; }));
+      }
+    }
+  }
+}
+
+TEST(Shares, AThreadThatIsHeldUpHoldsHalfOfItsOwnAtMost) {
+  constexpr std::int64_t count = 100;
+  Arena arena;
+  Executor executor(2);
+  const Shares shares(arena, count, 2);
+  std::atomic<std::int64_t> done{0};
+  std::atomic<bool> held{false};
+  executor.run(2, [&](std::int64_t, int thread) {
+    shares.walk(thread, count, [&](std::int64_t begin, std::int64_t end) {
+      if (!held.exchange(true)) {  // goes on when the other has done all the rest
+        EXPECT_LE(end - begin, count / 4);
+        while (done < count - (end - begin)) std::this_thread::yield();
+      }
+      done += end - begin;
+    });
+  });
+  EXPECT_EQ(done, count);
+}
+
+TEST(Shares, AThreadWalksItsOwnInOrder) {
+  Arena arena;
+  const Shares shares(arena, 10, 2);
+  std::vector<std::int64_t> order;
+  shares.walk(1, 2, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) order.push_back(i);
+  });
+  EXPECT_EQ(order, (std::vector<std::int64_t>{5, 6, 7, 8, 9, 2, 3, 4, 1, 0}));
+}
+
 }  // namespace
 }  // namespace moebius

@@ -101,18 +101,16 @@ TEST(CudaPlainProduct, OfEveryNumberOfRowsAndOddSizes) {
   }
 }
 
-/// E matrices, packed one behind the other, then their scales.
+/// E matrices, packed one behind the other.
 struct Packed {
   PackedShape shape;
   std::vector<std::byte> data;
-  std::vector<std::uint16_t> scales;
 
   Packed(const PackedShape& s, std::int64_t experts)
-      : shape(s), data(index(experts * s.bytes()) + 16), scales(index(experts * s.scales())) {
+      : shape(s), data(index(experts * s.bytes()) + 16) {
     for (std::int64_t e = 0; e < experts; ++e) {
       const std::vector<float> w = normal(s.n * s.k, 20 + index(e));
-      pack(s, w.data(), s.k, 0, s.panels(), codes() + e * s.bytes(),
-           scales.data() + e * s.scales());
+      pack(s, w.data(), s.k, 0, s.panels(), codes() + e * s.bytes());
     }
   }
   /// As on a GPU, where memory begins at a multiple of 16.
@@ -121,7 +119,7 @@ struct Packed {
     return data.data() + (16 - at % 16) % 16;
   }
   double at(std::int64_t e, std::int64_t n, std::int64_t k) {
-    return unpack(shape, codes() + e * shape.bytes(), scales.data() + e * shape.scales(), n, k);
+    return unpack(shape, codes() + e * shape.bytes(), n, k);
   }
 };
 
@@ -150,10 +148,9 @@ TEST(CudaPackedProduct, OfRowsThatAreQuantisedLikeOnTheCpu) {
 
           Packed w(shape, rows.experts());
           End end(type, rows, n, k == 320);
-          ASSERT_EQ(cuda::multiply(
-                        cuda::PackedProduct{type, rows.view(), shape, codes.data(), scales.data(),
-                                            w.codes(), w.scales.data(), end.view()},
-                        nullptr),
+          ASSERT_EQ(cuda::multiply(cuda::PackedProduct{type, rows.view(), shape, codes.data(),
+                                                       scales.data(), w.codes(), end.view()},
+                                   nullptr),
                     nullptr);
           const double error = end.error(
               rows, k,
@@ -191,10 +188,8 @@ TEST(CudaUnpack, AreTheMatricesThatWerePacked) {
         constexpr std::int64_t experts = 3;
         Packed w(shape, experts);
         Stored found(type, experts * n * k);
-        ASSERT_EQ(
-            cuda::unpack({type, shape, experts, w.codes(), w.scales.data(), found.bytes.data()},
-                         nullptr),
-            nullptr);
+        ASSERT_EQ(cuda::unpack({type, shape, experts, w.codes(), found.bytes.data()}, nullptr),
+                  nullptr);
         std::vector<float> expected;
         for (std::int64_t e = 0; e < experts; ++e) {
           for (std::int64_t i = 0; i < n * k; ++i) expected.push_back(float(w.at(e, i / k, i % k)));

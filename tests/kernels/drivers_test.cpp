@@ -24,18 +24,16 @@ class RandomMatrix {
   RandomMatrix() = default;
   RandomMatrix(PackedType type, std::int64_t n, std::int64_t k, std::int64_t group,
                std::uint64_t stream)
-      : shape_{type, n, k, group}, data_(index(shape_.bytes())), scales_(index(shape_.scales())) {
+      : shape_{type, n, k, group}, data_(index(shape_.bytes())) {
     const std::vector<float> w = normal(n * k, stream, 1 / std::sqrt(static_cast<double>(k)));
-    pack(shape_, w.data(), k, 0, shape_.panels(), data_.data(), scales_.data());
+    pack(shape_, w.data(), k, 0, shape_.panels(), data_.data());
   }
-  Matrix view() const {
-    return {shape_, data_.empty() ? nullptr : data_.data(), scales_.data(), {}, 0};
-  }
+  Matrix view() const { return {shape_, data_.empty() ? nullptr : data_.data(), {}, 0}; }
   /// Row n times x.
   double times(std::int64_t n, const std::vector<double>& x) const {
     double sum = 0;
     for (std::int64_t k = 0; k < shape_.k; ++k) {
-      sum += unpack(shape_, data_.data(), scales_.data(), n, k) * x[index(k)];
+      sum += unpack(shape_, data_.data(), n, k) * x[index(k)];
     }
     return sum;
   }
@@ -43,7 +41,6 @@ class RandomMatrix {
  private:
   PackedShape shape_;
   std::vector<std::byte> data_;
-  std::vector<std::uint16_t> scales_;
 };
 
 template <class Fn>
@@ -167,7 +164,7 @@ TEST(Linear, PlainMatricesGiveTheBitsOfPackedOnes) {
       for (std::size_t i = 0; i < values.size(); ++i) {
         if (stored == ValueType::bf16) packed_from[i] = bf16_to_f32(bf16[i]);
       }
-      pack(shape, packed_from.data(), k, 0, shape.panels(), data.data(), nullptr);
+      pack(shape, packed_from.data(), k, 0, shape.panels(), data.data());
       const bool f32 = stored == ValueType::f32;
       const Plain row_major{f32 ? static_cast<void*>(values.data()) : bf16.data(), stored, k};
       const Plain columns{f32 ? static_cast<void*>(flipped.data()) : flipped_bf16.data(), stored, n,

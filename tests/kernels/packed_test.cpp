@@ -24,15 +24,12 @@ constexpr const char* names[] = {"f32", "bf16", "int8", "int4"};
 struct Packed {
   PackedShape shape;
   std::vector<std::byte> data;
-  std::vector<std::uint16_t> scales;
 
   Packed(const PackedShape& s, const std::vector<float>& w)
-      : shape(s), data(index(s.bytes()), std::byte{0xEE}), scales(index(s.scales()), 0xEEEE) {
-    pack(shape, w.data(), shape.k, 0, shape.panels(), data.data(), scales.data());
+      : shape(s), data(index(s.bytes()), std::byte{0xEE}) {
+    pack(shape, w.data(), shape.k, 0, shape.panels(), data.data());
   }
-  float at(std::int64_t n, std::int64_t k) const {
-    return unpack(shape, data.data(), scales.data(), n, k);
-  }
+  float at(std::int64_t n, std::int64_t k) const { return unpack(shape, data.data(), n, k); }
 };
 
 /// Rows of activations as a table prepares them.
@@ -76,8 +73,7 @@ void put_tile(const KernelTable& table, const Packed& w, const Rows& rows,
   const TileRows tile{x.data(), scales.data(), offsets.data(), static_cast<int>(m)};
   table.interleave(s, rows.view, ids.data(), tile);
   const auto panel = [&](std::int64_t p) { return w.data.data() + p * s.panel_bytes(); };
-  const auto scale = [&](std::int64_t p) { return w.scales.data() + p * s.panel_scales(); };
-  table.tile(s, {tile, {panel(a), panel(b)}, {scale(a), scale(b)}, out, {}});
+  table.tile(s, {tile, {panel(a), panel(b)}, out, {}});
 }
 
 std::vector<float> run_tile(const KernelTable& table, const Packed& w, const Rows& rows,

@@ -70,7 +70,8 @@ def test_costs_are_those_of_the_shape(moebius, shape):
 
 def test_keys_and_values_in_int8_are_counted(moebius, shape):
     out = bench(moebius, shape(), "--random-weights", "--weights", "f32", "--kv-cache", "int8", *SHORT)
-    page = 2 * 2 * (64 * 16 + 32 * 64 + 2 * 64 + 2 * 64)  # layers and heads: keys, padded values, scales
+    # Layers and heads: keys and padded values, in panels of 16 with a line of scales each, and values' own.
+    page = 2 * 2 * (64 * 16 + 4 * 64 + 32 * 64 + 2 * 64 + 2 * 64)
     assert out["cache_bytes"] == page
 
 

@@ -147,12 +147,12 @@ def test_what_does_not_fit_is_named(moebius, packed, tmp_path):
         return apply
 
     slot = "layers.1.attn.q.weight"
-    broken(manifest(lambda m: m.update(version=2)), "version 2", "version 1", "quantize")
+    broken(manifest(lambda m: m.update(version=1)), "version 1", "version 2", "quantize")
     broken(manifest(lambda m: m.update(format="other")), "format")
     broken(manifest(lambda m: m.update(weights="int3")), "int3")
     broken(manifest(lambda m: m["tensors"].pop(slot)), slot)
     broken(manifest(lambda m: m["tensors"][slot].update(group=12)), "group")
-    broken(manifest(lambda m: m["tensors"][slot].update(group=32)), slot, "bytes")
+    broken(manifest(lambda m: m["tensors"][slot].update(group=8)), slot, "bytes")
     broken(manifest(lambda m: m["tensors"][slot].update(type="int4")), slot, "bytes")
     broken(config(intermediate_size=64), "bytes", "configuration")
     broken(config(num_hidden_layers=9), "layers.", "missing")

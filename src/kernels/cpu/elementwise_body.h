@@ -139,7 +139,6 @@ template <class Store>
 static void put_rows_as(const TileOutput& out, const float* sums, long m) {
   for (long r = 0; r < m; ++r, sums += 2 * panel_width) {
     const float scale = out.scales != nullptr ? out.scales[r] : 1;
-    const float keep = out.keep != nullptr ? out.keep[r] : 1;
     auto* row =
         static_cast<typename Store::Type*>(out.y) + (out.ids != nullptr ? out.ids[r] : r) * out.ldy;
     for (int panel = 0; panel < 2; ++panel) {
@@ -148,8 +147,13 @@ static void put_rows_as(const TileOutput& out, const float* sums, long m) {
         const long left = out.columns[panel] - c;
         VecF v = load_values(sums + panel * panel_width + c);
         if (out.bias[panel] != nullptr) v += load_row<LoadF32>(out.bias[panel], c, left);
-        v = out.add ? v * scale + load_row<LoadF32>(y, c, left) * keep : v * scale;
-        store_row<Store>(y, c, left, v);
+        if (!out.add) {
+          store_row<Store>(y, c, left, v * scale);
+          continue;
+        }
+        VecF there = load_row<LoadF32>(y, c, left);
+        if (out.keep != nullptr) there *= out.keep[r];
+        store_row<Store>(y, c, left, v * scale + there);  // rounded once, wherever it is computed
       }
     }
   }
@@ -174,6 +178,19 @@ static void convert_rows(const Convert& a) {
 static void convert(const Convert& a) {
   if (a.type == ValueType::f32) return convert_rows<StoreF32>(a);
   convert_rows<StoreBf16>(a);
+}
+
+static void add_rows(const AddRows& a) {
+  for (long r = 0; r < a.m; ++r) {
+    const float* x = a.x + r * a.ldx;
+    float* y = a.y + a.ids[r] * a.ldy;
+    const float scale = a.scales != nullptr ? a.scales[r] : 1;
+    for (long c = 0; c < a.columns; c += LANES) {
+      const long left = a.columns - c;
+      const VecF sum = load_row<LoadF32>(x, c, left) * scale + load_row<LoadF32>(y, c, left);
+      store_row<StoreF32>(y, c, left, sum);
+    }
+  }
 }
 
 template <Activation KIND, class Load, class Store>

@@ -9,47 +9,39 @@
 //
 // A tile keeps its sums in registers and walks K once; each piece of w serves M rows.
 
-/// A panel on its way. Weights that meet few rows come from memory, and are asked for some steps
-/// before they are used, into the second-level cache: the hardware does not do that early enough,
-/// nor beyond the end of a panel. Those that meet many are asked for while others are used, a line
-/// for eight.
+/// Panels of a tile on their way: with many rows both side by side, with few one after the other,
+/// since then they come from memory, and a thread that reads one stream in order is served best
+/// (the hardware sees where it goes; any asking beside that makes it slower).
 template <int M>
-struct Stream {
-  static constexpr bool from_memory = M <= streamed_rows;
-  static constexpr long most_ahead = 3072;
+struct Walk {
+  static constexpr int panels = M <= streamed_rows ? 1 : 2;
+  const unsigned char *at[panels], *next[panels];
 
-  const unsigned char *at, *ahead, *next;
-  long left;  ///< bytes of the panel that nobody has asked for
-
-  Stream(const void* panel, const void* after, long bytes)
-      : at(static_cast<const unsigned char*>(panel)),
-        ahead(at + (bytes < most_ahead ? bytes : most_ahead)),
-        next(static_cast<const unsigned char*>(after != nullptr ? after : panel)),
-        left(at + bytes - ahead) {}
-
-  /// Before `lines` of 64 bytes are read.
-  template <int LINES>
-  void fetch() {
-    if constexpr (from_memory) {
-      if (left <= 0) {  // on with the next one, of which less is asked for than it has
-        ahead = next;
-        left = __LONG_MAX__;
-      }
-      MOEBIUS_UNROLL
-      for (int line = 0; line < LINES; ++line) __builtin_prefetch(ahead + 64 * line, 0, 2);
-      ahead += 64 * LINES;
-      left -= 64 * LINES;
-    } else if constexpr (LINES == 8) {
-      __builtin_prefetch(next, 0, 2);
-      next += 64;
+  Walk(const Tile& t, int first) {
+    MOEBIUS_UNROLL
+    for (int p = 0; p < panels; ++p) {
+      at[p] = static_cast<const unsigned char*>(t.w[first + p]);
+      const void* later = t.next[first + p];
+      next[p] = later != nullptr ? static_cast<const unsigned char*>(later) : at[p];
+    }
+  }
+  /// For some line of what comes later.
+  void ask() {
+    MOEBIUS_UNROLL
+    for (int p = 0; p < panels; ++p) {
+      __builtin_prefetch(next[p], 0, 2);
+      next[p] += 64;
     }
   }
 };
 
-template <int M>
-static void clear(F16 (&y)[M][2]) {
+template <int M, int P>
+static void clear(F16 (&y)[M][P]) {
   MOEBIUS_UNROLL
-  for (int i = 0; i < M; ++i) y[i][0] = y[i][1] = splat_f32(0);
+  for (int i = 0; i < M; ++i) {
+    MOEBIUS_UNROLL
+    for (int p = 0; p < P; ++p) y[i][p] = splat_f32(0);
+  }
 }
 
 /// Sums [m, 32] to where they go.
@@ -101,202 +93,254 @@ static void ask_for_output(const TileOutput& out) {
   }
 }
 
-template <int M>
-static void tile_f32(const PackedShape& s, const Tile& t) {
+/// Calls walk(walk, sums) for the panels of a tile, and puts its sums where they go.
+template <int M, class Panels>
+[[gnu::always_inline]] static inline void walk_panels(const Tile& t, Panels walk) {
+  constexpr int panels = Walk<M>::panels;
   F16 y[M][2];
-  clear<M>(y);
-  const auto* x = static_cast<const float*>(t.rows.x);
-  const auto* w0 = static_cast<const float*>(t.w[0]);
-  const auto* w1 = static_cast<const float*>(t.w[1]);
-  for (long k = 0; k < s.k; ++k, x += M, w0 += 16, w1 += 16) {
-    if (s.k - k == 32) ask_for_output<M>(t.out);
-    const F16 a = load_f32(w0), b = load_f32(w1);
+  MOEBIUS_UNROLL
+  for (int first = 0; first < 2; first += panels) {
+    F16 sums[M][panels];
+    walk(Walk<M>(t, first), sums);
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) {
-      const F16 xi = splat_f32(x[i]);
-      y[i][0] = fma(a, xi, y[i][0]);
-      y[i][1] = fma(b, xi, y[i][1]);
+      MOEBIUS_UNROLL
+      for (int p = 0; p < panels; ++p) y[i][first + p] = sums[i][p];
     }
   }
   put_tile<M>(t.out, y);
 }
 
-/// A step of the dot products of M rows, 4 bytes of each, with two panels.
-template <int M, class Sum, class Dot>
-static void add_products(Sum (&sum)[M][2], B64 a, B64 b, const void* x, Dot dot) {
+template <int M>
+static void tile_f32(const PackedShape& s, const Tile& t) {
+  walk_panels<M>(
+      t, [&](Walk<M> w, auto& sums) __attribute__((always_inline)) {
+        clear(sums);
+        const auto* x = static_cast<const float*>(t.rows.x);
+        for (long k = 0; k < s.k; ++k, x += M) {
+          if (s.k - k == 32) ask_for_output<M>(t.out);
+          F16 wk[Walk<M>::panels];
+          MOEBIUS_UNROLL
+          for (int p = 0; p < Walk<M>::panels; ++p) {
+            wk[p] = load_f32(reinterpret_cast<const float*>(w.at[p]));
+            w.at[p] += 64;
+          }
+          MOEBIUS_UNROLL
+          for (int i = 0; i < M; ++i) {
+            const F16 xi = splat_f32(x[i]);
+            MOEBIUS_UNROLL
+            for (int p = 0; p < Walk<M>::panels; ++p) sums[i][p] = fma(wk[p], xi, sums[i][p]);
+          }
+        }
+      });
+}
+
+/// A step of the dot products of M rows, 4 bytes of each, with P panels.
+template <int M, int P, class Sum, class Dot>
+static void add_products(Sum (&sum)[M][P], const B64 (&w)[P], const void* x, Dot dot) {
   MOEBIUS_UNROLL
   for (int i = 0; i < M; ++i) {
     const B64 xi = splat_bytes(static_cast<const unsigned char*>(x) + 4 * i);
-    sum[i][0] = dot(sum[i][0], a, xi);
-    sum[i][1] = dot(sum[i][1], b, xi);
+    MOEBIUS_UNROLL
+    for (int p = 0; p < P; ++p) sum[i][p] = dot(sum[i][p], w[p], xi);
+  }
+}
+
+/// The next 64 bytes of each panel.
+template <int M>
+static void load_step(Walk<M>& w, B64 (&to)[Walk<M>::panels]) {
+  MOEBIUS_UNROLL
+  for (int p = 0; p < Walk<M>::panels; ++p) {
+    to[p] = load_bytes(w.at[p]);
+    w.at[p] += 64;
   }
 }
 
 template <int M>
 static void tile_bf16(const PackedShape& s, const Tile& t) {
   const auto dot = [](F16 sum, B64 w, B64 x) { return dot_bf16(sum, w, x); };
-  F16 y[M][2];
-  clear<M>(y);
-  const auto* x = static_cast<const unsigned short*>(t.rows.x);
-  const long bytes = s.panel_bytes();
-  Stream<M> a(t.w[0], t.next[0], bytes), b(t.w[1], t.next[1], bytes);
-  constexpr int at_once = Stream<M>::from_memory ? 4 : 1;
-  long left = bytes / 64;
-  for (; left >= at_once; left -= at_once) {
-    if (at_once > 1) {
-      a.template fetch<at_once>();
-      b.template fetch<at_once>();
-    } else if (left % 8 == 0) {
-      a.template fetch<8>();
-      b.template fetch<8>();
-      if (left == 32) ask_for_output<M>(t.out);
-    }
-    MOEBIUS_UNROLL
-    for (int i = 0; i < at_once; ++i, x += 2 * M, a.at += 64, b.at += 64) {
-      add_products<M>(y, load_bytes(a.at), load_bytes(b.at), x, dot);
-    }
-  }
-  for (; left > 0; --left, x += 2 * M, a.at += 64, b.at += 64) {
-    add_products<M>(y, load_bytes(a.at), load_bytes(b.at), x, dot);
-  }
-  put_tile<M>(t.out, y);
+  walk_panels<M>(
+      t, [&](Walk<M> w, auto& sums) __attribute__((always_inline)) {
+        clear(sums);
+        const auto* x = static_cast<const unsigned short*>(t.rows.x);
+        const auto step = [&] {
+          B64 wk[Walk<M>::panels];
+          load_step(w, wk);
+          add_products(sums, wk, x, dot);
+          x += 2 * M;
+        };
+        long left = s.panel_bytes() / 64;
+        if constexpr (Walk<M>::panels == 1) {
+          for (; left >= 4; left -= 4) {
+            MOEBIUS_UNROLL
+            for (int i = 0; i < 4; ++i) step();
+          }
+        }
+        for (; left > 0; --left) {
+          if (Walk<M>::panels > 1 && left % 8 == 0) {
+            w.ask();
+            if (left == 32) ask_for_output<M>(t.out);
+          }
+          step();
+        }
+      });
 }
 
-/// 64 bytes of a panel: four columns of w, or eight in half bytes; x has a scale for `x_groups`
+/// 64 bytes of each panel: four columns of w, or eight in half bytes; x has a scale for `x_groups`
 /// groups.
 struct Int8Step {
   static constexpr int columns = 4, x_groups = 1;
-  template <int M>
-  static void run(I16 (&sum)[M][2], const signed char* x, const unsigned char* w0,
-                  const unsigned char* w1) {
-    const auto dot = [](I16 acc, B64 w, B64 xi) { return dot_u8(acc, w, xi); };
-    add_products<M>(sum, load_bytes(w0), load_bytes(w1), x, dot);
+  template <int M, int P>
+  static void run(I16 (&sum)[M][P], const signed char* x, const B64 (&w)[P]) {
+    add_products(sum, w, x, [](I16 acc, B64 wp, B64 xi) { return dot_u8(acc, wp, xi); });
   }
 };
 
 struct Int4Step {
   static constexpr int columns = 8, x_groups = 4;
-  template <int M>
-  static void run(I16 (&sum)[M][2], const signed char* x, const unsigned char* w0,
-                  const unsigned char* w1) {
-    const auto dot = [](I16 acc, B64 w, B64 xi) { return dot_u4(acc, w, xi); };
-    const B64 a = load_bytes(w0), b = load_bytes(w1);
-    add_products<M>(sum, low_halves(a), low_halves(b), x, dot);
-    add_products<M>(sum, high_halves(a), high_halves(b), x + 4 * M, dot);
+  template <int M, int P>
+  static void run(I16 (&sum)[M][P], const signed char* x, const B64 (&w)[P]) {
+    const auto dot = [](I16 acc, B64 wp, B64 xi) { return dot_u4(acc, wp, xi); };
+    B64 low[P], high[P];
+    MOEBIUS_UNROLL
+    for (int p = 0; p < P; ++p) {
+      low[p] = low_halves(w[p]);
+      high[p] = high_halves(w[p]);
+    }
+    add_products(sum, low, x, dot);
+    add_products(sum, high, x + 4 * M, dot);
   }
 };
 
-/// The products of a group of G columns; G 0: `columns`. A number that is known unrolls. Hands the
-/// sums of each row to add(row, sums, sums, scales, scales) of both panels.
+/// The products of group g, of G columns; G 0: `columns`. A number that is known unrolls. Hands the
+/// sums of each row to add(row, g, sums, scales) of the panels.
 template <class Step, int M, int G, class Add>
-[[gnu::always_inline]] static inline void add_group(const Tile& t, long g, long columns,
-                                                    const signed char*& x, Stream<M>& w0,
-                                                    Stream<M>& w1, Add add) {
-  I16 sum[M][2];
+[[gnu::always_inline]] static inline void add_group(
+    const Tile& t, long g, long columns, const unsigned short* const (&of_group)[Walk<M>::panels],
+    const signed char*& x, Walk<M>& w, Add add) {
+  constexpr int panels = Walk<M>::panels;
+  I16 sum[M][panels];
   MOEBIUS_UNROLL
-  for (int i = 0; i < M; ++i) sum[i][0] = sum[i][1] = splat_i32(t.rows.offsets[g * M + i]);
+  for (int i = 0; i < M; ++i) {
+    MOEBIUS_UNROLL
+    for (int p = 0; p < panels; ++p) sum[i][p] = splat_i32(t.rows.offsets[g * M + i]);
+  }
   const long count = (G > 0 ? G : columns) / Step::columns;
-  constexpr int most = G / Step::columns, at_once = most < 8 ? most : 8;  // more would queue up
   MOEBIUS_UNROLL
   for (long step = 0; step < count; ++step) {
-    if constexpr (at_once > 0) {
-      if (step % at_once == 0) {
-        w0.template fetch<at_once>();
-        w1.template fetch<at_once>();
-      }
-    }
-    Step::template run<M>(sum, x, w0.at, w1.at);
+    if (panels > 1 && G > 0 && step % 8 == 0) w.ask();
+    B64 wk[panels];
+    load_step(w, wk);
+    Step::run(sum, x, wk);
     x += Step::columns * M;
-    w0.at += 64;
-    w1.at += 64;
   }
-  const F16 a = load_bf16(t.scales[0] + g * 16), b = load_bf16(t.scales[1] + g * 16);
+  F16 scales[panels];
   MOEBIUS_UNROLL
-  for (int i = 0; i < M; ++i) add(i, to_float(sum[i][0]), to_float(sum[i][1]), a, b);
+  for (int p = 0; p < panels; ++p) scales[p] = load_bf16(of_group[p]);
+  MOEBIUS_UNROLL
+  for (int i = 0; i < M; ++i) {
+    F16 sums[panels];
+    MOEBIUS_UNROLL
+    for (int p = 0; p < panels; ++p) sums[p] = to_float(sum[i][p]);
+    add(i, g, sums, scales);
+  }
+}
+
+/// Columns [begin, end), group by group; g is counted on. Before two groups lie their scales.
+template <class Step, int M, int G, class Add>
+[[gnu::always_inline]] static inline void add_columns(const PackedShape& s, const Tile& t, long& g,
+                                                      long begin, long end, const signed char*& x,
+                                                      Walk<M>& w, Add add) {
+  constexpr int panels = Walk<M>::panels;
+  const long group = G > 0 ? G : s.group;
+  const unsigned short* scales[panels];
+  const auto take_scales = [&] {
+    MOEBIUS_UNROLL
+    for (int p = 0; p < panels; ++p) {
+      scales[p] = reinterpret_cast<const unsigned short*>(w.at[p]);
+      w.at[p] += 64;
+    }
+  };
+  const auto next_scales = [&] {
+    MOEBIUS_UNROLL
+    for (int p = 0; p < panels; ++p) scales[p] += panel_width;
+  };
+  for (; begin + 2 * group <= end; begin += 2 * group) {
+    if (s.padded_k() - begin == 4 * group) ask_for_output<M>(t.out);
+    take_scales();
+    add_group<Step, M, G>(t, g++, group, scales, x, w, add);
+    next_scales();
+    add_group<Step, M, G>(t, g++, group, scales, x, w, add);
+  }
+  if (begin == end) return;
+  take_scales();
+  for (; begin < end; begin += group, next_scales()) {
+    add_group<Step, M, 0>(t, g++, end - begin < group ? end - begin : group, scales, x, w, add);
+  }
 }
 
 /// Where a group of x is one of w.
 template <class Step, int M, int G>
 static void tile_groups(const PackedShape& s, const Tile& t) {
-  F16 y[M][2];
-  clear<M>(y);
-  const auto* x = static_cast<const signed char*>(t.rows.x);
-  const long group = G > 0 ? G : s.group, padded = s.padded_k(), bytes = s.panel_bytes();
-  Stream<M> w0(t.w[0], t.next[0], bytes), w1(t.w[1], t.next[1], bytes);
-  long g = 0, k = 0;
-  const auto add = [&](int i, F16 sum0, F16 sum1, F16 a, F16 b) {
-    const F16 xi = splat_f32(t.rows.scales[g * M + i]);
-    y[i][0] = fma(sum0, mul(a, xi), y[i][0]);
-    y[i][1] = fma(sum1, mul(b, xi), y[i][1]);
-  };
-  for (; k + group <= padded; k += group, ++g) {
-    if (Stream<M>::from_memory && g % 2 == 0) {
-      __builtin_prefetch(t.scales[0] + g * 16 + 512, 0, 2);
-      __builtin_prefetch(t.scales[1] + g * 16 + 512, 0, 2);
-    }
-    if (padded - k == 4 * group) ask_for_output<M>(t.out);
-    add_group<Step, M, G>(t, g, group, x, w0, w1, add);
-  }
-  if (k < padded) add_group<Step, M, 0>(t, g, padded - k, x, w0, w1, add);
-  put_tile<M>(t.out, y);
+  walk_panels<M>(
+      t, [&](Walk<M> w, auto& y) __attribute__((always_inline)) {
+        constexpr int panels = Walk<M>::panels;
+        clear(y);
+        const auto* x = static_cast<const signed char*>(t.rows.x);
+        long g = 0;
+        const auto add = [&](int i, long group, const F16(&sums)[panels],
+                             const F16(&scales)[panels]) {
+          const F16 xi = splat_f32(t.rows.scales[group * M + i]);
+          MOEBIUS_UNROLL
+          for (int p = 0; p < panels; ++p) y[i][p] = fma(sums[p], mul(scales[p], xi), y[i][p]);
+        };
+        add_columns<Step, M, G>(s, t, g, 0, s.padded_k(), x, w, add);
+      });
 }
 
 /// Where a group of x is several of w: registers are for what those add up to, and all of them wait
 /// in memory.
 template <class Step, int M, int G>
 static void tile_grouped_groups(const PackedShape& s, const Tile& t) {
-  F16 part[M][2];
-  alignas(64) float y[M][2 * panel_width] = {};
-  const auto* x = static_cast<const signed char*>(t.rows.x);
-  const float* x_scales = t.rows.scales;
-  const long group = G > 0 ? G : s.group, padded = s.padded_k(), bytes = s.panel_bytes();
-  Stream<M> w0(t.w[0], t.next[0], bytes), w1(t.w[1], t.next[1], bytes);
-  const auto add = [&](int i, F16 sum0, F16 sum1, F16 a, F16 b) {
-    part[i][0] = fma(sum0, a, part[i][0]);
-    part[i][1] = fma(sum1, b, part[i][1]);
-  };
-  const auto finish = [&] {
-    MOEBIUS_UNROLL
-    for (int i = 0; i < M; ++i) {
-      const F16 xi = splat_f32(x_scales[i]);
-      store(y[i], fma(part[i][0], xi, load_f32(y[i])));
-      store(y[i] + 16, fma(part[i][1], xi, load_f32(y[i] + 16)));
-    }
-    x_scales += M;
-  };
-  const auto put = [&] {
-    MOEBIUS_UNROLL
-    for (int i = 0; i < M; ++i) {
-      part[i][0] = load_f32(y[i]);
-      part[i][1] = load_f32(y[i] + 16);
-    }
-    put_tile<M>(t.out, part);
-  };
-  long g = 0, k = 0;
-  while (k + Step::x_groups * group <= padded) {
-    if (Stream<M>::from_memory) {
-      MOEBIUS_UNROLL
-      for (int line = 0; line < Step::x_groups / 2; ++line) {
-        __builtin_prefetch(t.scales[0] + g * 16 + 512 + 32 * line, 0, 2);
-        __builtin_prefetch(t.scales[1] + g * 16 + 512 + 32 * line, 0, 2);
-      }
-    }
-    if (padded - k == Step::x_groups * group) ask_for_output<M>(t.out);
-    clear<M>(part);
-    for (int i = 0; i < Step::x_groups; ++i, ++g) {
-      add_group<Step, M, G>(t, g, group, x, w0, w1, add);
-    }
-    k += Step::x_groups * group;
-    finish();
-  }
-  if (k == padded) return put();
-  clear<M>(part);
-  for (; k + group <= padded; k += group, ++g) {
-    add_group<Step, M, G>(t, g, group, x, w0, w1, add);
-  }
-  if (k < padded) add_group<Step, M, 0>(t, g, padded - k, x, w0, w1, add);
-  finish();
-  put();
+  walk_panels<M>(
+      t, [&](Walk<M> w, auto& part) __attribute__((always_inline)) {
+        constexpr int panels = Walk<M>::panels;
+        alignas(64) float y[M][panels][panel_width] = {};
+        const auto* x = static_cast<const signed char*>(t.rows.x);
+        const float* x_scales = t.rows.scales;
+        const long group = G > 0 ? G : s.group, padded = s.padded_k();
+        const auto add = [&](int i, long, const F16(&sums)[panels], const F16(&scales)[panels]) {
+          MOEBIUS_UNROLL
+          for (int p = 0; p < panels; ++p) part[i][p] = fma(sums[p], scales[p], part[i][p]);
+        };
+        const auto finish = [&] {
+          MOEBIUS_UNROLL
+          for (int i = 0; i < M; ++i) {
+            const F16 xi = splat_f32(x_scales[i]);
+            MOEBIUS_UNROLL
+            for (int p = 0; p < panels; ++p) {
+              store(y[i][p], fma(part[i][p], xi, load_f32(y[i][p])));
+            }
+          }
+          x_scales += M;
+        };
+        long g = 0, k = 0;
+        for (; k + Step::x_groups * group <= padded; k += Step::x_groups * group) {
+          clear(part);
+          add_columns<Step, M, G>(s, t, g, k, k + Step::x_groups * group, x, w, add);
+          finish();
+        }
+        if (k < padded) {
+          clear(part);
+          add_columns<Step, M, G>(s, t, g, k, padded, x, w, add);
+          finish();
+        }
+        MOEBIUS_UNROLL
+        for (int i = 0; i < M; ++i) {
+          MOEBIUS_UNROLL
+          for (int p = 0; p < panels; ++p) part[i][p] = load_f32(y[i][p]);
+        }
+      });
 }
 
 template <class Step, int M, int G>
@@ -491,12 +535,44 @@ static void prepare(const PackedShape& s, const float* x, std::int64_t ldx, std:
   }
 }
 
+/// Four words.
+using Words4 __attribute__((vector_size(16))) = std::uint32_t;
+
+/// Rows become columns.
+static void transpose(Words4 (&w)[4]) {
+  const Words4 a = __builtin_shufflevector(w[0], w[1], 0, 4, 1, 5);
+  const Words4 b = __builtin_shufflevector(w[2], w[3], 0, 4, 1, 5);
+  const Words4 c = __builtin_shufflevector(w[0], w[1], 2, 6, 3, 7);
+  const Words4 d = __builtin_shufflevector(w[2], w[3], 2, 6, 3, 7);
+  w[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+  w[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+  w[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+  w[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+}
+
 /// `steps` words of each of M rows in turn: out [steps][M].
 template <int M>
 static void weave_rows(const std::uint32_t* const* rows, long steps, std::uint32_t* out) {
   const std::uint32_t* row[M];
   for (int i = 0; i < M; ++i) row[i] = rows[i];
-  for (long k = 0; k < steps; ++k) {
+  long k = 0;
+  if constexpr (M >= 4) {
+    for (; k + 4 <= steps; k += 4) {
+      MOEBIUS_UNROLL
+      for (int i = 0; i < M; i += 4) {
+        const int first = i + 4 <= M ? i : M - 4;  // some of them once more
+        Words4 words[4];
+        MOEBIUS_UNROLL
+        for (int j = 0; j < 4; ++j) words[j] = load_unaligned<16, Words4>(row[first + j] + k);
+        transpose(words);
+        MOEBIUS_UNROLL
+        for (int j = 0; j < 4; ++j) {
+          __builtin_memcpy(out + (k + j) * M + first, &words[j], sizeof words[j]);
+        }
+      }
+    }
+  }
+  for (; k < steps; ++k) {
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) out[k * M + i] = row[i][k];
   }

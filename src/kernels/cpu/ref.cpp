@@ -139,8 +139,7 @@ void tile(const PackedShape& s, const Tile& t) {
       const int panel = column / panel_width;
       float sum = 0;
       for (std::int64_t k = 0; k < s.k; ++k) {
-        sum += row_at(s, t.rows, i, k) *
-               unpack(s, t.w[panel], t.scales[panel], column % panel_width, k);
+        sum += row_at(s, t.rows, i, k) * unpack(s, t.w[panel], column % panel_width, k);
       }
       const std::int64_t c = column % panel_width;
       if (c >= t.out.columns[panel]) continue;
@@ -204,6 +203,14 @@ void activate_backward(const ActivateBackward& a) {
       }
       store_value(a.h, a.type, r * a.ldh + c, h * a.scales[r]);
       a.dots[r] += dh * h;
+    }
+  }
+}
+
+void add_rows(const AddRows& a) {
+  for (std::int64_t r = 0; r < a.m; ++r) {
+    for (std::int64_t c = 0; c < a.columns; ++c) {
+      a.y[a.ids[r] * a.ldy + c] += a.x[r * a.ldx + c] * (a.scales != nullptr ? a.scales[r] : 1);
     }
   }
 }

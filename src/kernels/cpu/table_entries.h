@@ -12,6 +12,7 @@ static constexpr KernelTable table_named(const char* isa) {
           .activate = activate,
           .activate_backward = activate_backward,
           .convert = convert,
+          .add_rows = add_rows,
           .softmax = softmax,
           .softmax_backward = softmax_backward,
           .merge_softmax = merge_softmax,

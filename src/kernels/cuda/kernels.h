@@ -138,8 +138,7 @@ struct PackedProduct {
   PackedShape shape;
   const std::int8_t* codes;
   const float* scales;
-  const void* w;                  ///< [E] matrices
-  const std::uint16_t* w_scales;  ///< theirs
+  const void* w;  ///< [E] matrices
   ProductEnd end;
 };
 Failure multiply(const PackedProduct& args, Stream stream);
@@ -150,7 +149,6 @@ struct UnpackMatrices {
   PackedShape shape;
   std::int64_t count;
   const void* packed;
-  const std::uint16_t* scales;
   void* w;
 };
 Failure unpack(const UnpackMatrices& args, Stream stream);

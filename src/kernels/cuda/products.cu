@@ -141,9 +141,7 @@ __global__ void multiply_packed(PackedProduct a) {
   const std::int64_t padded = s.padded_k(), steps = padded / columns, x_groups = s.x_groups();
   const Task task(a.rows);
   const auto* w = static_cast<const unsigned char*>(a.w) + task.expert * s.bytes() +
-                  blockIdx.x * s.panel_bytes() + 16 * quad;
-  const std::uint16_t* w_scales =
-      a.w_scales + task.expert * s.scales() + blockIdx.x * s.panel_scales() + 4 * quad;
+                  blockIdx.x * s.panel_bytes();
   auto* room = shared_memory<float>();  // [warps, ROWS, 16]
   for (std::int64_t begin = task.first; begin < task.last; begin += ROWS) {
     const std::int8_t* x[ROWS];
@@ -157,8 +155,10 @@ __global__ void multiply_packed(PackedProduct a) {
     }
     for (std::int64_t step = threadIdx.x / 4; step < steps; step += threads / 4) {
       const std::int64_t k = step * columns;
-      const Words bytes = *reinterpret_cast<const Words*>(w + step * 64);
-      const std::uint16_t* of_group = w_scales + k / s.group * panel_width;
+      const Words bytes =
+          *reinterpret_cast<const Words*>(w + s.scales_before(k) + step * 64 + 16 * quad);
+      const auto* of_group =
+          reinterpret_cast<const std::uint16_t*>(w + s.scales_at(k / s.group)) + 4 * quad;
       float scales[4];
       MOEBIUS_DEVICE_UNROLL
       for (int j = 0; j < 4; ++j) scales[j] = Bf16::load(of_group[j]) * Columns::unit;
@@ -214,8 +214,9 @@ __global__ void unpack_matrices(UnpackMatrices a) {
   const std::int64_t panel = n / panel_width, row = n % panel_width;
   const auto* bytes =
       static_cast<const unsigned char*>(a.packed) + matrix * s.bytes() + panel * s.panel_bytes();
-  const float scale = Bf16::load(
-      a.scales[matrix * s.scales() + panel * s.panel_scales() + k / s.group * panel_width + row]);
+  const float scale =
+      Bf16::load(reinterpret_cast<const std::uint16_t*>(bytes + s.scales_at(k / s.group))[row]);
+  bytes += s.scales_before(k);
   int code;
   if (s.type == PackedType::int8) {
     code = bytes[(k / 4 * panel_width + row) * 4 + k % 4] - 128;
