@@ -52,14 +52,14 @@ class Subject {
       PhaseReport out;
       out.flops = cost.flops / tokens;
       out.bytes = cost.bytes / tokens;
-      std::vector<double> rates, shares;
+      std::vector<double> shares;
       for (const Stretch& s : stretches) {
         const double rate = s.tokens / s.seconds;
-        rates.push_back(rate);
+        out.rates.push_back(rate);
         shares.push_back(std::max(rate * out.flops / 1e9 / peak_of(s.limits),
                                   rate * out.bytes / 1e9 / s.limits.read_gbps));
       }
-      out.tokens_per_s = figure_of(rates);
+      out.tokens_per_s = figure_of(out.rates);
       out.gflops = out.tokens_per_s.median * out.flops / 1e9;
       out.gbps = out.tokens_per_s.median * out.bytes / 1e9;
       out.share = figure_of(shares).median;
@@ -246,6 +246,14 @@ BenchReport measure(const BenchOptions& options, const Context& ctx,
 }
 
 }  // namespace
+
+double ratio_of(const PhaseReport& a, const PhaseReport& b) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < std::min(a.rates.size(), b.rates.size()); ++i) {
+    ratios.push_back(a.rates[i] / b.rates[i]);
+  }
+  return figure_of(std::move(ratios)).median;
+}
 
 void BenchOptions::declare(OptionSet& set) {
   set.positional("MODEL", model,

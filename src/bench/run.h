@@ -26,15 +26,20 @@ struct Figure {
   double median = 0, least = 0, most = 0;
 };
 
-/// One phase, prefill or decode, over all repeats.
+/// One phase, prefill or decode, over all repeats, each of which has a stretch or several of some
+/// tokens.
 struct PhaseReport {
   Figure tokens_per_s;
+  std::vector<double> rates;    ///< tokens/s of each stretch
   double flops = 0, bytes = 0;  ///< that a token costs
   double gflops = 0, gbps = 0;  ///< medians
   /// Of the limit that is nearer, the dot product's for FLOPs or the memory's for bytes: median of
-  /// what each stretch of some tokens reached of the limits measured before and after it.
+  /// what each stretch reached of the limits measured before and after it.
   double share = 0;
 };
+
+/// How many times as fast a was as b, which took turns: the median over their stretches.
+double ratio_of(const PhaseReport& a, const PhaseReport& b);
 
 /// Training steps of `batch` sequences of `prompt` tokens.
 struct TrainingReport {

@@ -51,10 +51,8 @@ struct Comparison {
   double prefill, prefill_possible, decode, decode_possible;
 };
 Comparison compare(const ModelReport& a, const ModelReport& b) {
-  return {a.prefill.tokens_per_s.median / b.prefill.tokens_per_s.median,
-          b.prefill.flops / a.prefill.flops,
-          a.decode.tokens_per_s.median / b.decode.tokens_per_s.median,
-          b.decode.bytes / a.decode.bytes};
+  return {ratio_of(a.prefill, b.prefill), b.prefill.flops / a.prefill.flops,
+          ratio_of(a.decode, b.decode), b.decode.bytes / a.decode.bytes};
 }
 
 void print_training(const TrainingReport& report, const BenchOptions& job) {
