@@ -77,8 +77,8 @@ struct TileOutput {
   const float* keep = nullptr;
 };
 
-/// x [M, K] times two panels of packed matrices transposed: two neighbours, or those of gate and up
-/// that belong to the same neurons. A row's values do not depend on M: sums run over k in order.
+/// x [M, K] times two panels of a packed matrix transposed. A row's values do not depend on M: sums
+/// run over k in order.
 struct Tile {
   TileRows rows;
   const void* w[2];  ///< panels

@@ -154,7 +154,7 @@ inline Matrix on_hand(const KernelTable& table, const Matrix& w, std::int64_t be
   return {.shape = w.shape, .data = room, .first = begin};
 }
 
-/// Two panels of matrices of one shape.
+/// Two panels of a matrix.
 struct Panels {
   PackedShape shape;
   const std::byte* data[2];

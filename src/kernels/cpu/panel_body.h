@@ -539,7 +539,7 @@ static void prepare(const PackedShape& s, const float* x, std::int64_t ldx, std:
 using Words4 __attribute__((vector_size(16))) = std::uint32_t;
 
 /// Rows become columns.
-static void transpose(Words4 (&w)[4]) {
+[[gnu::always_inline]] static inline void transpose(Words4 (&w)[4]) {
   const Words4 a = __builtin_shufflevector(w[0], w[1], 0, 4, 1, 5);
   const Words4 b = __builtin_shufflevector(w[2], w[3], 0, 4, 1, 5);
   const Words4 c = __builtin_shufflevector(w[0], w[1], 2, 6, 3, 7);
