@@ -135,39 +135,38 @@ Shares::Shares(Arena& arena, std::int64_t count, int threads)
 
 /// Half of what is left of its own at most, so that others can take the rest.
 Shares::Range Shares::take(int thread, std::int64_t most) const {
-  const std::atomic_ref<std::uint64_t> slot(slots_[thread].range);
-  for (std::uint64_t seen = slot.load(std::memory_order_relaxed);;) {
+  for (std::uint64_t seen = slot(thread).load(std::memory_order_relaxed);;) {
     const Range own = unpack(seen);
     if (own.begin == own.end) return own;
     const std::int64_t half = std::max<std::int64_t>(1, (own.end - own.begin) / 2);
     const std::int64_t border = own.begin + std::min(half, most);
-    if (slot.compare_exchange_weak(seen, pack({border, own.end}), std::memory_order_relaxed)) {
+    if (slot(thread).compare_exchange_weak(seen, pack({border, own.end}),
+                                           std::memory_order_relaxed)) {
       return {own.begin, border};
     }
   }
 }
 
 bool Shares::take_over(int thread) const {
+  const auto left_of = [](std::uint64_t packed) {
+    const Range range = unpack(packed);
+    return range.end - range.begin;
+  };
   for (;;) {
-    std::uint64_t seen = 0;
-    std::int64_t most = 0;
+    std::uint64_t most = 0;
     int victim = 0;
     for (int t = 0; t < threads_; ++t) {
-      const std::atomic_ref<std::uint64_t> slot(slots_[t].range);
-      const std::uint64_t now = slot.load(std::memory_order_relaxed);
-      const Range range = unpack(now);
-      if (range.end - range.begin <= most) continue;
-      most = range.end - range.begin;
-      seen = now;
+      const std::uint64_t range = slot(t).load(std::memory_order_relaxed);
+      if (left_of(range) <= left_of(most)) continue;
+      most = range;
       victim = t;
     }
-    if (most == 0) return false;
-    const Range range = unpack(seen);
-    const std::int64_t border = range.begin + most / 2;
-    const std::atomic_ref<std::uint64_t> slot(slots_[victim].range);
-    if (slot.compare_exchange_weak(seen, pack({range.begin, border}), std::memory_order_relaxed)) {
-      std::atomic_ref(slots_[thread].range)
-          .store(pack({border, range.end}), std::memory_order_relaxed);
+    const Range range = unpack(most);
+    if (range.begin == range.end) return false;
+    const std::int64_t border = range.begin + (range.end - range.begin) / 2;
+    if (slot(victim).compare_exchange_weak(most, pack({range.begin, border}),
+                                           std::memory_order_relaxed)) {
+      slot(thread).store(pack({border, range.end}), std::memory_order_relaxed);
       return true;
     }
   }

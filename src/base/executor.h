@@ -131,6 +131,10 @@ class Shares {
     return {static_cast<std::int64_t>(range >> 32), static_cast<std::int64_t>(range & 0xFFFFFFFF)};
   }
 
+  /// The range of a thread, which others may change at any time.
+  std::atomic_ref<std::uint64_t> slot(int thread) const {
+    return std::atomic_ref(slots_[thread].range);
+  }
   Range take(int thread, std::int64_t most) const;
   bool take_over(int thread) const;
 

@@ -17,6 +17,7 @@ Json to_json(const ModelReport& report) {
   const auto add = [&](const std::string& name, const PhaseReport& phase) {
     out[name + "_tokens_per_s"] = phase.tokens_per_s.median;
     out[name + "_spread"] = to_json(phase.tokens_per_s);
+    out[name + "_stretches"] = phase.rates;
     out[name + "_flops_per_token"] = phase.flops;
     out[name + "_bytes_per_token"] = phase.bytes;
     out[name + "_gflops"] = phase.gflops;

@@ -81,8 +81,12 @@ def test_against_another_in_the_same_run(moebius, shape):
     out = bench(moebius, shape(), "--random-weights", "--against", dense, *SHORT, "--batch", 3)
     assert out["against"]["model"] == str(dense)
     for phase in ("prefill", "decode"):  # medians of ratios of what took turns
-        ours, theirs = out[f"{phase}_spread"], out["against"][f"{phase}_spread"]
-        assert ours["least"] / theirs["most"] <= out["ratios"][phase] <= ours["most"] / theirs["least"]
+        ours, theirs = out[f"{phase}_stretches"], out["against"][f"{phase}_stretches"]
+        ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
+        assert out["ratios"][phase] == pytest.approx(ratios[len(ratios) // 2])
+        spread = out[f"{phase}_spread"]
+        assert (spread["least"], spread["most"]) == pytest.approx((min(ours), max(ours)))
+        assert out[f"{phase}_tokens_per_s"] == pytest.approx(sorted(ours)[len(ours) // 2])
     # The same weights in all, of which the mixture meets half of the experts.
     assert 1 < out["ratios"]["prefill_possible"] < 2
     text = moebius("bench", shape("again"), "--random-weights", "--against", dense, *SHORT,

@@ -308,12 +308,16 @@ static void tile_grouped_groups(const PackedShape& s, const Tile& t) {
         alignas(64) float y[M][panels][panel_width] = {};
         const auto* x = static_cast<const signed char*>(t.rows.x);
         const float* x_scales = t.rows.scales;
-        const long group = G > 0 ? G : s.group, padded = s.padded_k();
+        const long padded = s.padded_k(), together = Step::x_groups * (G > 0 ? G : s.group);
         const auto add = [&](int i, long, const F16(&sums)[panels], const F16(&scales)[panels]) {
           MOEBIUS_UNROLL
           for (int p = 0; p < panels; ++p) part[i][p] = fma(sums[p], scales[p], part[i][p]);
         };
-        const auto finish = [&] {
+        long g = 0;
+        for (long k = 0; k < padded; k += together, x_scales += M) {
+          clear(part);
+          add_columns<Step, M, G>(s, t, g, k, k + together < padded ? k + together : padded, x, w,
+                                  add);
           MOEBIUS_UNROLL
           for (int i = 0; i < M; ++i) {
             const F16 xi = splat_f32(x_scales[i]);
@@ -322,18 +326,6 @@ static void tile_grouped_groups(const PackedShape& s, const Tile& t) {
               store(y[i][p], fma(part[i][p], xi, load_f32(y[i][p])));
             }
           }
-          x_scales += M;
-        };
-        long g = 0, k = 0;
-        for (; k + Step::x_groups * group <= padded; k += Step::x_groups * group) {
-          clear(part);
-          add_columns<Step, M, G>(s, t, g, k, k + Step::x_groups * group, x, w, add);
-          finish();
-        }
-        if (k < padded) {
-          clear(part);
-          add_columns<Step, M, G>(s, t, g, k, padded, x, w, add);
-          finish();
         }
         MOEBIUS_UNROLL
         for (int i = 0; i < M; ++i) {
