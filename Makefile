@@ -52,6 +52,7 @@ fuzz: asan-build
 
 # All benchmarks, or NAMES="train_speed shapes"; what they print goes into docs/benchmarks.md.
 bench: setup-tests build
+	@cmake --build $(BUILD) --target moe_layer
 	@.venv/bin/python bench/run.py $(NAMES)
 
 # Another revision beside this one, on the same shapes in turns: make bench-compare BASE=REVISION.

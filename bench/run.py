@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL = ["convert_speed", "load_time", "tokenizer_speed", "mergekit_peer", "split_quality", "train_speed",
-       "generation_speed", "quant_quality", "shapes"]  # fmt: skip
+       "moe_layer", "generation_speed", "quant_quality", "shapes"]  # fmt: skip
 
 
 def with_figures(page, name, head, printed):

@@ -1,6 +1,7 @@
 #include "kernels/drivers.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "kernels/tiles.h"
 
@@ -39,6 +40,7 @@ TileOutput output_of(const Product& p, const float* scales, std::int64_t r, std:
   out.type = p.type;
   out.add = p.add;
   if (p.add) out.scales = scales;
+  out.past_caches = p.past_caches;
   return out;
 }
 
@@ -100,6 +102,8 @@ void linear(const CpuContext& cpu, const Plain& x, std::int64_t m,
   cpu.executor.run(cpu.executor.threads(), [&](std::int64_t, int thread) {
     shares.walk(thread, most,
                 [&](std::int64_t begin, std::int64_t end) { multiply(begin, end, thread); });
+    // What went past the caches is there for whoever is told that this is done.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
   });
 }
 

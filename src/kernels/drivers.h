@@ -50,6 +50,9 @@ void run_pieces(const CpuContext& cpu, std::int64_t values, std::int64_t count, 
   for (std::int64_t piece = 0; piece < count; ++piece) work(piece, 0);
 }
 
+/// More than that, if it is not read soon, is not worth a place in the caches.
+inline constexpr std::int64_t worth_caching = 4 << 20;
+
 /// y [M, N] = x [M, K] times w transposed, plus bias [N] where there is one; or that times `scale`
 /// is added to y, then f32.
 struct Product {
@@ -60,6 +63,7 @@ struct Product {
   bool add = false;
   float scale = 1.0f;
   ValueType type = ValueType::f32;  ///< of y: f32 or bf16
+  bool past_caches = false;         ///< y is much, and not read soon
 };
 /// Several products of the same x; their matrices have one K, type and group. x is f32, or bf16 for
 /// matrices in bf16; with ids or transposed only if its type is that of the matrices.

@@ -358,6 +358,7 @@ class BackwardRun {
 
   /// dw [N, K] = left [rows, N] transposed times right [rows, K], of each job.
   void weight_gradients() const {
+    const std::int64_t bytes = count_ * width_ * columns_ * size_of(type_);
     for (std::int64_t a = 0; a < count_; ++a) {
       const FfnGradients& to = *active_[a].gradients;
       const std::int64_t begin = active_[a].job->begin, rows = active_[a].job->end - begin;
@@ -369,8 +370,11 @@ class BackwardRun {
       const auto product = [&](const Plain& left, std::int64_t n, const Plain& right,
                                std::int64_t k, void* dw) {
         if (dw == nullptr) return;
-        const Product p{
-            .w = {.shape = shape(k, rows), .plain = right}, .y = dw, .ldy = k, .type = type_};
+        const Product p{.w = {.shape = shape(k, rows), .plain = right},
+                        .y = dw,
+                        .ldy = k,
+                        .type = type_,
+                        .past_caches = bytes > worth_caching};
         linear(cpu_, left, n, {&p, 1});
       };
       if (gated_) product(of(dgate_), width_, x, columns_, to.gate);

@@ -75,6 +75,8 @@ struct TileOutput {
   const float* scales = nullptr;
   bool add = false;
   const float* keep = nullptr;
+  /// Whether whole lines of memory may go past the caches: all of y is much, and not read soon.
+  bool past_caches = false;
 };
 
 /// x [M, K] times two panels of a packed matrix transposed. A row's values do not depend on M: sums

@@ -10,15 +10,18 @@ namespace moebius::ops {
 
 namespace {
 
-/// a [M, K] times b [N, K] transposed: [M, N], of the type of a; sums in f32.
-at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
+/// a [M, K] times b [N, K] transposed: [M, N], of the type of a; sums in f32. A gradient of weights
+/// is not read before the optimiser comes.
+at::Tensor product(const at::Tensor& a, const at::Tensor& b, bool weight_gradient = false) {
   const at::Tensor left = in_pieces(a), right = in_pieces(b);
   at::Tensor y = at::empty({left.size(0), right.size(0)}, left.options());
   const kernels::Product args{
       .w = {.shape = {compute_type(left), right.size(0), right.size(1)}, .plain = plain_of(right)},
       .y = y.mutable_data_ptr(),
       .ldy = y.size(1),
-      .type = value_type(y)};
+      .type = value_type(y),
+      .past_caches =
+          weight_gradient && static_cast<std::int64_t>(y.nbytes()) > kernels::worth_caching};
   const CpuKernels cpu;
   kernels::linear(cpu, plain_of(left), left.size(0), {&args, 1});
   return y;
@@ -38,7 +41,7 @@ class ProductFunction : public torch::autograd::Function<ProductFunction> {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor &x = saved[0], &w = saved[1], &dy = gradients[0];
     return {ctx->needs_input_grad(0) ? product(dy, w.t()) : at::Tensor(),
-            ctx->needs_input_grad(1) ? product(dy.t(), x.t()) : at::Tensor()};
+            ctx->needs_input_grad(1) ? product(dy.t(), x.t(), true) : at::Tensor()};
   }
 };
 

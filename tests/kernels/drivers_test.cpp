@@ -117,6 +117,24 @@ TEST(Linear, BitsDependNeitherOnThreadsNorOnOtherRows) {
   });
 }
 
+TEST(Linear, WhatGoesPastTheCachesIsThere) {
+  constexpr std::int64_t m = 200, n = 320, k = 50;
+  for_each_table([](const KernelTable& table) {
+    const RandomMatrix w(PackedType::bf16, n, k, 32, 1);
+    const std::vector<float> x = normal(m * k, 2);
+    const auto run = [&](bool past_caches) {
+      Executor executor(3);
+      Arena arena;
+      auto* y = arena.take<std::uint16_t>(m * n);
+      const Product p{
+          .w = w.view(), .y = y, .ldy = n, .type = ValueType::bf16, .past_caches = past_caches};
+      linear({table, executor, arena}, {x.data(), ValueType::f32, k}, m, {&p, 1});
+      return std::vector<std::uint16_t>(y, y + m * n);
+    };
+    EXPECT_EQ(run(true), run(false)) << table.isa;
+  });
+}
+
 TEST(Linear, FewColumnsAreWorkForAllThreads) {
   for_each_table_and_type([](const KernelTable& table, PackedType type, double tolerance) {
     constexpr std::int64_t k = 83;

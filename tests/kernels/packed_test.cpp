@@ -126,18 +126,29 @@ TEST(PackedTile, EveryNumberOfRowsAndRemainderOfK) {
   });
 }
 
-/// What `out` makes of `sums` [m, 32]; y has as many rows as ids go to.
+/// Where values begin that `lines` says lie on borders of lines of memory, as far as that goes.
+template <class T>
+T* begin_of(std::vector<T>& values, bool lines) {
+  const auto beyond = reinterpret_cast<std::uintptr_t>(values.data()) % 64;
+  return values.data() + (lines && beyond != 0 ? (64 - beyond) / sizeof(T) : 0);
+}
+
+/// What `out` makes of `sums` [m, 32]; y has as many rows as ids go to. `lines`: rows are whole
+/// lines of memory.
 void check_output(const KernelTable& table, const Packed& w, const Rows& rows,
-                  const std::vector<std::int32_t>& ids, TileOutput out) {
+                  const std::vector<std::int32_t>& ids, TileOutput out, bool lines) {
   const auto m = static_cast<std::int64_t>(ids.size());
   const std::vector<float> sums = run_tile(table, w, rows, ids, 0, 1, 32);
   const bool narrow = out.type == ValueType::bf16;
-  out.ldy = 35;
+  out.ldy = lines ? 64 : 35;
   const std::vector<float> before = normal((m + 2) * out.ldy, 7);
-  std::vector<float> y = before;
-  std::vector<std::uint16_t> y_bf16(y.size());
-  std::ranges::transform(before, y_bf16.begin(), f32_to_bf16);
-  out.y = narrow ? static_cast<void*>(y_bf16.data()) : y.data();
+  std::vector<float> y_f32(before.size() + 16);
+  std::vector<std::uint16_t> y_bf16(before.size() + 32);
+  float* const y = begin_of(y_f32, lines);
+  std::uint16_t* const halves = begin_of(y_bf16, lines);
+  std::ranges::copy(before, y);
+  std::ranges::transform(before, halves, f32_to_bf16);
+  out.y = narrow ? static_cast<void*>(halves) : y;
   put_tile(table, w, rows, ids, 0, 1, out);
   std::vector<float> expected = before;
   for (std::int64_t r = 0; r < m; ++r) {
@@ -151,8 +162,8 @@ void check_output(const KernelTable& table, const Packed& w, const Rows& rows,
       to = static_cast<float>(value);
     }
   }
-  for (std::size_t i = 0; i < y.size(); ++i) {
-    const float found = narrow ? bf16_to_f32(y_bf16[i]) : y[i];
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const float found = narrow ? bf16_to_f32(halves[i]) : y[i];
     const float bound = (narrow ? 0x1p-8f : 0x1p-18f) * (1 + std::fabs(expected[i]));
     ASSERT_NEAR(found, expected[i], bound)
         << table.isa << " m " << m << " columns " << out.columns[0] << ", " << out.columns[1]
@@ -176,7 +187,7 @@ TEST(PackedTile, SumsGoWhereTheyShould) {
             ids.push_back(i);
             to[index(i)] = i % 4 == 3 ? to[index(i - 1)] : (i * 3 + 1) % (m + 2);  // rows may meet
           }
-          for (int flags = 0; flags < 64; ++flags) {
+          for (int flags = 0; flags < 256; ++flags) {
             const auto is = [&](int flag) { return (flags & flag) != 0; };
             for (const std::array<std::int64_t, 2> columns :
                  {std::array<std::int64_t, 2>{16, 16}, {16, 5}, {9, 9}, {16, 0}, {1, 0}}) {
@@ -188,8 +199,9 @@ TEST(PackedTile, SumsGoWhereTheyShould) {
               if (is(8)) out.keep = keep.data();
               if (is(16)) out.type = ValueType::bf16;
               if (is(32)) out.ids = to.data();
+              if (is(64)) out.past_caches = true;
               if (out.type == ValueType::bf16 && out.add) continue;
-              check_output(table, w, rows, ids, out);
+              check_output(table, w, rows, ids, out, is(128));
             }
           }
         }

@@ -4,10 +4,11 @@ import importlib.util
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, start
 
 CONFIG = {
     "model_type": "mixtral", "architectures": ["MixtralForCausalLM"], "vocab_size": 300,
@@ -190,3 +191,19 @@ def test_figures_go_into_the_page(tmp_path, monkeypatch):
         with pytest.raises(SystemExit, match=message):
             run.main(names)
     assert (tmp_path / "docs/benchmarks.md").read_text() == text
+
+
+@pytest.mark.parametrize("tokens", [1, 37])
+@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe"])
+def test_moe_layer_beside_others(moebius, shape, family, tokens):
+    """The program of bench/moe_layer.py checks that all ways compute the same, and prints a row for each."""
+    qwen = {"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 6, "head_dim": 16,
+            "moe_intermediate_size": 40, "norm_topk_prob": False, "decoder_sparse_step": 2}  # fmt: skip
+    folder = shape(**(qwen if family == "qwen3_moe" else {}))
+    out = start(Path(moebius.path).parent / "moe_layer", folder, "--tokens", tokens, "--repeat", 2, check=True)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.stdout.decode().splitlines()]
+    assert [row[0] for row in rows] == ["moebius", "grouped_mm", "loop"]
+    assert all(float(row[1].split()[0]) > 0 and float(row[3].split()[0]) > 0 for row in rows)
+    for wrong in (["--token", 3], ["--tokens", "x"], ["--tokens"], ["--way", "none"]):
+        out = start(Path(moebius.path).parent / "moe_layer", folder, *wrong)
+        assert out.returncode == 1 and out.stderr.startswith(b"moe_layer: ")

@@ -92,6 +92,10 @@ static inline void store(float* to, F16 x) {
   _mm256_storeu_ps(to, x.low);
   _mm256_storeu_ps(to + 8, x.high);
 }
+/// 32 bytes, past the caches.
+static inline void stream(void* to, const void* from) {
+  _mm256_stream_si256((__m256i*)to, _mm256_loadu_si256((const __m256i*)from));
+}
 static inline B64 low_halves(B64 x) {
   const __m256i mask = _mm256_set1_epi8(15);
   return {_mm256_and_si256(x.low, mask), _mm256_and_si256(x.high, mask)};

@@ -66,6 +66,10 @@ static inline B64 splat_bytes(const void* from) {
 static inline void store(float* to, F16 x) {
   _mm512_storeu_ps(to, x);
 }
+/// 32 bytes, past the caches.
+static inline void stream(void* to, const void* from) {
+  _mm256_stream_si256((__m256i*)to, _mm256_loadu_si256((const __m256i*)from));
+}
 static inline B64 low_halves(B64 x) {
   return _mm512_and_si512(x, _mm512_set1_epi8(15));
 }

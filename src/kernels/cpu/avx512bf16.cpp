@@ -11,6 +11,10 @@ namespace moebius::kernels::avx512bf16 {
 static constexpr int TILE_F32 = 12, TILE_BF16 = 12, TILE_INT8 = 8, TILE_INT4 = 6;
 static constexpr int FEW_QUERIES = 8;
 
+/// As the dot product, this takes what is too small to be a normal number for 0.
+static inline VecH narrow_bf16(VecF x) {
+  return (VecH)_mm512_cvtneps_pbh((__m512)x);
+}
 static inline F16 dot_bf16(F16 acc, B64 w, B64 x) {
   return _mm512_dpbf16_ps(acc, (__m512bh)w, (__m512bh)x);
 }

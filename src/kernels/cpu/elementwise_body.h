@@ -111,11 +111,7 @@ struct StoreF32 {
 struct StoreBf16 {
   using Type = unsigned short;
   using Vec = VecH;
-  static Vec narrow(VecF x) {
-    const VecU bits = (VecU)x, rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
-    const VecU nan = bits >> 16 | 0x40;
-    return __builtin_convertvector((bits & 0x7FFFFFFF) > 0x7F800000 ? nan : rounded, VecH);
-  }
+  static Vec narrow(VecF x) { return narrow_bf16(x); }
 };
 
 /// Loads and stores vectors of a row of which `left` values are left.

@@ -138,40 +138,44 @@ template <class Words>
 static void lay_columns(const LayOut& a, long block_words) {
   using T = typename Words::Type;
   constexpr long ahead = 16, line = 64 / sizeof(T);  // no hardware foresees where rows lie
-  const auto row = [&](long k) {
-    return static_cast<const T*>(a.from) + (a.ids != nullptr ? a.ids[k] : k) * a.ld;
-  };
+  // Copies: as far as the compiler knows, what is stored below may change `a`.
+  const long lanes = a.lanes, width = a.width, blocks = a.blocks, k_end = a.k;
+  const T* const from = static_cast<const T*>(a.from);
+  const std::int32_t* const ids = a.ids;
+  const long ld = a.ld;
+  const auto row = [=](long k) { return from + (ids != nullptr ? ids[k] : k) * ld; };
   const T nothing[2 * LANES] = {};
   // Blocks of which whole vectors may be read.
-  const long vectors = (a.width + LANES - 1) / LANES * LANES, rest = vectors - a.width;
-  const long readable = (a.readable - rest) / a.width, filled = a.lanes / a.width;
+  const long vectors = (width + LANES - 1) / LANES * LANES, rest = vectors - width;
+  const long readable = (a.readable - rest) / width, filled = lanes / width;
   const long whole = readable < filled ? readable : filled;
   auto* out = static_cast<unsigned*>(a.out);
-  for (long k = 0; k < a.k; k += Words::step, out += a.width) {
-    for (long i = 0; i < Words::step && k + ahead + i < a.k; ++i) {
+  const unsigned* const end = out + block_words;
+  for (long k = 0; k < k_end; k += Words::step, out += width) {
+    for (long i = 0; i < Words::step && k + ahead + i < k_end; ++i) {
       const T* next = row(k + ahead + i);
-      for (long lane = 0; lane < a.lanes; lane += line) __builtin_prefetch(next + lane);
+      for (long lane = 0; lane < lanes; lane += line) __builtin_prefetch(next + lane);
     }
-    const bool pair = Words::step > 1 && k + 1 < a.k;
+    const bool pair = Words::step > 1 && k + 1 < k_end;
     const T *one = row(k), *two = pair ? row(k + 1) : one;
     // What goes beyond the words of a row is overwritten by the next ones, if there are.
-    const bool fits = static_cast<unsigned*>(a.out) + block_words - out >= vectors;
-    const long fast = fits && pair == (Words::step > 1) ? whole : 0;
+    const long fast = end - out >= vectors && pair == (Words::step > 1) ? whole : 0;
+    unsigned* to = out;
     long block = 0;
-    for (; block < fast; ++block) {
-      for (long first = 0; first < a.width; first += LANES) {
-        const long lane = block * a.width + first;
+    for (; block < fast; ++block, to += block_words) {
+      for (long first = 0; first < width; first += LANES) {
+        const long lane = block * width + first;
         const VecU words = Words::down(one + lane, two + lane);
-        __builtin_memcpy(out + block * block_words + first, &words, sizeof words);
+        __builtin_memcpy(to + first, &words, sizeof words);
       }
     }
-    for (; block < a.blocks; ++block) {
-      for (long first = 0; first < a.width; first += LANES) {
-        const long lane = block * a.width + first, width = a.width - first;
-        const long left = a.lanes - lane < width ? a.lanes - lane : width;
+    for (; block < blocks; ++block, to += block_words) {
+      for (long first = 0; first < width; first += LANES) {
+        const long lane = block * width + first, room = width - first;
+        const long left = lanes - lane < room ? lanes - lane : room;
         const Padded<T> a_part(left > 0 ? one + lane : nothing, left);
         const Padded<T> b_part(pair && left > 0 ? two + lane : nothing, pair ? left : 0);
-        put(out + block * block_words + first, width, Words::down(a_part.values, b_part.values));
+        put(to + first, room, Words::down(a_part.values, b_part.values));
       }
     }
   }

@@ -2,6 +2,7 @@
 //   F16, I16   16 floats, 16 int32      B64   64 bytes of weights, or 4 bytes 16 times
 //   load_f32, load_bf16, load_bytes, splat_f32, splat_i32, splat_bytes, store
 //   low_halves, high_halves             of each byte
+//   stream                              32 bytes to memory, past the caches
 //   fma(a, b, c) = a b + c, mul, to_float
 //   dot_bf16(acc, w, x), dot_u8(acc, w, x), dot_u4(acc, w, x)   a step of 16 dot products: pairs of
 //                                       bf16; four unsigned bytes, or bytes below 16, with signed
@@ -44,16 +45,61 @@ static void clear(F16 (&y)[M][P]) {
   }
 }
 
+/// To nearest, ties to even, where the instruction set has no function of its own for that.
+template <class F>
+static VecH narrow_bf16(F x) {
+  const VecU bits = (VecU)x, rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+  const VecU nan = bits >> 16 | 0x40;
+  return __builtin_convertvector((bits & 0x7FFFFFFF) > 0x7F800000 ? nan : rounded, VecH);
+}
+
+/// 16 sums, each as T (float, or bf16).
+template <class T>
+[[gnu::always_inline]] static inline void put_sums(T* y, F16 sums, bool past_caches) {
+  constexpr int vectors = 16 / LANES;
+  VecF values[vectors];
+  __builtin_memcpy(values, &sums, sizeof sums);
+  alignas(64) unsigned char bytes[16 * sizeof(T)];
+  MOEBIUS_UNROLL
+  for (int i = 0; i < vectors; ++i) {
+    if constexpr (sizeof(T) == 2) {
+      const VecH halves = narrow_bf16(values[i]);
+      __builtin_memcpy(bytes + i * sizeof halves, &halves, sizeof halves);
+    } else {
+      __builtin_memcpy(bytes + i * sizeof(VecF), &values[i], sizeof(VecF));
+    }
+  }
+  if (!past_caches) {
+    __builtin_memcpy(y, bytes, sizeof bytes);
+    return;
+  }
+  MOEBIUS_UNROLL
+  for (unsigned i = 0; i < sizeof bytes; i += 32) stream((unsigned char*)y + i, bytes + i);
+}
+
+/// Sums as they are.
+template <class T, int M>
+[[gnu::always_inline]] static inline void put_plain(const TileOutput& out,
+                                                    const F16 (&sums)[M][2]) {
+  auto* y = static_cast<T*>(out.y);
+  const bool lines = ((std::uintptr_t)y | (std::uintptr_t)out.ldy * sizeof(T)) % 64 == 0;
+  const bool past_caches = out.past_caches && lines;
+  MOEBIUS_UNROLL
+  for (int i = 0; i < M; ++i) {
+    put_sums(y + i * out.ldy, sums[i][0], past_caches);
+    put_sums(y + i * out.ldy + 16, sums[i][1], past_caches);
+  }
+}
+
 /// Sums [m, 32] to where they go.
 static void put_rows(const TileOutput& out, const float* sums, long m);
 
 template <int M>
 [[gnu::always_inline]] static inline void put_tile(const TileOutput& out, const F16 (&sums)[M][2]) {
-  const bool whole = out.type == ValueType::f32 &&
-                     out.columns[0] + out.columns[1] == 2 * panel_width && out.bias[0] == nullptr &&
+  const bool whole = out.columns[0] + out.columns[1] == 2 * panel_width && out.bias[0] == nullptr &&
                      out.bias[1] == nullptr;
-  auto* y = static_cast<float*>(out.y);
   if (whole && out.add) {
+    auto* y = static_cast<float*>(out.y);
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) {
       float* row = y + (out.ids != nullptr ? out.ids[i] : i) * out.ldy;
@@ -63,11 +109,8 @@ template <int M>
       store(row + 16, fma(sums[i][1], scale, mul(load_f32(row + 16), keep)));
     }
   } else if (whole && out.ids == nullptr && out.scales == nullptr) {
-    MOEBIUS_UNROLL
-    for (int i = 0; i < M; ++i) {
-      store(y + i * out.ldy, sums[i][0]);
-      store(y + i * out.ldy + 16, sums[i][1]);
-    }
+    if (out.type == ValueType::f32) return put_plain<float>(out, sums);
+    put_plain<unsigned short>(out, sums);
   } else {
     alignas(64) float rows[M * 2 * panel_width];
     MOEBIUS_UNROLL
@@ -388,10 +431,12 @@ static unsigned bits_of(float value) {
 }
 
 static void prepare_bf16(const float* x, long k, unsigned short* out) {
-  for (long i = 0; i < k; ++i) {
-    const unsigned bits = bits_of(x[i]);
-    const unsigned rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40;
-    out[i] = (unsigned short)((bits & 0x7FFFFFFF) > 0x7F800000 ? nan : rounded);
+  for (long i = 0; i < k; i += LANES) {
+    const long left = k - i < LANES ? k - i : LANES;
+    VecF values{};
+    __builtin_memcpy(&values, x + i, (unsigned long)left * 4);
+    const VecH halves = narrow_bf16(values);
+    __builtin_memcpy(out + i, &halves, (unsigned long)left * 2);
   }
   if (k % 2 != 0) out[k] = 0;
 }
