@@ -8,6 +8,7 @@
 #include <ATen/core/grad_mode.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <chrono>
 #include <cstdio>
 #include <thread>
 
@@ -90,6 +91,14 @@ at::Tensor loop(const at::Tensor& x_TD, const Layer& layer) {
   return y_TD;
 }
 
+/// Threads of OpenMP spin for some milliseconds after their work, beside which nothing is measured.
+std::function<kernels::Limits()> after_a_rest(std::function<kernels::Limits()> sample) {
+  return [sample = std::move(sample)] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    return sample();
+  };
+}
+
 struct Way {
   std::string name;
   std::function<at::Tensor(const at::Tensor&, const Layer&)> forward;
@@ -99,7 +108,9 @@ struct Way {
 class Measurement {
  public:
   Measurement(const ModelSpec& spec, std::int64_t tokens, const Context& ctx)
-      : device_(device_of(ctx)), layer_(first_layer(spec, ctx)), watch_(limit_sampler(ctx)) {
+      : device_(device_of(ctx)),
+        layer_(first_layer(spec, ctx)),
+        watch_(after_a_rest(limit_sampler(ctx))) {
     const auto random = [&] {
       return at::randn({tokens, spec.d_model}, at::TensorOptions(at::kFloat))
           .to(device_, at::kBFloat16);
