@@ -165,25 +165,31 @@ inline Panels panel_pair(const Matrix& w, std::int64_t pair) {
   return {w.shape, {data, data + w.shape.panel_bytes()}};
 }
 
-/// Panels of the piece of work that comes next, which tiles with many rows ask for bit by bit.
+/// Panels of the piece of work that comes next, or the rows that they will be packed from: what
+/// tiles with many rows ask for bit by bit.
 struct Ahead {
   const std::byte* at[2] = {};
   std::int64_t left = 0;  ///< bytes of each
 
   Ahead() = default;
-  /// Panels [begin, end) of w, if they are packed: halves of them.
-  Ahead(const Matrix& w, std::int64_t begin, std::int64_t end) {
-    if (!w.packed()) return;
-    left = (end - begin) / 2 * w.shape.panel_bytes();
-    at[0] = w.data + (begin - w.first) * w.shape.panel_bytes();
-    at[1] = at[0] + left;
-  }
+  /// Panels [begin, end) of w: halves of them.
+  Ahead(const Matrix& w, std::int64_t begin, std::int64_t end)
+      : at{panel(w, begin), panel(w, begin + (end - begin) / 2)},
+        left((end - begin) / 2 * bytes_of_panel(w)) {}
   /// Those of two matrices.
-  Ahead(const Matrix& a, const Matrix& b, std::int64_t begin, std::int64_t end) {
-    if (!a.packed()) return;
-    left = (end - begin) * a.shape.panel_bytes();
-    at[0] = a.data + (begin - a.first) * a.shape.panel_bytes();
-    at[1] = b.data + (begin - b.first) * b.shape.panel_bytes();
+  Ahead(const Matrix& a, const Matrix& b, std::int64_t begin, std::int64_t end)
+      : at{panel(a, begin), panel(b, begin)}, left((end - begin) * bytes_of_panel(a)) {}
+
+ private:
+  /// 0 where they do not lie in one piece.
+  static std::int64_t bytes_of_panel(const Matrix& w) {
+    if (w.packed()) return w.shape.panel_bytes();
+    const bool together = !w.plain.transposed && w.plain.ids == nullptr && w.plain.ld == w.shape.k;
+    return together ? panel_width * w.shape.k * size_of(w.plain.type) : 0;
+  }
+  static const std::byte* panel(const Matrix& w, std::int64_t number) {
+    const std::byte* first = w.packed() ? w.data : static_cast<const std::byte*>(w.plain.data);
+    return first + (number - w.first) * bytes_of_panel(w);
   }
 };
 
