@@ -214,7 +214,6 @@ class Measurement {
 };
 
 void run(int count, char** arguments) {
-  fs::path directory;
   std::int64_t tokens = 512, repeat = 5, threads = std::thread::hardware_concurrency();
   std::string way;
   Context ctx;
@@ -231,6 +230,7 @@ void run(int count, char** arguments) {
     if (option == nullptr) throw UsageError(fmt::format("unknown option {}", name));
     set_value(*option, {arguments[i + 1]});
   }
+  if (tokens < 1 || repeat < 1) throw UsageError("--tokens and --repeat must be at least 1");
   ctx.threads = static_cast<int>(threads);
   init_runtime(ctx);
   ops::keep_tensor_memory();

@@ -204,6 +204,6 @@ def test_moe_layer_beside_others(moebius, shape, family, tokens):
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.stdout.decode().splitlines()]
     assert [row[0] for row in rows] == ["moebius", "grouped_mm", "loop"]
     assert all(float(row[1].split()[0]) > 0 and float(row[3].split()[0]) > 0 for row in rows)
-    for wrong in (["--token", 3], ["--tokens", "x"], ["--tokens"], ["--way", "none"]):
+    for wrong in (["--token", 3], ["--tokens", "x"], ["--tokens"], ["--repeat", 0], ["--way", "none"]):
         out = start(Path(moebius.path).parent / "moe_layer", folder, *wrong)
         assert out.returncode == 1 and out.stderr.startswith(b"moe_layer: ")
