@@ -66,10 +66,11 @@ void linear(const CpuContext& cpu, const Plain& x, std::int64_t m,
   const Tiling tiling(0, m, most_rows(cpu.table, shape));
   const RowStore tiles = tiles_of(cpu, shape, x, tiling);
   std::int64_t pairs = 0;
-  bool packed = true;
+  bool packed = true, past_caches = false;
   for (const Product& p : products) {
     pairs += p.w.shape.panels() / 2;
     packed = packed && p.w.packed();
+    past_caches = past_caches || p.past_caches;
   }
   if (packed && products.size() == 1 && pairs < cpu.executor.threads() && tiling.count == 1 &&
       m <= streamed_rows) {
@@ -102,8 +103,8 @@ void linear(const CpuContext& cpu, const Plain& x, std::int64_t m,
   cpu.executor.run(cpu.executor.threads(), [&](std::int64_t, int thread) {
     shares.walk(thread, most,
                 [&](std::int64_t begin, std::int64_t end) { multiply(begin, end, thread); });
-    // What went past the caches is there for whoever is told that this is done.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    // What went there is in memory for whoever is told that this is done.
+    if (past_caches) std::atomic_thread_fence(std::memory_order_seq_cst);
   });
 }
 

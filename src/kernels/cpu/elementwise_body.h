@@ -103,17 +103,6 @@ static void activate(const Activate& a) {
   with_activation(a.kind, [&]<Activation KIND>() { activate_rows<KIND>(a); });
 }
 
-struct StoreF32 {
-  using Type = float;
-  using Vec = VecF;
-  static Vec narrow(VecF x) { return x; }
-};
-struct StoreBf16 {
-  using Type = unsigned short;
-  using Vec = VecH;
-  static Vec narrow(VecF x) { return narrow_bf16(x); }
-};
-
 /// Loads and stores vectors of a row of which `left` values are left.
 template <class Load>
 static VecF load_row(const void* row, long c, long left) {

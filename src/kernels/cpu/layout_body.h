@@ -9,21 +9,46 @@ static V load_unaligned(const P* from) {
   return v;
 }
 
+/// Members are always inlined: a class's functions that are not are weak symbols, of which the
+/// linker might take one instruction set's for another's.
 struct LoadF32 {
   using Type = float;
-  static VecF load(const Type* w) { return load_unaligned<sizeof(VecF), VecF>(w); }
+  [[gnu::always_inline]] static VecF load(const Type* w) {
+    return load_unaligned<sizeof(VecF), VecF>(w);
+  }
 };
 
 struct LoadBf16 {
   using Type = unsigned short;
-  static VecF load(const Type* w) {
+  [[gnu::always_inline]] static VecF load(const Type* w) {
     return (VecF)(widen(load_unaligned<sizeof(VecH), VecH>(w)) << 16);
   }
 };
 
 struct LoadF16 {
   using Type = unsigned short;
-  static VecF load(const Type* w) { return widen_f16(load_unaligned<sizeof(VecH), VecH>(w)); }
+  [[gnu::always_inline]] static VecF load(const Type* w) {
+    return widen_f16(load_unaligned<sizeof(VecH), VecH>(w));
+  }
+};
+
+/// To nearest, ties to even, where the instruction set has no function of its own for that.
+template <class F>
+static VecH narrow_bf16(F x) {
+  const VecU bits = (VecU)x, rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+  const VecU nan = bits >> 16 | 0x40;
+  return __builtin_convertvector((bits & 0x7FFFFFFF) > 0x7F800000 ? nan : rounded, VecH);
+}
+
+struct StoreF32 {
+  using Type = float;
+  using Vec = VecF;
+  [[gnu::always_inline]] static Vec narrow(VecF x) { return x; }
+};
+struct StoreBf16 {
+  using Type = unsigned short;
+  using Vec = VecH;
+  [[gnu::always_inline]] static Vec narrow(VecF x) { return narrow_bf16(x); }
 };
 
 template <int... C>

@@ -3,6 +3,7 @@
 //   load_f32, load_bf16, load_bytes, splat_f32, splat_i32, splat_bytes, store
 //   low_halves, high_halves             of each byte
 //   stream                              32 bytes to memory, past the caches
+//   narrow_bf16                         of LANES floats, if it has an instruction for that
 //   fma(a, b, c) = a b + c, mul, to_float
 //   dot_bf16(acc, w, x), dot_u8(acc, w, x), dot_u4(acc, w, x)   a step of 16 dot products: pairs of
 //                                       bf16; four unsigned bytes, or bytes below 16, with signed
@@ -45,49 +46,37 @@ static void clear(F16 (&y)[M][P]) {
   }
 }
 
-/// To nearest, ties to even, where the instruction set has no function of its own for that.
-template <class F>
-static VecH narrow_bf16(F x) {
-  const VecU bits = (VecU)x, rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
-  const VecU nan = bits >> 16 | 0x40;
-  return __builtin_convertvector((bits & 0x7FFFFFFF) > 0x7F800000 ? nan : rounded, VecH);
-}
-
-/// 16 sums, each as T (float, or bf16).
-template <class T>
-[[gnu::always_inline]] static inline void put_sums(T* y, F16 sums, bool past_caches) {
-  constexpr int vectors = 16 / LANES;
-  VecF values[vectors];
+/// 16 sums, as what Store makes of them.
+template <class Store>
+[[gnu::always_inline]] static inline void put_sums(typename Store::Type* y, F16 sums,
+                                                   bool past_caches) {
+  VecF values[16 / LANES];
   __builtin_memcpy(values, &sums, sizeof sums);
-  alignas(64) unsigned char bytes[16 * sizeof(T)];
+  alignas(64) typename Store::Vec stored[16 / LANES];
   MOEBIUS_UNROLL
-  for (int i = 0; i < vectors; ++i) {
-    if constexpr (sizeof(T) == 2) {
-      const VecH halves = narrow_bf16(values[i]);
-      __builtin_memcpy(bytes + i * sizeof halves, &halves, sizeof halves);
-    } else {
-      __builtin_memcpy(bytes + i * sizeof(VecF), &values[i], sizeof(VecF));
-    }
-  }
+  for (int i = 0; i < 16 / LANES; ++i) stored[i] = Store::narrow(values[i]);
   if (!past_caches) {
-    __builtin_memcpy(y, bytes, sizeof bytes);
+    __builtin_memcpy(y, stored, sizeof stored);
     return;
   }
+  constexpr int at_once = 32 / sizeof *y;
   MOEBIUS_UNROLL
-  for (unsigned i = 0; i < sizeof bytes; i += 32) stream((unsigned char*)y + i, bytes + i);
+  for (int i = 0; i < 16; i += at_once) {
+    stream(y + i, (const typename Store::Type*)stored + i);
+  }
 }
 
 /// Sums as they are.
-template <class T, int M>
+template <class Store, int M>
 [[gnu::always_inline]] static inline void put_plain(const TileOutput& out,
                                                     const F16 (&sums)[M][2]) {
-  auto* y = static_cast<T*>(out.y);
-  const bool lines = ((std::uintptr_t)y | (std::uintptr_t)out.ldy * sizeof(T)) % 64 == 0;
+  auto* y = static_cast<typename Store::Type*>(out.y);
+  const bool lines = ((std::uintptr_t)y | (std::uintptr_t)out.ldy * sizeof *y) % 64 == 0;
   const bool past_caches = out.past_caches && lines;
   MOEBIUS_UNROLL
   for (int i = 0; i < M; ++i) {
-    put_sums(y + i * out.ldy, sums[i][0], past_caches);
-    put_sums(y + i * out.ldy + 16, sums[i][1], past_caches);
+    put_sums<Store>(y + i * out.ldy, sums[i][0], past_caches);
+    put_sums<Store>(y + i * out.ldy + 16, sums[i][1], past_caches);
   }
 }
 
@@ -109,8 +98,8 @@ template <int M>
       store(row + 16, fma(sums[i][1], scale, mul(load_f32(row + 16), keep)));
     }
   } else if (whole && out.ids == nullptr && out.scales == nullptr) {
-    if (out.type == ValueType::f32) return put_plain<float>(out, sums);
-    put_plain<unsigned short>(out, sums);
+    if (out.type == ValueType::f32) return put_plain<StoreF32>(out, sums);
+    put_plain<StoreBf16>(out, sums);
   } else {
     alignas(64) float rows[M * 2 * panel_width];
     MOEBIUS_UNROLL
