@@ -177,7 +177,6 @@ class AttentionRun {
     Partial partial, total;
     float* scores;                         ///< [M, 64] of a page; q before
     float* keep;                           ///< [M], of what the pages before gave
-    std::int32_t* ids;                     ///< of int8, the row that each of `p` is added to
     std::int64_t *first_seen, *last_seen;  ///< tokens that each row sees
     std::int32_t *first, *last;            ///< of a page
     RowStore q_rows, q, p_rows, p;
@@ -193,7 +192,6 @@ class AttentionRun {
             Partial(arena, width_),
             arena.take<float>(max_tile_rows * std::max(page_tokens, args_.layout.key_dim)),
             arena.take<float>(max_tile_rows),
-            arena.take<std::int32_t>(max_tile_rows),
             arena.take<std::int64_t>(max_tile_rows),
             arena.take<std::int64_t>(max_tile_rows),
             arena.take<std::int32_t>(max_tile_rows),
@@ -207,8 +205,8 @@ class AttentionRun {
   }
 
   void list_work() {
-    // Shares of int8 take two rows each.
-    const int most = most_rows(cpu_.table, args_.layout.keys()) / (quantised() ? 2 : 1);
+    const int most =
+        quantised() ? cpu_.table.few_queries : most_rows(cpu_.table, args_.layout.keys());
     const auto tiles_of = [&](const NewTokens& t) { return Tiling(0, t.count * share_, most); };
     std::int64_t all = 0;
     for (const NewTokens& tokens : sequences_) all += tiles_of(tokens).count * args_.layout.groups;
@@ -295,12 +293,11 @@ class AttentionRun {
   Matrix keys_of(const TileWork& w, std::int64_t page) const {
     return {args_.layout.keys(), part_of(w, page, 0)};
   }
-  /// Without the tokens' scales.
   Matrix values_of(const TileWork& w, std::int64_t page) const {
     return {args_.layout.values(), part_of(w, page, args_.layout.values_at())};
   }
 
-  bool few(const TileWork& w) const { return !quantised() && w.rows <= cpu_.table.few_queries; }
+  bool few(const TileWork& w) const { return w.rows <= cpu_.table.few_queries; }
 
   /// One chunk page by page; `next` is the part of a page that comes after it.
   void attend_chunk(const TileWork& w, std::int64_t chunk, const std::byte* next,
@@ -320,9 +317,9 @@ class AttentionRun {
       const bool more = (page + 1) * page_tokens < last;
       if (few(w)) {
         cpu_.table.attend_page({args_.layout.keys(), args_.layout.values(), part_of(w, page, 0),
-                                more ? part_of(w, page + 1, 0) : next, scratch.q_rows.x,
-                                scratch.q_rows.row_bytes(), static_cast<int>(w.rows), scratch.first,
-                                scratch.last, out.max, out.sum, out.y, width_});
+                                more ? part_of(w, page + 1, 0) : next, scratch.q_rows.rows(0),
+                                static_cast<int>(w.rows), scratch.first, scratch.last, out.max,
+                                out.sum, out.y, width_});
         continue;
       }
       score_keys(w, page, scratch);
@@ -360,7 +357,6 @@ class AttentionRun {
                           dim, args_.scale});
       scratch.first_seen[r] = first_of(w, r);
       scratch.last_seen[r] = last_of(w, r);
-      if (quantised()) scratch.ids[r] = scratch.ids[w.rows + r] = static_cast<std::int32_t>(r);
     }
     const PackedShape& shape = scratch.q.shape;
     const Prepared rows = scratch.q_rows.rows(0);
@@ -377,45 +373,14 @@ class AttentionRun {
     }
   }
 
-  /// Makes a tile of shares, of int8 with two rows each: what is nearest, and what that leaves.
-  TileRows lay_shares(const TileWork& w, std::int64_t page, const Scratch& scratch) const {
-    const PackedShape& shape = scratch.p.shape;
-    if (!quantised()) {
-      const TileRows tile = scratch.p.tile(0, w.rows);
-      make_tile(cpu_.table, shape, scratch.scores, page_tokens, scratch.p_rows.rows(0), tile);
-      return tile;
-    }
-    const Prepared nearest = scratch.p_rows.rows(0);
-    const auto* scales =
-        reinterpret_cast<const std::uint16_t*>(part_of(w, page, args_.layout.value_scales_at()));
-    for (std::int64_t r = 0; r < w.rows; ++r) {
-      float* shares = scratch.scores + r * page_tokens;
-      for (std::int64_t t = 0; t < page_tokens; ++t) {  // what is not seen may be NaN
-        shares[t] = shares[t] == 0 ? 0 : shares[t] * bf16_to_f32(scales[t]);
-      }
-    }
-    cpu_.table.prepare(shape, scratch.scores, page_tokens, w.rows, nearest);
-    for (std::int64_t r = 0; r < w.rows; ++r) {
-      float* shares = scratch.scores + r * page_tokens;
-      const auto* codes = static_cast<const std::int8_t*>(nearest.x) + r * page_tokens;
-      for (std::int64_t t = 0; t < page_tokens; ++t) {
-        shares[t] -= static_cast<float>(codes[t]) * nearest.scales[r];
-      }
-      scratch.keep[w.rows + r] = 1;
-    }
-    cpu_.table.prepare(shape, scratch.scores, page_tokens, w.rows, scratch.p_rows.rows(w.rows));
-    const TileRows tile = scratch.p.tile(0, 2 * w.rows);
-    cpu_.table.interleave(shape, nearest, nullptr, tile);
-    return tile;
-  }
-
   void mix_values(const TileWork& w, std::int64_t page, const Scratch& scratch,
                   const Partial& out) const {
-    const TileRows shares = lay_shares(w, page, scratch);
+    const TileRows shares = scratch.p.tile(0, w.rows);
+    make_tile(cpu_.table, scratch.p.shape, scratch.scores, page_tokens, scratch.p_rows.rows(0),
+              shares);
     const std::int64_t pairs = args_.layout.values().panels() / 2;
     for (std::int64_t i = 0; i < pairs; ++i) {
       TileOutput to = columns_at(out.y + i * pair_width, width_);
-      to.ids = quantised() ? scratch.ids : nullptr;
       to.keep = scratch.keep;
       to.add = true;
       run_tile(cpu_.table, panel_pair(values_of(w, page), i), shares, to);

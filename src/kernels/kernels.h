@@ -175,13 +175,16 @@ struct MergeSoftmax {
 inline constexpr std::int64_t page_tokens = 64;
 
 /// Few queries meet a page: what its tokens give is added to y [M, value_dim], relative to e^max,
-/// as a softmax under way goes on. For f32 and bf16.
+/// as a softmax under way goes on. Of int8, shares take their tokens' scales (one of 0 stays 0,
+/// whatever its token's is); to meet int8 they become two of them, the second for what the first
+/// leaves over.
 struct AttendPage {
-  PackedShape keys, values;  ///< [64, key_dim] and [value_dim, 64]
-  const void* part;          ///< panels of the keys, and behind them those of the values
-  const void* next;          ///< the part that is likely to come next
-  const void* q;             ///< [M, key_dim] as `prepare` leaves them, rows `ldq` bytes apart
-  std::int64_t ldq;
+  PackedShape keys, values;  ///< [64, key_dim] and [value_dim, 64], not of int4
+  /// Panels of the keys, behind them those of the values, and of int8 behind these a scale, bf16,
+  /// for each token's value.
+  const void* part;
+  const void* next;  ///< the part that is likely to come next
+  Prepared q;        ///< [M, key_dim]
   int m;
   const std::int32_t *first, *last;  ///< tokens that each of them sees
   float *max, *sum;                  ///< as of Softmax
@@ -274,7 +277,7 @@ struct KernelTable {
   const char* isa;
   /// Most rows of a tile, by PackedType.
   int tile_rows[packed_types];
-  /// Most queries that `attend_page` takes; it is null where that is 0.
+  /// Most queries that `attend_page` takes; over int8 all come that way.
   int few_queries;
   /// x [M, K] f32, rows `ldx` apart, as a matrix of `shape` wants it.
   void (*prepare)(const PackedShape& shape, const float* x, std::int64_t ldx, std::int64_t m,

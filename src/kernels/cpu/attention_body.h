@@ -16,25 +16,103 @@ struct Bf16Word {
   }
 };
 
-/// M rows of x, `ldx` bytes apart, times one panel, each line of which asks for one of `ahead`.
-template <class Word, int M>
-[[gnu::always_inline]] static inline void multiply_panel(const unsigned char* w, long lines,
-                                                         const unsigned char* x, long ldx,
-                                                         const unsigned char* ahead,
-                                                         F16 (&sums)[M]) {
-  MOEBIUS_UNROLL
-  for (int i = 0; i < M; ++i) sums[i] = splat_f32(0);
-  for (long s = 0; s < lines; ++s) {
-    __builtin_prefetch(ahead + 64 * s, 0, 2);
+/// Pages of f32 or bf16.
+template <class Word>
+struct FloatPage {
+  static constexpr int rows_of_share = 1;
+
+  /// M rows times one panel, each line of which asks for one of `ahead`.
+  template <int M>
+  [[gnu::always_inline]] static void multiply(const PackedShape& shape, const unsigned char* w,
+                                              const Prepared& rows, const unsigned char* ahead,
+                                              F16 (&sums)[M]) {
+    const long lines = shape.panel_bytes() / 64;
+    const auto* x = static_cast<const unsigned char*>(rows.x);
     MOEBIUS_UNROLL
-    for (int i = 0; i < M; ++i) sums[i] = Word::add(sums[i], w + 64 * s, x + i * ldx + 4 * s);
+    for (int i = 0; i < M; ++i) sums[i] = splat_f32(0);
+    for (long s = 0; s < lines; ++s) {
+      __builtin_prefetch(ahead + 64 * s, 0, 2);
+      MOEBIUS_UNROLL
+      for (int i = 0; i < M; ++i) sums[i] = Word::add(sums[i], w + 64 * s, x + 4 * (i * lines + s));
+    }
   }
-}
+
+  [[gnu::always_inline]] static void lay_shares(const AttendPage& a, float* shares,
+                                                const Prepared& out) {
+    prepare(a.values, shares, page_tokens, a.m, out);
+  }
+};
+
+/// Pages of int8.
+struct CodePage {
+  static constexpr int rows_of_share = 2;
+
+  template <int M>
+  [[gnu::always_inline]] static void multiply(const PackedShape& shape, const unsigned char* w,
+                                              const Prepared& rows, const unsigned char* ahead,
+                                              F16 (&sums)[M]) {
+    const long padded = shape.padded_k(), groups = shape.groups();
+    const auto* x = static_cast<const signed char*>(rows.x);
+    const unsigned short* scales = nullptr;
+    MOEBIUS_UNROLL
+    for (int i = 0; i < M; ++i) sums[i] = splat_f32(0);
+    for (long g = 0; g < groups; ++g) {
+      if (g % 2 == 0) {
+        __builtin_prefetch(ahead, 0, 2);
+        scales = (const unsigned short*)w;
+        w += 64, ahead += 64;
+      } else {
+        scales += panel_width;
+      }
+      I16 sum[M];
+      MOEBIUS_UNROLL
+      for (int i = 0; i < M; ++i) sum[i] = splat_i32(-128 * rows.sums[i * groups + g]);
+      const long begin = g * shape.group, left = padded - begin;
+      const long end = begin + (left < shape.group ? left : shape.group);
+      for (long k = begin; k < end; k += 4, w += 64, ahead += 64) {
+        __builtin_prefetch(ahead, 0, 2);
+        const B64 codes = load_bytes(w);
+        MOEBIUS_UNROLL
+        for (int i = 0; i < M; ++i) {
+          sum[i] = dot_u8(sum[i], codes, splat_bytes(x + i * padded + k));
+        }
+      }
+      const F16 scale = load_bf16(scales);
+      MOEBIUS_UNROLL
+      for (int i = 0; i < M; ++i) {
+        sums[i] =
+            fma(to_float(sum[i]), mul(scale, splat_f32(rows.scales[i * groups + g])), sums[i]);
+      }
+    }
+  }
+
+  /// Rows 0 ... M are what is nearest, those after them what that leaves.
+  [[gnu::always_inline]] static void lay_shares(const AttendPage& a, float* shares,
+                                                const Prepared& out) {
+    const auto* part = static_cast<const unsigned char*>(a.part);
+    const auto* scales = (const unsigned short*)(part + a.keys.bytes() + a.values.bytes());
+    const long count = a.m * page_tokens;
+    for (long i = 0; i < count; i += LANES) {
+      const VecF share = load_values(shares + i), zero{};
+      const VecF scaled = share * LoadBf16::load(scales + i % page_tokens);
+      store_values(shares + i, share == zero ? zero : scaled);
+    }
+    prepare(a.values, shares, page_tokens, a.m, out);
+    auto* codes = static_cast<signed char*>(out.x);
+    for (long i = 0; i < count; i += LANES) {
+      using Codes __attribute__((vector_size(LANES))) = signed char;
+      const VecF nearest = __builtin_convertvector(load_unaligned<LANES, Codes>(codes + i), VecF);
+      store_values(shares + i, load_values(shares + i) - nearest * out.scales[i / page_tokens]);
+    }
+    prepare(a.values, shares, page_tokens, a.m, {codes + count, out.scales + a.m, out.sums + a.m});
+  }
+};
 
 /// Panel by panel, so that memory is read in order: the hardware foresees more of that.
-template <class Word, int M>
+template <class Page, int M>
 static void attend_page_of(const AttendPage& a) {
   constexpr long distance = 8192;
+  constexpr int rows_of_share = Page::rows_of_share;
   const PackedShape keys = a.keys, values = a.values;
   const long key_bytes = keys.panel_bytes(), value_bytes = values.panel_bytes();
   const long part_bytes = keys.bytes() + values.bytes();
@@ -48,42 +126,45 @@ static void attend_page_of(const AttendPage& a) {
   const unsigned char* w = part;
   for (long c = 0; c < page_tokens; c += panel_width, w += key_bytes) {
     F16 sums[M];
-    multiply_panel<Word, M>(w, key_bytes / 64, static_cast<const unsigned char*>(a.q), a.ldq,
-                            ahead_of(w), sums);
+    Page::multiply(keys, w, a.q, ahead_of(w), sums);
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) store(scores + i * page_tokens + c, sums[i]);
   }
   alignas(64) float keep[max_tile_rows];
   softmax({scores, a.first, a.last, a.max, a.sum, M, page_tokens, page_tokens, 1.0f, keep});
-  alignas(64) unsigned short halves[M * page_tokens];
-  const unsigned char* shares = (const unsigned char*)scores;
-  if (keys.type == PackedType::bf16) {
-    prepare_bf16(scores, M * page_tokens, halves);
-    shares = (const unsigned char*)halves;
-  }
-  const long ldx = page_tokens * (keys.type == PackedType::bf16 ? 2 : 4);
+  alignas(64) float share_rows[rows_of_share * M * page_tokens];
+  float share_scales[rows_of_share * M];
+  std::int32_t share_sums[rows_of_share * M];
+  const Prepared shares{share_rows, share_scales, share_sums};
+  Page::lay_shares(a, scores, shares);
   float* y = a.y;
   for (long p = 0; p < values.panels(); ++p, w += value_bytes, y += panel_width) {
-    F16 sums[M];
-    multiply_panel<Word, M>(w, value_bytes / 64, shares, ldx, ahead_of(w), sums);
+    F16 sums[rows_of_share * M];
+    Page::multiply(values, w, shares, ahead_of(w), sums);
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) {
       float* row = y + i * a.ldy;
+      F16 added = sums[i];
+      MOEBIUS_UNROLL
+      for (int more = i + M; more < rows_of_share * M; more += M) {
+        added = fma(sums[more], splat_f32(1), added);
+      }
       // As tiles do it.
-      store(row, fma(sums[i], splat_f32(1), mul(load_f32(row), splat_f32(keep[i]))));
+      store(row, fma(added, splat_f32(1), mul(load_f32(row), splat_f32(keep[i]))));
     }
   }
 }
 
-template <class Word, int... I>
+template <class Page, int... I>
 static void attend_page_rows(const AttendPage& a, LaneNumbers<I...>) {
   using OfRows = void (*)(const AttendPage& a);
-  static constexpr OfRows of_rows[] = {attend_page_of<Word, I + 1>...};
+  static constexpr OfRows of_rows[] = {attend_page_of<Page, I + 1>...};
   of_rows[a.m - 1](a);
 }
 
 static void attend_page(const AttendPage& a) {
   const CountLanes<FEW_QUERIES>::Type rows{};
-  if (a.keys.type == PackedType::f32) return attend_page_rows<F32Word>(a, rows);
-  attend_page_rows<Bf16Word>(a, rows);
+  if (a.keys.type == PackedType::f32) return attend_page_rows<FloatPage<F32Word>>(a, rows);
+  if (a.keys.type == PackedType::bf16) return attend_page_rows<FloatPage<Bf16Word>>(a, rows);
+  attend_page_rows<CodePage>(a, rows);
 }

@@ -269,9 +269,45 @@ void merge_softmax(const MergeSoftmax& a) {
   }
 }
 
-/// Tiles do it.
-constexpr int FEW_QUERIES = 0;
-constexpr void (*attend_page)(const AttendPage& args) = nullptr;
+/// Element [r, k] of rows as `prepare` leaves them.
+float prepared_at(const PackedShape& s, const Prepared& rows, std::int64_t r, std::int64_t k) {
+  const std::int64_t at = r * s.padded_k() + k;
+  if (s.type == PackedType::f32) return static_cast<const float*>(rows.x)[at];
+  if (s.type == PackedType::bf16) return bf16_to_f32(static_cast<const std::uint16_t*>(rows.x)[at]);
+  return static_cast<float>(static_cast<const std::int8_t*>(rows.x)[at]) *
+         rows.scales[r * s.x_groups() + k / s.x_group()];
+}
+
+constexpr int FEW_QUERIES = 4;
+
+/// As tiles do it; of int8 shares stay f32.
+void attend_page(const AttendPage& a) {
+  const auto* values = static_cast<const std::byte*>(a.part) + a.keys.bytes();
+  const auto* scales = reinterpret_cast<const std::uint16_t*>(values + a.values.bytes());
+  for (int r = 0; r < a.m; ++r) {
+    float shares[page_tokens], keep;
+    for (std::int64_t t = 0; t < page_tokens; ++t) {
+      shares[t] = 0;
+      for (std::int64_t k = 0; k < a.keys.k; ++k) {
+        shares[t] += prepared_at(a.keys, a.q, r, k) * unpack(a.keys, a.part, t, k);
+      }
+    }
+    softmax({shares, a.first + r, a.last + r, a.max + r, a.sum + r, 1, page_tokens, page_tokens, 1,
+             &keep});
+    for (std::int64_t t = 0; t < page_tokens; ++t) {
+      if (a.values.type == PackedType::bf16) shares[t] = bf16_to_f32(f32_to_bf16(shares[t]));
+      if (a.values.quantised() && shares[t] != 0) shares[t] *= bf16_to_f32(scales[t]);
+    }
+    for (std::int64_t c = 0; c < a.values.n; ++c) {
+      float sum = 0;
+      for (std::int64_t t = 0; t < page_tokens; ++t) {
+        sum += shares[t] * unpack(a.values, values, c, t);
+      }
+      float& y = a.y[r * a.ldy + c];
+      y = sum + y * keep;
+    }
+  }
+}
 
 /// What a row of x is normed by.
 struct Spread {
