@@ -316,7 +316,9 @@ class AttentionRun {
       }
       const bool more = (page + 1) * page_tokens < last;
       if (few(w)) {
+        const std::byte* scales = part_of(w, page, args_.layout.value_scales_at());
         cpu_.table.attend_page({args_.layout.keys(), args_.layout.values(), part_of(w, page, 0),
+                                reinterpret_cast<const std::uint16_t*>(scales),
                                 more ? part_of(w, page + 1, 0) : next, scratch.q_rows.rows(0),
                                 static_cast<int>(w.rows), scratch.first, scratch.last, out.max,
                                 out.sum, out.y, width_});

@@ -179,12 +179,11 @@ inline constexpr std::int64_t page_tokens = 64;
 /// whatever its token's is); to meet int8 they become two of them, the second for what the first
 /// leaves over.
 struct AttendPage {
-  PackedShape keys, values;  ///< [64, key_dim] and [value_dim, 64], not of int4
-  /// Panels of the keys, behind them those of the values, and of int8 behind these a scale, bf16,
-  /// for each token's value.
-  const void* part;
-  const void* next;  ///< the part that is likely to come next
-  Prepared q;        ///< [M, key_dim]
+  PackedShape keys, values;     ///< [64, key_dim] and [value_dim, 64], not of int4
+  const void* part;             ///< panels of the keys, and behind them those of the values
+  const std::uint16_t* scales;  ///< of int8, bf16 [64]: of each token's value
+  const void* next;             ///< the part that is likely to come next
+  Prepared q;                   ///< [M, key_dim]
   int m;
   const std::int32_t *first, *last;  ///< tokens that each of them sees
   float *max, *sum;                  ///< as of Softmax

@@ -4,14 +4,14 @@
 
 /// A word of 4 bytes of x with 16 of w.
 struct F32Word {
-  static F16 add(F16 sum, const unsigned char* w, const unsigned char* x) {
+  [[gnu::always_inline]] static F16 add(F16 sum, const unsigned char* w, const unsigned char* x) {
     float xi;
     __builtin_memcpy(&xi, x, 4);
     return fma(load_f32((const float*)w), splat_f32(xi), sum);
   }
 };
 struct Bf16Word {
-  static F16 add(F16 sum, const unsigned char* w, const unsigned char* x) {
+  [[gnu::always_inline]] static F16 add(F16 sum, const unsigned char* w, const unsigned char* x) {
     return dot_bf16(sum, load_bytes(w), splat_bytes(x));
   }
 };
@@ -53,35 +53,28 @@ struct CodePage {
                                               F16 (&sums)[M]) {
     const long padded = shape.padded_k(), groups = shape.groups();
     const auto* x = static_cast<const signed char*>(rows.x);
-    const unsigned short* scales = nullptr;
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) sums[i] = splat_f32(0);
     for (long g = 0; g < groups; ++g) {
-      if (g % 2 == 0) {
-        __builtin_prefetch(ahead, 0, 2);
-        scales = (const unsigned short*)w;
-        w += 64, ahead += 64;
-      } else {
-        scales += panel_width;
-      }
+      const long begin = g * shape.group, left = padded - begin;
+      const long end = begin + (left < shape.group ? left : shape.group);
+      const long scales = shape.scales_at(g), codes = shape.scales_before(begin);
+      __builtin_prefetch(ahead + scales, 0, 2);
       I16 sum[M];
       MOEBIUS_UNROLL
       for (int i = 0; i < M; ++i) sum[i] = splat_i32(-128 * rows.sums[i * groups + g]);
-      const long begin = g * shape.group, left = padded - begin;
-      const long end = begin + (left < shape.group ? left : shape.group);
-      for (long k = begin; k < end; k += 4, w += 64, ahead += 64) {
-        __builtin_prefetch(ahead, 0, 2);
-        const B64 codes = load_bytes(w);
+      for (long k = begin; k < end; k += 4) {
+        const long line = codes + k * panel_width;
+        __builtin_prefetch(ahead + line, 0, 2);
+        const B64 four = load_bytes(w + line);
         MOEBIUS_UNROLL
-        for (int i = 0; i < M; ++i) {
-          sum[i] = dot_u8(sum[i], codes, splat_bytes(x + i * padded + k));
-        }
+        for (int i = 0; i < M; ++i) sum[i] = dot_u8(sum[i], four, splat_bytes(x + i * padded + k));
       }
-      const F16 scale = load_bf16(scales);
+      const F16 scale = load_bf16((const unsigned short*)(w + scales));
       MOEBIUS_UNROLL
       for (int i = 0; i < M; ++i) {
-        sums[i] =
-            fma(to_float(sum[i]), mul(scale, splat_f32(rows.scales[i * groups + g])), sums[i]);
+        const F16 together = mul(scale, splat_f32(rows.scales[i * groups + g]));
+        sums[i] = fma(to_float(sum[i]), together, sums[i]);
       }
     }
   }
@@ -89,12 +82,10 @@ struct CodePage {
   /// Rows 0 ... M are what is nearest, those after them what that leaves.
   [[gnu::always_inline]] static void lay_shares(const AttendPage& a, float* shares,
                                                 const Prepared& out) {
-    const auto* part = static_cast<const unsigned char*>(a.part);
-    const auto* scales = (const unsigned short*)(part + a.keys.bytes() + a.values.bytes());
     const long count = a.m * page_tokens;
     for (long i = 0; i < count; i += LANES) {
       const VecF share = load_values(shares + i), zero{};
-      const VecF scaled = share * LoadBf16::load(scales + i % page_tokens);
+      const VecF scaled = share * LoadBf16::load(a.scales + i % page_tokens);
       store_values(shares + i, share == zero ? zero : scaled);
     }
     prepare(a.values, shares, page_tokens, a.m, out);

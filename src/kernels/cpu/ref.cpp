@@ -115,13 +115,18 @@ void interleave(const PackedShape& s, const Prepared& from, const std::int32_t* 
   }
 }
 
+/// Of activations that are to meet weights of `type`; of int8 without the scale.
+float activation_at(PackedType type, const void* x, std::int64_t at) {
+  if (type == PackedType::f32) return static_cast<const float*>(x)[at];
+  if (type == PackedType::bf16) return bf16_to_f32(static_cast<const std::uint16_t*>(x)[at]);
+  return static_cast<float>(static_cast<const std::int8_t*>(x)[at]);
+}
+
 /// Element [i, k] of interleaved rows.
 float row_at(const PackedShape& s, const TileRows& rows, int i, std::int64_t k) {
   const std::int64_t step = step_of(s.type), at = (k / step * rows.m + i) * step + k % step;
-  if (s.type == PackedType::f32) return static_cast<const float*>(rows.x)[at];
-  if (s.type == PackedType::bf16) return bf16_to_f32(static_cast<const std::uint16_t*>(rows.x)[at]);
-  return static_cast<float>(static_cast<const std::int8_t*>(rows.x)[at]) *
-         rows.scales[k / s.x_group() * rows.m + i];
+  const float x = activation_at(s.type, rows.x, at);
+  return s.quantised() ? x * rows.scales[k / s.x_group() * rows.m + i] : x;
 }
 
 void put_sum(const TileOutput& out, int row, std::int64_t column, float sum) {
@@ -271,11 +276,8 @@ void merge_softmax(const MergeSoftmax& a) {
 
 /// Element [r, k] of rows as `prepare` leaves them.
 float prepared_at(const PackedShape& s, const Prepared& rows, std::int64_t r, std::int64_t k) {
-  const std::int64_t at = r * s.padded_k() + k;
-  if (s.type == PackedType::f32) return static_cast<const float*>(rows.x)[at];
-  if (s.type == PackedType::bf16) return bf16_to_f32(static_cast<const std::uint16_t*>(rows.x)[at]);
-  return static_cast<float>(static_cast<const std::int8_t*>(rows.x)[at]) *
-         rows.scales[r * s.x_groups() + k / s.x_group()];
+  const float x = activation_at(s.type, rows.x, r * s.padded_k() + k);
+  return s.quantised() ? x * rows.scales[r * s.x_groups() + k / s.x_group()] : x;
 }
 
 constexpr int FEW_QUERIES = 4;
@@ -283,7 +285,6 @@ constexpr int FEW_QUERIES = 4;
 /// As tiles do it; of int8 shares stay f32.
 void attend_page(const AttendPage& a) {
   const auto* values = static_cast<const std::byte*>(a.part) + a.keys.bytes();
-  const auto* scales = reinterpret_cast<const std::uint16_t*>(values + a.values.bytes());
   for (int r = 0; r < a.m; ++r) {
     float shares[page_tokens], keep;
     for (std::int64_t t = 0; t < page_tokens; ++t) {
@@ -296,7 +297,7 @@ void attend_page(const AttendPage& a) {
              &keep});
     for (std::int64_t t = 0; t < page_tokens; ++t) {
       if (a.values.type == PackedType::bf16) shares[t] = bf16_to_f32(f32_to_bf16(shares[t]));
-      if (a.values.quantised() && shares[t] != 0) shares[t] *= bf16_to_f32(scales[t]);
+      if (a.values.quantised() && shares[t] != 0) shares[t] *= bf16_to_f32(a.scales[t]);
     }
     for (std::int64_t c = 0; c < a.values.n; ++c) {
       float sum = 0;
