@@ -10,14 +10,21 @@
 namespace moebius::kernels {
 namespace {
 
-/// Panels of a matrix of which k may be cut.
-struct Laid {
+/// A matrix in panels, of which products may take a range of K.
+struct PackedPanels {
   PackedShape shape;
   std::byte* data = nullptr;
 
-  Laid(Arena& arena, PackedType type, std::int64_t n, std::int64_t k)
+  PackedPanels(Arena& arena, PackedType type, std::int64_t n, std::int64_t k)
       : shape{type, n, k}, data(arena.take<std::byte>(shape.bytes())) {}
-  void fill(const KernelTable& table, const Plain& plain) const {
+  /// The same memory for a matrix that needs no more of it.
+  PackedPanels reshaped(std::int64_t n, std::int64_t k) const {
+    PackedPanels out = *this;
+    out.shape.n = n;
+    out.shape.k = k;
+    return out;
+  }
+  void pack(const KernelTable& table, const Plain& plain) const {
     on_hand(table, {.shape = shape, .plain = plain}, 0, shape.panels(), data);
   }
   /// Panels 2 `pair` and 2 `pair` + 1, columns [begin, end) of K; begin is even.
@@ -28,20 +35,34 @@ struct Laid {
   }
 };
 
-/// What both ways share.
+/// One sequence: its rows [begin, begin + tokens).
+struct Sequence {
+  std::int64_t begin, tokens;
+  std::int64_t padded;  ///< tokens rounded up to whole pairs of panels: the row stride of scores
+
+  /// Queries whose probabilities the backward pass holds at once. It depends on the sequence alone,
+  /// so that sums over queries have one order.
+  std::int64_t block() const {
+    constexpr std::int64_t probabilities = std::int64_t{1} << 18;
+    return std::min(std::max<std::int64_t>(probabilities / padded, 4 * max_tile_rows), tokens);
+  }
+};
+
+/// What forward and backward share.
 class Heads {
  public:
   Heads(const CpuContext& cpu, const SelfAttention& args)
       : cpu_(cpu),
         args_(args),
         type_(args.type == ValueType::bf16 ? PackedType::bf16 : PackedType::f32),
-        padded_(ceil_div(args.tokens, pair_width) * pair_width),
-        tiling_(0, args.tokens, most_rows(cpu.table, {type_, 0, 0})) {}
+        rows_(args.sequence_starts.back()) {
+    list_sequences();
+  }
 
  protected:
-  /// Scores of a tile, and which of their columns count.
+  /// Scores of a tile of queries, and which of their columns count.
   struct Scores {
-    float* values;  ///< [M, padded S]
+    float* values;  ///< [M, padded]
     std::int32_t *first, *last;
 
     Scores(Arena& arena, std::int64_t padded)
@@ -49,269 +70,327 @@ class Heads {
           first(arena.take<std::int32_t>(max_tile_rows)),
           last(arena.take<std::int32_t>(max_tile_rows)) {}
   };
-  /// Tokens [begin, end) that a tile looks at, in whole pairs of panels.
-  struct Seen {
+  /// Keys [begin, end) that a tile of queries meets, in whole pairs of panels.
+  struct KeyRange {
     std::int64_t begin, end;
     std::int64_t columns() const { return end - begin; }
   };
 
-  PackedShape shape(std::int64_t k) const { return {type_, 0, k}; }
-  /// Rows of head or group `h` of a sequence.
-  Plain rows(const void* x, std::int64_t ld, std::int64_t sequence, std::int64_t h,
-             std::int64_t dim) const {
-    return {at(x, args_.type, sequence * args_.tokens * ld + h * dim), args_.type, ld};
+  /// Longest first: the last pieces of work are then the smallest, and threads end together.
+  void list_sequences() {
+    const std::int64_t count = std::ssize(args_.sequence_starts) - 1;
+    auto* sequences = cpu_.arena.take<Sequence>(count);
+    std::int64_t used = 0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+      const std::int64_t begin = args_.sequence_starts[i];
+      const std::int64_t tokens = args_.sequence_starts[i + 1] - begin;
+      if (tokens == 0) continue;
+      sequences[used++] = {begin, tokens, ceil_div(tokens, pair_width) * pair_width};
+    }
+    sequences_ = {sequences, static_cast<std::size_t>(used)};
+    std::sort(sequences, sequences + used, [](const Sequence& a, const Sequence& b) {
+      return a.tokens != b.tokens ? a.tokens > b.tokens : a.begin < b.begin;
+    });
   }
-  std::int64_t first_of(std::int64_t query) const {
+  /// The longest one; there is one.
+  const Sequence& longest() const { return sequences_[0]; }
+
+  PackedShape shape(std::int64_t k) const { return {type_, 0, k}; }
+  Tiling tiles(std::int64_t rows) const {
+    return Tiling(0, rows, most_rows(cpu_.table, {type_, 0, 0}));
+  }
+  /// Rows of head or group `h` of a sequence, from its row `first` on.
+  Plain rows(const void* x, std::int64_t ld, const Sequence& s, std::int64_t h, std::int64_t dim,
+             std::int64_t first = 0) const {
+    return {at(x, args_.type, (s.begin + first) * ld + h * dim), args_.type, ld};
+  }
+  std::int64_t first_key(std::int64_t query) const {
     return args_.window > 0 ? std::max<std::int64_t>(0, query + 1 - args_.window) : 0;
   }
 
-  Seen look(std::int64_t begin, std::int64_t rows, const Scores& scores) const {
-    const Seen seen{first_of(begin) / pair_width * pair_width,
-                    ceil_div(begin + rows, pair_width) * pair_width};
+  /// The keys of queries [begin, begin + rows), with `first` and `last` of their scores.
+  KeyRange key_range(std::int64_t begin, std::int64_t rows, const Scores& scores) const {
+    const KeyRange keys{first_key(begin) / pair_width * pair_width,
+                        ceil_div(begin + rows, pair_width) * pair_width};
     for (std::int64_t r = 0; r < rows; ++r) {
-      scores.first[r] = static_cast<std::int32_t>(first_of(begin + r) - seen.begin);
-      scores.last[r] = static_cast<std::int32_t>(begin + r + 1 - seen.begin);
+      scores.first[r] = static_cast<std::int32_t>(first_key(begin + r) - keys.begin);
+      scores.last[r] = static_cast<std::int32_t>(begin + r + 1 - keys.begin);
     }
-    return seen;
+    return keys;
   }
 
-  /// x [M, k] times panels of rows of what is seen: [M, seen], rows `padded_` apart.
-  void multiply(const TileRows& x, const Laid& w, const Seen& seen, float* y) const {
-    for (std::int64_t n = seen.begin; n < seen.end; n += pair_width) {
+  /// y [M, keys] = x [M, k] times the rows of w that are `keys`, transposed; rows of y `ldy` apart.
+  void multiply(const TileRows& x, const PackedPanels& w, const KeyRange& keys, float* y,
+                std::int64_t ldy) const {
+    for (std::int64_t n = keys.begin; n < keys.end; n += pair_width) {
       const Panels panels = w.panels(n / pair_width, 0, w.shape.k);
-      run_tile(cpu_.table, panels, x, columns_at(y + (n - seen.begin), padded_));
+      run_tile(cpu_.table, panels, x, columns_at(y + (n - keys.begin), ldy));
     }
   }
 
   const CpuContext& cpu_;
   const SelfAttention& args_;
   PackedType type_;
-  std::int64_t padded_;  ///< S in whole pairs of panels
-  Tiling tiling_;
+  std::int64_t rows_;  ///< N
+  std::span<const Sequence> sequences_;
 };
 
 class Forward : Heads {
  public:
-  Forward(const CpuContext& cpu, const SelfAttention& args)
-      : Heads(cpu, args), scratch_(cpu.arena.take<Scratch>(cpu.executor.threads())) {
+  Forward(const CpuContext& cpu, const SelfAttention& args) : Heads(cpu, args) {
+    if (sequences_.empty()) return;
+    scratch_ = cpu.arena.take<Scratch>(cpu.executor.threads());
     for (int t = 0; t < cpu.executor.threads(); ++t) scratch_[t] = Scratch(*this);
   }
 
   void run(void* y, float* log_sums) {
-    cpu_.executor.run(args_.sequences * args_.heads, [&](std::int64_t piece, int thread) {
-      head(piece / args_.heads, piece % args_.heads, y, log_sums + piece * args_.tokens,
-           scratch_[thread]);
+    const std::int64_t pieces = std::ssize(sequences_) * args_.heads;
+    cpu_.executor.run(pieces, [&](std::int64_t piece, int thread) {
+      const Sequence& s = sequences_[static_cast<std::size_t>(piece / args_.heads)];
+      const std::int64_t h = piece % args_.heads;
+      head(s, h, y, log_sums + h * rows_ + s.begin, scratch_[thread]);
     });
   }
 
  private:
+  /// Memory of a thread.
   struct Scratch {
-    Laid keys, values;
+    PackedPanels keys, values;
     Scores scores;
-    RowStore q, shares_rows, shares;
+    RowStore q, probability_rows, probabilities;
     float *max, *sum;
 
     explicit Scratch(const Forward& f)
-        : keys(f.cpu_.arena, f.type_, f.args_.tokens, f.args_.key_dim),
-          values(f.cpu_.arena, f.type_, f.args_.value_dim, f.args_.tokens),
-          scores(f.cpu_.arena, f.padded_),
+        : keys(f.cpu_.arena, f.type_, f.longest().tokens, f.args_.key_dim),
+          values(f.cpu_.arena, f.type_, f.args_.value_dim, f.longest().tokens),
+          scores(f.cpu_.arena, f.longest().padded),
           q(f.cpu_.arena, f.shape(f.args_.key_dim), max_tile_rows),
-          shares_rows(f.cpu_.arena, f.shape(f.padded_), max_tile_rows),
-          shares(f.cpu_.arena, f.shape(f.padded_), max_tile_rows),
+          probability_rows(f.cpu_.arena, f.shape(f.longest().padded), max_tile_rows),
+          probabilities(f.cpu_.arena, f.shape(f.longest().padded), max_tile_rows),
           max(f.cpu_.arena.take<float>(max_tile_rows)),
           sum(f.cpu_.arena.take<float>(max_tile_rows)) {}
   };
 
-  void head(std::int64_t sequence, std::int64_t h, void* y, float* log_sums,
-            const Scratch& s) const {
+  void head(const Sequence& s, std::int64_t h, void* y, float* log_sums,
+            const Scratch& scratch) const {
     const KernelTable& table = cpu_.table;
     const std::int64_t group = h * args_.groups / args_.heads, dim = args_.value_dim;
-    const Plain q = rows(args_.q, args_.ldq, sequence, h, args_.key_dim);
-    s.keys.fill(table, rows(args_.k, args_.ldk, sequence, group, args_.key_dim));
-    s.values.fill(table, transposed(rows(args_.v, args_.ldv, sequence, group, dim)));
-    void* out = at(y, args_.type, (sequence * args_.tokens * args_.heads + h) * dim);
-    for (std::int64_t t = 0; t < tiling_.count; ++t) {
-      const std::int64_t begin = tiling_.start(t), m = tiling_.size(t);
-      lay_tiles(table, q, tiling_, t, t + 1, s.q, begin);
-      const Seen seen = look(begin, m, s.scores);
-      multiply(s.q.tile(0, m), s.keys, seen, s.scores.values);
-      std::fill_n(s.max, max_tile_rows, -std::numeric_limits<float>::infinity());
-      std::fill_n(s.sum, max_tile_rows, 0.0f);
-      table.softmax({s.scores.values, s.scores.first, s.scores.last, s.max, s.sum, m,
-                     seen.columns(), padded_, args_.scale});
-      const std::int64_t end = std::min(seen.end, args_.tokens);
-      make_tile(table, shape(end - seen.begin), s.scores.values, padded_, s.shares_rows.rows(0),
-                s.shares.tile(0, m));
-      for (std::int64_t r = 0; r < m; ++r) {
-        log_sums[begin + r] = s.max[r] + std::log(s.sum[r]);
-        s.sum[r] = 1 / s.sum[r];
-      }
+    const std::int64_t ldy = args_.heads * dim;
+    const Plain q = rows(args_.q, args_.ldq, s, h, args_.key_dim);
+    const PackedPanels keys = scratch.keys.reshaped(s.tokens, args_.key_dim);
+    const PackedPanels values = scratch.values.reshaped(dim, s.tokens);
+    keys.pack(table, rows(args_.k, args_.ldk, s, group, args_.key_dim));
+    values.pack(table, transposed(rows(args_.v, args_.ldv, s, group, dim)));
+    const Tiling tiling = tiles(s.tokens);
+    for (std::int64_t t = 0; t < tiling.count; ++t) {
+      const std::int64_t begin = tiling.start(t), m = tiling.size(t);
+      lay_tiles(table, q, tiling, t, t + 1, scratch.q, begin);
+      const KeyRange seen = key_range(begin, m, scratch.scores);
+      multiply(scratch.q.tile(0, m), keys, seen, scratch.scores.values, s.padded);
+      const std::int64_t end = std::min(seen.end, s.tokens);
+      softmax(scratch, m, seen, s, log_sums + begin);
+      make_tile(table, shape(end - seen.begin), scratch.scores.values, s.padded,
+                scratch.probability_rows.rows(0), scratch.probabilities.tile(0, m));
+      void* out = at(y, args_.type, (s.begin + begin) * ldy + h * dim);
       for (std::int64_t n = 0; n < dim; n += pair_width) {
-        const Panels panels = s.values.panels(n / pair_width, seen.begin, end);
-        const std::int64_t ld = args_.heads * dim;
-        TileOutput to = columns_at(at(out, args_.type, begin * ld + n), ld, dim - n);
+        TileOutput to = columns_at(at(out, args_.type, n), ldy, dim - n);
         to.type = args_.type;
-        to.scales = s.sum;
-        run_tile(table, panels, s.shares.tile(0, m), to);
+        to.scales = scratch.sum;
+        run_tile(table, values.panels(n / pair_width, seen.begin, end),
+                 scratch.probabilities.tile(0, m), to);
       }
     }
   }
 
-  Scratch* scratch_;
+  /// Scores become e^(score - max); `sum` the inverse of what they add up to.
+  void softmax(const Scratch& scratch, std::int64_t m, const KeyRange& seen, const Sequence& s,
+               float* log_sums) const {
+    std::fill_n(scratch.max, max_tile_rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(scratch.sum, max_tile_rows, 0.0f);
+    cpu_.table.softmax({scratch.scores.values, scratch.scores.first, scratch.scores.last,
+                        scratch.max, scratch.sum, m, seen.columns(), s.padded, args_.scale});
+    for (std::int64_t r = 0; r < m; ++r) {
+      log_sums[r] = scratch.max[r] + std::log(scratch.sum[r]);
+      scratch.sum[r] = 1 / scratch.sum[r];
+    }
+  }
+
+  Scratch* scratch_ = nullptr;
 };
 
-/// With P the shares, dP = dy V and D the sums of P dP over a row: dV = P dy, dS = P (dP - D)
-/// scale, dQ = dS K, dK = dS Q.
+/// With P the probabilities, dP = dy V and D the row sums of P dP: dV = P^T dy,
+/// dS = P (dP - D) scale, dQ = dS K, dK = dS^T Q.
 class Backward : Heads {
  public:
-  Backward(const CpuContext& cpu, const SelfAttention& args)
-      : Heads(cpu, args),
-        block_(std::min(std::max<std::int64_t>(block_values / padded_, 4 * max_tile_rows),
-                        args.tokens)),
-        scratch_(cpu.arena.take<Scratch>(cpu.executor.threads())) {
+  Backward(const CpuContext& cpu, const SelfAttention& args) : Heads(cpu, args) {
+    for (const Sequence& s : sequences_) {
+      max_block_ = std::max(max_block_, s.block());
+      max_bytes_ = std::max(max_bytes_, bytes(s));
+    }
+    if (sequences_.empty()) return;
+    scratch_ = cpu.arena.take<Scratch>(cpu.executor.threads());
     for (int t = 0; t < cpu.executor.threads(); ++t) scratch_[t] = Scratch(*this);
   }
 
   void run(const float* log_sums, const void* dy, void* dq, void* dk, void* dv) {
-    cpu_.executor.run(args_.sequences * args_.groups, [&](std::int64_t piece, int thread) {
-      const std::int64_t sequence = piece / args_.groups, group = piece % args_.groups;
-      const Scratch& s = scratch_[thread];
-      const Plain k = rows(args_.k, args_.ldk, sequence, group, args_.key_dim);
-      s.keys.fill(cpu_.table, k);
-      s.keys_by_dim.fill(cpu_.table, transposed(k));
-      s.values.fill(cpu_.table, rows(args_.v, args_.ldv, sequence, group, args_.value_dim));
-      std::fill_n(s.dk, args_.tokens * s.key_width, 0.0f);
-      std::fill_n(s.dv, args_.tokens * s.value_width, 0.0f);
-      const std::int64_t share = args_.heads / args_.groups;
-      for (std::int64_t h = group * share; h < (group + 1) * share; ++h) {
-        const std::int64_t head = sequence * args_.heads + h;
-        for (std::int64_t begin = 0; begin < args_.tokens; begin += block_) {
-          const std::int64_t end = std::min(begin + block_, args_.tokens);
-          queries(sequence, h, begin, end, log_sums + head * args_.tokens, dy, dq, s);
-          keys(end, begin, s, s.dy, s.shares, s.dv, s.value_width);
-          keys(end, begin, s, s.q, s.dscores, s.dk, s.key_width);
-        }
-      }
-      const auto store = [&](const float* x, std::int64_t width, void* to, std::int64_t dim) {
-        const std::int64_t ld = args_.groups * dim;
-        void* out = at(to, args_.type, sequence * args_.tokens * ld + group * dim);
-        cpu_.table.convert({x, out, args_.type, args_.tokens, dim, width, ld});
-      };
-      store(s.dk, s.key_width, dk, args_.key_dim);
-      store(s.dv, s.value_width, dv, args_.value_dim);
+    const std::int64_t pieces = std::ssize(sequences_) * args_.groups;
+    cpu_.executor.run(pieces, [&](std::int64_t piece, int thread) {
+      const Sequence& s = sequences_[static_cast<std::size_t>(piece / args_.groups)];
+      group({s, piece % args_.groups, scratch_[thread]}, log_sums, dy, dq, dk, dv);
     });
   }
 
  private:
-  /// Shares that are held at once.
-  static constexpr std::int64_t block_values = std::int64_t{1} << 18;
-
+  /// Memory of a thread.
   struct Scratch {
-    Laid keys, keys_by_dim, values;
-    Laid q, dy;  ///< of a block of queries, K going over them
+    PackedPanels keys, keys_transposed, values;
+    PackedPanels q, dy;  ///< of a block of queries, transposed: K goes over them
     Scores scores;
-    RowStore q_tile, dy_tile, dscores_tile, left;
-    std::byte *shares, *dscores;  ///< [block, padded S]
-    float *dshares, *dk, *dv;
+    RowStore q_tile, dy_tile, dscores_tile, key_tile;
+    std::byte *probabilities, *dscores;  ///< [block, padded]
+    float* dprobabilities;               ///< [M, padded]
+    float *dk, *dv;                      ///< accumulators [tokens, width]
     std::int64_t key_width, value_width;
 
     explicit Scratch(const Backward& b)
-        : keys(b.cpu_.arena, b.type_, b.args_.tokens, b.args_.key_dim),
-          keys_by_dim(b.cpu_.arena, b.type_, b.args_.key_dim, b.args_.tokens),
-          values(b.cpu_.arena, b.type_, b.args_.tokens, b.args_.value_dim),
-          q(b.cpu_.arena, b.type_, b.args_.key_dim, b.block_),
-          dy(b.cpu_.arena, b.type_, b.args_.value_dim, b.block_),
-          scores(b.cpu_.arena, b.padded_),
+        : keys(b.cpu_.arena, b.type_, b.longest().tokens, b.args_.key_dim),
+          keys_transposed(b.cpu_.arena, b.type_, b.args_.key_dim, b.longest().tokens),
+          values(b.cpu_.arena, b.type_, b.longest().tokens, b.args_.value_dim),
+          q(b.cpu_.arena, b.type_, b.args_.key_dim, b.max_block_),
+          dy(b.cpu_.arena, b.type_, b.args_.value_dim, b.max_block_),
+          scores(b.cpu_.arena, b.longest().padded),
           q_tile(b.cpu_.arena, b.shape(b.args_.key_dim), max_tile_rows),
           dy_tile(b.cpu_.arena, b.shape(b.args_.value_dim), max_tile_rows),
-          dscores_tile(b.cpu_.arena, b.shape(b.padded_), max_tile_rows),
-          left(b.cpu_.arena, b.shape(b.block_), max_tile_rows),
-          shares(b.cpu_.arena.take<std::byte>(b.block_bytes())),
-          dscores(b.cpu_.arena.take<std::byte>(b.block_bytes())),
-          dshares(b.cpu_.arena.take<float>(max_tile_rows * b.padded_)),
+          dscores_tile(b.cpu_.arena, b.shape(b.longest().padded), max_tile_rows),
+          key_tile(b.cpu_.arena, b.shape(b.max_block_), max_tile_rows),
+          probabilities(b.cpu_.arena.take<std::byte>(b.max_bytes_)),
+          dscores(b.cpu_.arena.take<std::byte>(b.max_bytes_)),
+          dprobabilities(b.cpu_.arena.take<float>(max_tile_rows * b.longest().padded)),
           key_width(ceil_div(b.args_.key_dim, pair_width) * pair_width),
           value_width(ceil_div(b.args_.value_dim, pair_width) * pair_width) {
-      dk = b.cpu_.arena.take<float>(b.args_.tokens * key_width);
-      dv = b.cpu_.arena.take<float>(b.args_.tokens * value_width);
+      dk = b.cpu_.arena.take<float>(b.longest().tokens * key_width);
+      dv = b.cpu_.arena.take<float>(b.longest().tokens * value_width);
     }
   };
+  /// The work of one piece: a sequence, a group of key and value heads, the thread's memory.
+  struct Piece {
+    const Sequence& s;
+    std::int64_t group;
+    const Scratch& scratch;
+  };
+  struct Block {
+    std::int64_t begin, end;  ///< queries
+    std::int64_t size() const { return end - begin; }
+  };
 
-  std::int64_t block_bytes() const { return block_ * padded_ * size_of(args_.type); }
+  /// Of a block of probabilities.
+  std::int64_t bytes(const Sequence& s) const { return s.block() * s.padded * size_of(args_.type); }
+  PackedPanels keys(const Piece& p) const {
+    return p.scratch.keys.reshaped(p.s.tokens, args_.key_dim);
+  }
+  PackedPanels keys_transposed(const Piece& p) const {
+    return p.scratch.keys_transposed.reshaped(args_.key_dim, p.s.tokens);
+  }
+  PackedPanels values(const Piece& p) const {
+    return p.scratch.values.reshaped(p.s.tokens, args_.value_dim);
+  }
 
-  /// Shares, gradients of scores and of queries of queries [begin, end) of a head.
-  void queries(std::int64_t sequence, std::int64_t h, std::int64_t begin, std::int64_t end,
-               const float* log_sums, const void* dy, void* dq, const Scratch& s) const {
+  void group(const Piece& p, const float* log_sums, const void* dy, void* dq, void* dk,
+             void* dv) const {
+    const Scratch& scratch = p.scratch;
+    const Plain k = rows(args_.k, args_.ldk, p.s, p.group, args_.key_dim);
+    keys(p).pack(cpu_.table, k);
+    keys_transposed(p).pack(cpu_.table, transposed(k));
+    values(p).pack(cpu_.table, rows(args_.v, args_.ldv, p.s, p.group, args_.value_dim));
+    std::fill_n(scratch.dk, p.s.tokens * scratch.key_width, 0.0f);
+    std::fill_n(scratch.dv, p.s.tokens * scratch.value_width, 0.0f);
+    const std::int64_t heads = args_.heads / args_.groups;
+    for (std::int64_t h = p.group * heads; h < (p.group + 1) * heads; ++h) {
+      for (std::int64_t begin = 0; begin < p.s.tokens; begin += p.s.block()) {
+        const Block block{begin, std::min(begin + p.s.block(), p.s.tokens)};
+        query_gradients(p, h, block, log_sums + h * rows_ + p.s.begin, dy, dq);
+        const PackedPanels d = scratch.dy.reshaped(args_.value_dim, block.size());
+        const PackedPanels q = scratch.q.reshaped(args_.key_dim, block.size());
+        add_key_gradients(p, block, scratch.probabilities, d, scratch.dv, scratch.value_width);
+        add_key_gradients(p, block, scratch.dscores, q, scratch.dk, scratch.key_width);
+      }
+    }
+    store(p, scratch.dk, scratch.key_width, dk, args_.key_dim);
+    store(p, scratch.dv, scratch.value_width, dv, args_.value_dim);
+  }
+
+  void store(const Piece& p, const float* sums, std::int64_t width, void* to,
+             std::int64_t dim) const {
+    const std::int64_t ld = args_.groups * dim;
+    void* out = at(to, args_.type, p.s.begin * ld + p.group * dim);
+    cpu_.table.convert({sums, out, args_.type, p.s.tokens, dim, width, ld});
+  }
+
+  /// Probabilities and score gradients of a block of queries of head h, and dq of them.
+  void query_gradients(const Piece& p, std::int64_t h, const Block& block, const float* log_sums,
+                       const void* dy, void* dq) const {
     const KernelTable& table = cpu_.table;
-    const std::int64_t ld = args_.heads * args_.key_dim;
-    const auto from = [&](Plain x) {
-      x.data = at(x.data, x.type, begin * x.ld);
-      return x;
-    };
-    const Plain q = from(rows(args_.q, args_.ldq, sequence, h, args_.key_dim));
-    const Plain d = from(rows(dy, args_.heads * args_.value_dim, sequence, h, args_.value_dim));
-    const auto cut = [&](const Laid& laid, const Plain& x) {
-      Laid block = laid;
-      block.shape.k = end - begin;
-      block.fill(table, transposed(x));
-    };
-    cut(s.q, q);
-    cut(s.dy, d);
-    std::memset(s.shares, 0, static_cast<std::size_t>(block_bytes()));
-    std::memset(s.dscores, 0, static_cast<std::size_t>(block_bytes()));
-    void* out = at(dq, args_.type, (sequence * args_.tokens + begin) * ld + h * args_.key_dim);
-    const Tiling tiling(0, end - begin, most_rows(table, {type_, 0, 0}));
+    const Scratch& scratch = p.scratch;
+    const std::int64_t padded = p.s.padded, ldq = args_.heads * args_.key_dim;
+    const Plain q = rows(args_.q, args_.ldq, p.s, h, args_.key_dim, block.begin);
+    const Plain d = rows(dy, args_.heads * args_.value_dim, p.s, h, args_.value_dim, block.begin);
+    scratch.q.reshaped(args_.key_dim, block.size()).pack(table, transposed(q));
+    scratch.dy.reshaped(args_.value_dim, block.size()).pack(table, transposed(d));
+    std::memset(scratch.probabilities, 0, static_cast<std::size_t>(bytes(p.s)));
+    std::memset(scratch.dscores, 0, static_cast<std::size_t>(bytes(p.s)));
+    const Tiling tiling = tiles(block.size());
     for (std::int64_t t = 0; t < tiling.count; ++t) {
       const std::int64_t r = tiling.start(t), m = tiling.size(t);
-      lay_tiles(table, q, tiling, t, t + 1, s.q_tile, r);
-      lay_tiles(table, d, tiling, t, t + 1, s.dy_tile, r);
-      const Seen seen = look(begin + r, m, s.scores);
-      multiply(s.q_tile.tile(0, m), s.keys, seen, s.scores.values);
-      multiply(s.dy_tile.tile(0, m), s.values, seen, s.dshares);
-      const std::int64_t first = (r * padded_ + seen.begin) * size_of(args_.type);
-      table.softmax_backward({s.scores.values, s.dshares, log_sums + begin + r, s.scores.first,
-                              s.scores.last, args_.scale, args_.type, s.shares + first,
-                              s.dscores + first, m, seen.columns(), padded_});
-      RowStore tile = s.dscores_tile;
-      const std::int64_t last = std::min(seen.end, args_.tokens);
-      tile.shape.k = last - seen.begin;
-      lay_tiles(table, {s.dscores + first, args_.type, padded_}, Tiling(0, m, max_tile_rows), 0, 1,
-                tile);
+      lay_tiles(table, q, tiling, t, t + 1, scratch.q_tile, r);
+      lay_tiles(table, d, tiling, t, t + 1, scratch.dy_tile, r);
+      const KeyRange seen = key_range(block.begin + r, m, scratch.scores);
+      multiply(scratch.q_tile.tile(0, m), keys(p), seen, scratch.scores.values, padded);
+      multiply(scratch.dy_tile.tile(0, m), values(p), seen, scratch.dprobabilities, padded);
+      const std::int64_t first = (r * padded + seen.begin) * size_of(args_.type);
+      table.softmax_backward({scratch.scores.values, scratch.dprobabilities,
+                              log_sums + block.begin + r, scratch.scores.first, scratch.scores.last,
+                              args_.scale, args_.type, scratch.probabilities + first,
+                              scratch.dscores + first, m, seen.columns(), padded});
+      RowStore tile = scratch.dscores_tile;
+      const std::int64_t end = std::min(seen.end, p.s.tokens);
+      tile.shape.k = end - seen.begin;
+      lay_tiles(table, {scratch.dscores + first, args_.type, padded}, Tiling(0, m, max_tile_rows),
+                0, 1, tile);
+      void* out = at(dq, args_.type, (p.s.begin + block.begin + r) * ldq + h * args_.key_dim);
       for (std::int64_t n = 0; n < args_.key_dim; n += pair_width) {
-        const Panels panels = s.keys_by_dim.panels(n / pair_width, seen.begin, last);
-        TileOutput to = columns_at(at(out, args_.type, r * ld + n), ld, args_.key_dim - n);
+        TileOutput to = columns_at(at(out, args_.type, n), ldq, args_.key_dim - n);
         to.type = args_.type;
-        run_tile(table, panels, tile.tile(0, m), to);
+        run_tile(table, keys_transposed(p).panels(n / pair_width, seen.begin, end), tile.tile(0, m),
+                 to);
       }
     }
   }
 
-  /// Adds to sums [S, width], for keys below `end`, what a block of queries from `begin` on gives:
-  /// its shares or gradients of scores transposed, times `right`.
-  void keys(std::int64_t end, std::int64_t begin, const Scratch& s, const Laid& right,
-            const std::byte* left, float* sums, std::int64_t width) const {
-    const Tiling tiling(0, end, most_rows(cpu_.table, {type_, 0, 0}));
-    Laid block = right;
-    block.shape.k = end - begin;
+  /// Adds to sums [tokens, width] of the keys before block.end the product of `left`, the block's
+  /// probabilities or score gradients, transposed, with `right`.
+  void add_key_gradients(const Piece& p, const Block& block, const std::byte* left,
+                         const PackedPanels& right, float* sums, std::int64_t width) const {
+    const Tiling tiling = tiles(block.end);
+    const std::int64_t padded = p.s.padded;
     for (std::int64_t t = 0; t < tiling.count; ++t) {
       const std::int64_t r = tiling.start(t), m = tiling.size(t);
-      // Queries before a key do not see it.
-      const std::int64_t first = std::max<std::int64_t>(0, r - begin) / 2 * 2;
-      RowStore tile = s.left;
-      tile.shape.k = end - begin - first;
-      const Plain x{left + first * padded_ * size_of(args_.type), args_.type, padded_, nullptr,
-                    true};
+      // Queries before a key do not attend to it.
+      const std::int64_t first = std::max<std::int64_t>(0, r - block.begin) / 2 * 2;
+      RowStore tile = p.scratch.key_tile;
+      tile.shape.k = block.size() - first;
+      const Plain x{left + first * padded * size_of(args_.type), args_.type, padded, nullptr, true};
       lay_tiles(cpu_.table, x, tiling, t, t + 1, tile, r);
       for (std::int64_t n = 0; n < width; n += pair_width) {
-        const Panels panels = block.panels(n / pair_width, first, end - begin);
         TileOutput to = columns_at(sums + r * width + n, width);
         to.add = true;
-        run_tile(cpu_.table, panels, tile.tile(0, m), to);
+        run_tile(cpu_.table, right.panels(n / pair_width, first, block.size()), tile.tile(0, m),
+                 to);
       }
     }
   }
 
-  std::int64_t block_;
-  Scratch* scratch_;
+  std::int64_t max_block_ = 0, max_bytes_ = 0;  ///< over all sequences
+  Scratch* scratch_ = nullptr;
 };
 
 }  // namespace

@@ -69,8 +69,8 @@ at::Tensor in_pieces(const at::Tensor& matrix) {
 }
 
 at::Tensor in_rows(const at::Tensor& x) {
-  const bool even = x.stride(2) == 1 && (x.size(0) == 1 || x.stride(0) == x.size(1) * x.stride(1));
-  return even ? x : x.contiguous();
+  const bool even = x.dim() == 2 || x.size(0) == 1 || x.stride(0) == x.size(1) * x.stride(1);
+  return x.stride(-1) == 1 && even ? x : x.contiguous();
 }
 
 }  // namespace moebius::ops

@@ -59,7 +59,8 @@ kernels::PackedType compute_type(const at::Tensor& t);
 kernels::Plain plain_of(const at::Tensor& matrix);
 /// t, or a copy of which `plain_of` can be had.
 at::Tensor in_pieces(const at::Tensor& matrix);
-/// x [B, S, columns], or a copy, such that row b S + s lies b S + s times stride(1) from the first.
+/// x [N, columns] or [B, S, columns], or a copy, of which row n or b S + s begins n or b S + s
+/// times stride(-2) values after the first.
 at::Tensor in_rows(const at::Tensor& x);
 
 }  // namespace moebius::ops

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "base/error.h"
 #include "ops/cpu_kernels.h"
 
 namespace moebius::ops {
@@ -11,16 +12,16 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-at::Tensor run(const at::Tensor& x_BSD, const at::Tensor& cos_SP, const at::Tensor& sin_SP,
+at::Tensor run(const at::Tensor& given, const at::Tensor& cos_SP, const at::Tensor& sin_SP,
                std::int64_t heads, bool interleaved, bool back) {
-  const at::Tensor x = in_rows(x_BSD);
+  const at::Tensor x = in_rows(given);
   at::Tensor y = at::empty(x.sizes(), x.options());
-  const std::int64_t tokens = x.size(1), columns = x.size(2), ld = x.stride(1);
+  const std::int64_t tokens = x.size(-2), columns = x.size(-1), ld = x.stride(-2);
   const auto* cos = cos_SP.const_data_ptr<float>();
   const auto* sin = sin_SP.const_data_ptr<float>();
   const kernels::ValueType type = value_type(x);
   const CpuKernels cpu;
-  const RowPieces pieces(x.size(0) * tokens, columns);
+  const RowPieces pieces(x.numel() / columns, columns);
   pieces.run(cpu, [&](std::int64_t begin, std::int64_t rows, auto) {
     for (std::int64_t row = begin; row < begin + rows; ++row) {
       const std::int64_t angles = row % tokens * cos_SP.size(1);
@@ -67,18 +68,21 @@ class RotateFunction : public torch::autograd::Function<RotateFunction> {
 
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos_SP, const at::Tensor& sin_SP,
                   std::int64_t heads, bool interleaved) {
+  if (cos_SP.size(0) != x.size(-2) || sin_SP.sizes() != cos_SP.sizes()) {
+    fail("[rotate] x has {} rows, cos {} and sin {}", x.size(-2), cos_SP.size(0), sin_SP.size(0));
+  }
   if (kernels_serve(x, x)) {
     if (!recording({x})) return run(x, cos_SP, sin_SP, heads, interleaved, false);
     return RotateFunction::apply(x, cos_SP, sin_SP, heads, interleaved);
   }
-  const at::Tensor x_BSHA = x.unflatten(-1, {heads, -1});
-  const std::int64_t half = cos_SP.size(1), stays = x_BSHA.size(-1) - 2 * half;
-  at::Tensor moved = x_BSHA.narrow(-1, stays, 2 * half).to(at::kFloat);
+  const at::Tensor x_SHA = x.unflatten(-1, {heads, -1});
+  const std::int64_t half = cos_SP.size(1), stays = x_SHA.size(-1) - 2 * half;
+  at::Tensor moved = x_SHA.narrow(-1, stays, 2 * half).to(at::kFloat);
   if (interleaved) moved = moved.unflatten(-1, {half, 2}).transpose(-1, -2).flatten(-2);
   const at::Tensor u = moved.narrow(-1, 0, half), v = moved.narrow(-1, half, half);
   const at::Tensor cos = cos_SP.unsqueeze(1), sin = sin_SP.unsqueeze(1);
   const at::Tensor y = at::cat({u * cos - v * sin, v * cos + u * sin}, -1).to(x.scalar_type());
-  return (stays == 0 ? y : at::cat({x_BSHA.narrow(-1, 0, stays), y}, -1)).flatten(-2);
+  return (stays == 0 ? y : at::cat({x_SHA.narrow(-1, 0, stays), y}, -1)).flatten(-2);
 }
 
 }  // namespace moebius::ops

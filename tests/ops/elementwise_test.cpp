@@ -100,6 +100,24 @@ TEST(RotateOp, AndItsGradientsEqualComplexMultiplicationInDouble) {
   }
 }
 
+TEST(RotateOp, OfRowsWithPositionsOfTheirOwnIsThatOfEachSequence) {
+  const at::Tensor x = normal_tensor({7, 3 * 8}, 1), angles = normal_tensor({5, 4}, 2);
+  const at::Tensor positions = at::tensor({0, 1, 2, 3, 0, 1, 4}, at::kLong);
+  const at::Tensor cos = angles.cos(), sin = angles.sin();
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kDouble}) {
+    const at::Tensor y = rotate(x.to(type), cos.index_select(0, positions),
+                                sin.index_select(0, positions), 3, false);
+    for (std::int64_t row = 0; row < 7; ++row) {
+      const std::int64_t at = positions[row].item<std::int64_t>();
+      const at::Tensor alone = rotate(x.narrow(0, row, 1).unsqueeze(0).to(type),
+                                      cos.narrow(0, at, 1), sin.narrow(0, at, 1), 3, false);
+      EXPECT_TRUE(y[row].equal(alone[0][0]));
+    }
+  }
+  EXPECT_TRUE(
+      support::mentions(support::error_of([&] { rotate(x, cos, sin, 3, false); }), {"7", "5"}));
+}
+
 TEST(CrossEntropyOp, AndItsGradientsEqualAtensInDouble) {
   const at::Tensor targets = at::arange(0, 37, at::kLong) * 7919 % 301;
   compare(
