@@ -1,12 +1,12 @@
 // The order of windows is a Feistel network over [0, 4^k) with cycle walking: a permutation that
 // takes no memory and can be entered anywhere, so that resuming a run is an assignment.
+#include "data/batch_sampler.h"
 
 #include <algorithm>
 #include <string>
 
 #include "base/error.h"
 #include "base/random.h"
-#include "data/shards.h"
 
 namespace moebius {
 namespace {
@@ -59,17 +59,15 @@ BatchSampler::BatchSampler(std::vector<TokenShard> shards, int batch, int sequen
   windows_ = static_cast<std::int64_t>((tokens - 1) / static_cast<std::size_t>(sequence));
 }
 
-void BatchSampler::next(std::span<std::int32_t> out_B_S1) {
-  const std::size_t S1 = static_cast<std::size_t>(sequence_) + 1;
-  const std::size_t wanted = static_cast<std::size_t>(batch_) * S1;
-  if (out_B_S1.size() != wanted) {
-    fail("[BatchSampler] out_B_S1 has room for {} ids but B * S1 is {}", out_B_S1.size(), wanted);
-  }
-  for (std::size_t row = 0; row < static_cast<std::size_t>(batch_); ++row) {
-    copy_window(window_at(position_ + static_cast<std::int64_t>(row)),
-                out_B_S1.subspan(row * S1, S1));
+TokenBatch BatchSampler::next() {
+  TokenBatch batch;
+  std::vector<std::int32_t> window_S1(static_cast<std::size_t>(sequence_) + 1);
+  for (int row = 0; row < batch_; ++row) {
+    copy_window(window_at(position_ + row), window_S1);
+    batch.add_next_token(window_S1);
   }
   position_ += batch_;
+  return batch;
 }
 
 void BatchSampler::seek(std::int64_t position) {

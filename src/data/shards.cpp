@@ -15,31 +15,42 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "shards are written as they lie");
 
-constexpr std::string_view kMagic = "MOEBTOK1";
+constexpr std::string_view kMagic = "MOEBTOK2", kMagicWithoutDigest = "MOEBTOK1";
+constexpr std::size_t kDigestDigits = 32;
 
 struct Header {
   char magic[8];
   std::uint32_t vocab_size;
   std::uint32_t token_bytes;
   std::uint64_t count;
+  char source_digest[kDigestDigits];
 };
-static_assert(sizeof(Header) == 24);
+static_assert(sizeof(Header) == 56);
 
 std::uint32_t token_bytes_for(std::uint32_t vocab_size) {
   return vocab_size <= 65536 ? 2 : 4;
 }
 
+bool is_digest(std::string_view text) {
+  return text.size() == kDigestDigits &&
+         text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
 }  // namespace
 
 void write_token_shard(const fs::path& file, std::span<const std::int32_t> ids,
-                       std::int32_t vocab_size) {
+                       std::int32_t vocab_size, const std::string& source_digest) {
+  if (!is_digest(source_digest)) {
+    fail("{}: \"{}\" is not a digest of 32 hexadecimal digits", file.string(), source_digest);
+  }
   if (ids.empty()) fail("{}: no tokens to write", file.string());
   if (vocab_size <= 0) {
     fail("{}: the vocabulary size is {}, must be positive", file.string(), vocab_size);
   }
   const auto bytes = token_bytes_for(static_cast<std::uint32_t>(vocab_size));
-  Header header{{}, static_cast<std::uint32_t>(vocab_size), bytes, ids.size()};
+  Header header{{}, static_cast<std::uint32_t>(vocab_size), bytes, ids.size(), {}};
   std::memcpy(header.magic, kMagic.data(), kMagic.size());
+  std::memcpy(header.source_digest, source_digest.data(), kDigestDigits);
   std::string content(sizeof header + ids.size() * bytes, '\0');
   std::memcpy(content.data(), &header, sizeof header);
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -63,7 +74,12 @@ TokenShard TokenShard::open(const fs::path& file) {
     fail("{}: {} bytes, a token shard has at least {}", name, bytes.size(), sizeof header);
   }
   std::memcpy(&header, bytes.data(), sizeof header);
-  if (std::string_view(header.magic, sizeof header.magic) != kMagic) {
+  const std::string_view magic(header.magic, sizeof header.magic);
+  if (magic == kMagicWithoutDigest) {
+    throw Error(fmt::format("{}: a token shard of an earlier version, without a digest", name),
+                "give the text that it was made from");
+  }
+  if (magic != kMagic) {
     fail("{}: not a token shard (it does not start with {})", name, kMagic);
   }
   if (header.vocab_size == 0 || header.vocab_size > std::numeric_limits<std::int32_t>::max()) {
@@ -80,6 +96,8 @@ TokenShard TokenShard::open(const fs::path& file) {
     fail("{}: {} tokens of {} bytes announced, {} bytes follow the header", name, header.count,
          expected_bytes, body);
   }
+  shard.source_digest_.assign(header.source_digest, kDigestDigits);
+  if (!is_digest(shard.source_digest_)) fail("{}: the header holds no digest", name);
   shard.vocab_size_ = static_cast<std::int32_t>(header.vocab_size);
   shard.token_bytes_ = expected_bytes;
   shard.size_ = header.count;
