@@ -8,8 +8,10 @@
 #include "hub/resolve.h"
 #include "model/device.h"
 #include "model/load.h"
+#include "train/adamw.h"
+#include "train/gradients.h"
 #include "train/language_model.h"
-#include "train/loop.h"
+#include "train/trainable_model.h"
 
 namespace moebius {
 namespace {
@@ -47,7 +49,7 @@ struct TrainingSubject::State {
   const Context& ctx;
   TrainingReport report;
   Model model;
-  Trainee trainee;
+  TrainableModel trained;
   AdamW optimizer;
   std::vector<Stretch> stretches;
   std::uint64_t steps = 0;
@@ -56,8 +58,8 @@ struct TrainingSubject::State {
       : options(of),
         ctx(context),
         model(open(path, of, context)),
-        trainee(model, "all", of.precision),
-        optimizer(trainee.parameters, OptimizerOptions{}) {
+        trained(model, "all", {}, precision_from(of.precision)),
+        optimizer(trained.parameters, AdamWOptions{}) {
     report.model = path.string();
     report.precision = of.precision;
   }
@@ -65,13 +67,18 @@ struct TrainingSubject::State {
   double step() {
     const std::vector<std::int32_t> ids =
         random_ids(ctx.seed, steps++, options.batch * (options.prompt + 1), model.spec.vocab);
-    const at::Tensor windows = ids_tensor(ids).view({options.batch, options.prompt + 1});
-    BatchLoss loss = language_model_loss(trainee.computed, windows,
-                                         {.coefficient = model.spec.balance_coefficient});
-    loss.total.backward();
-    optimizer.step(1e-4);
+    TokenBatch batch;
+    const auto window = static_cast<std::size_t>(options.prompt + 1);
+    for (std::size_t at = 0; at < ids.size(); at += window) {
+      batch.add_next_token(std::span(ids).subspan(at, window));
+    }
+    Metrics metrics;
+    language_model_loss(trained.computed, batch, {.coefficient = model.spec.balance_coefficient},
+                        metrics)
+        .backward();
+    optimizer.step(1e-4, clip_scale(gradient_norm(optimizer.parameters()), 1.0));
     ctx.check_interrupt();
-    return loss.loss;
+    return metrics.value("loss");
   }
 };
 
@@ -94,10 +101,10 @@ TrainingReport TrainingSubject::report() {
   const std::int64_t batch = state_->options.batch, length = state_->options.prompt;
   const auto tokens = static_cast<double>(batch * length);
   out.flops = 3 *
-              flops_of_pass(state_->model.spec, state_->trainee.computed.weights, batch, 0, length,
+              flops_of_pass(state_->model.spec, state_->trained.computed.weights, batch, 0, length,
                             batch * length) /
               tokens;
-  for (const Parameter& p : state_->trainee.parameters) {
+  for (const Parameter& p : state_->trained.parameters) {
     out.optimizer_bytes += optimizer_bytes_of(p);
     out.weight_bytes += static_cast<std::int64_t>(p.value.nbytes());
   }

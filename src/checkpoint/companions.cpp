@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "base/digest.h"
 
@@ -20,6 +21,19 @@ bool is_tokenizer_file(const fs::path& name) {
          std::find(names.begin(), names.end(), text) != names.end();
 }
 
+/// Paths of the tokenizer's files from `folder` on.
+std::vector<fs::path> tokenizer_files(const fs::path& folder) {
+  std::vector<fs::path> names;
+  for (const fs::path& part : {fs::path(), fs::path(chat_template_folder)}) {
+    if (!fs::is_directory(folder / part)) continue;
+    for (const auto& entry : fs::directory_iterator(folder / part)) {
+      const fs::path name = part / entry.path().filename();
+      if (entry.is_regular_file() && is_tokenizer_file(name)) names.push_back(name);
+    }
+  }
+  return names;
+}
+
 void copy_file(const fs::path& name, const fs::path& from, const fs::path& to, Digests& digests) {
   const std::string content = read_file(from / name);
   digests[name.string()] = digest_of(content);
@@ -34,15 +48,17 @@ bool is_companion(const fs::path& name) {
   return is_tokenizer_file(name) || name == generation_config;
 }
 
+Digests tokenizer_digests(const fs::path& folder) {
+  Digests digests;
+  for (const fs::path& name : tokenizer_files(folder)) {
+    digests[name.string()] = digest_of(read_file(folder / name));
+  }
+  return digests;
+}
+
 Digests copy_tokenizer(const fs::path& from, const fs::path& to) {
   Digests digests;
-  for (const fs::path& folder : {fs::path(), fs::path(chat_template_folder)}) {
-    if (!fs::is_directory(from / folder)) continue;
-    for (const auto& entry : fs::directory_iterator(from / folder)) {
-      const fs::path name = folder / entry.path().filename();
-      if (entry.is_regular_file() && is_tokenizer_file(name)) copy_file(name, from, to, digests);
-    }
-  }
+  for (const fs::path& name : tokenizer_files(from)) copy_file(name, from, to, digests);
   return digests;
 }
 

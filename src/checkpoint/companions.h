@@ -17,6 +17,8 @@ inline constexpr const char* chat_template_folder = "additional_chat_templates";
 /// model's folder on.
 bool is_companion(const fs::path& name);
 
+/// Digests of the files of the tokenizer, chat template included, that are in `folder`.
+Digests tokenizer_digests(const fs::path& folder);
 /// Copies the files of the tokenizer, chat template included, that lie in `from` into `to`.
 Digests copy_tokenizer(const fs::path& from, const fs::path& to);
 /// Copies generation_config.json if it lies in `from`.

@@ -1,4 +1,4 @@
-#include "train/run.h"
+#include "train/train.h"
 
 #include <nlohmann/json.hpp>
 
@@ -13,7 +13,7 @@ void run_train(const Command& self, const std::vector<std::string>& arguments) {
   CommonOptions common;
   const Context ctx = begin(self, arguments, options, common);
   job.overwrite = common.overwrite;
-  job.config_echo = echo_config(options);
+  job.loop.config_echo = echo_config(options);
   const TrainReport report = train(job, ctx);
   if (common.json) {
     return print_json({{"steps", report.steps},

@@ -15,7 +15,7 @@
 #include "infer/generate.h"
 #include "model/load.h"
 #include "text/bpe_trainer.h"
-#include "train/run.h"
+#include "train/train.h"
 
 namespace moebius {
 namespace {
@@ -128,8 +128,8 @@ class Story {
     train.loop.out = out_ / "runs" / name;
     train.loop.steps = steps;
     train.loop.keep = 1;
-    train.loop.optimizer.lr = lr;
-    train.loop.optimizer.warmup = std::min<std::int64_t>(20, steps / 5);
+    train.loop.schedule.lr = lr;
+    train.loop.schedule.warmup = std::min<std::int64_t>(20, steps / 5);
     return train;
   }
 

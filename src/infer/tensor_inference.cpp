@@ -120,7 +120,7 @@ at::ScalarType compute_dtype(const Weights& weights) {
 
 std::vector<float> plain_scores(const Model& model, std::span<const std::int32_t> ids) {
   const at::Tensor hidden =
-      decode(model.spec, model.weights, ids_tensor(ids), nullptr, at::kFloat).hidden_BSD;
+      decode(model.spec, model.weights, ids_tensor(ids), nullptr, at::kFloat).hidden;
   const at::Tensor scores =
       head(model.spec, model.weights, hidden.narrow(1, hidden.size(1) - 1, 1)).contiguous();
   const auto* values = scores.const_data_ptr<float>();

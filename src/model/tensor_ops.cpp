@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <map>
+
 #include "model/rope.h"
 #include "ops/norm.h"
 #include "ops/rotate.h"
@@ -88,6 +90,21 @@ Rotary rotary(const ModelSpec& spec, std::int64_t start, std::int64_t count, at:
   return {angles.cos() * spec.rope.attention_factor, angles.sin() * spec.rope.attention_factor};
 }
 
+Rotary rotary(const ModelSpec& spec, const TokenBatch& batch, at::Device device) {
+  if (spec.position != PositionKind::rope) return {};
+  // One table for each length that occurs: `dynamic` scaling depends on it.
+  std::map<std::int64_t, Rotary> tables;
+  std::vector<at::Tensor> cos, sin;
+  for (std::size_t s = 0; s + 1 < batch.sequence_starts.size(); ++s) {
+    const std::int64_t length = batch.sequence_starts[s + 1] - batch.sequence_starts[s];
+    auto [table, added] = tables.try_emplace(length);
+    if (added) table->second = rotary(spec, 0, length, device);
+    cos.push_back(table->second.cos_SP);
+    sin.push_back(table->second.sin_SP);
+  }
+  return {at::cat(cos), at::cat(sin)};
+}
+
 TensorOps::TensorOps(const ModelSpec& spec, std::int64_t count, at::ScalarType dtype,
                      at::Device device, KvCache* cache)
     : spec_(spec),
@@ -96,10 +113,23 @@ TensorOps::TensorOps(const ModelSpec& spec, std::int64_t count, at::ScalarType d
       cache_(cache),
       rotary_(rotary(spec, start_, count, device)) {}
 
+TensorOps::TensorOps(const ModelSpec& spec, const TokenBatch& batch, at::ScalarType dtype,
+                     at::Device device)
+    : spec_(spec),
+      dtype_(dtype),
+      start_(0),
+      cache_(nullptr),
+      rotary_(rotary(spec, batch, device)),
+      sequence_starts_(at::tensor(batch.sequence_starts, at::kLong)),
+      positions_N_(at::tensor(batch.positions_N).to(device, at::kLong)) {}
+
 TensorOps::TensorOps(const ModelSpec& spec, at::ScalarType dtype, Rotary rotary)
     : spec_(spec), dtype_(dtype), start_(0), cache_(nullptr), rotary_(std::move(rotary)) {}
 
 at::Tensor TensorOps::add_positions(const at::Tensor& x, const Weight& w_CD) const {
+  if (positions_N_.defined()) {
+    return x + ops::embedding(positions_N_ + spec_.position_offset, w_CD.plain(), x.scalar_type());
+  }
   return x + w_CD.plain().narrow(0, start_ + spec_.position_offset, x.size(1)).to(x.scalar_type());
 }
 
@@ -146,6 +176,11 @@ std::pair<at::Tensor, at::Tensor> TensorOps::remembered(std::size_t layer, const
 
 at::Tensor TensorOps::attend(std::size_t layer, const at::Tensor& q, const at::Tensor& k,
                              const at::Tensor& v) {
+  if (sequence_starts_.defined()) {
+    return ops::self_attention(
+        q, k, v, sequence_starts_,
+        {spec_.heads, spec_.kv_heads, spec_.layers[layer].window, spec_.attention_scale});
+  }
   if (cache_ == nullptr && ops::suits_self_attention(q)) {
     return ops::self_attention(
         q, k, v, {spec_.heads, spec_.kv_heads, spec_.layers[layer].window, spec_.attention_scale});
@@ -158,23 +193,28 @@ at::Tensor TensorOps::attend(std::size_t layer, const at::Tensor& q, const at::T
 
 at::Tensor TensorOps::attend_to_latents(std::size_t layer, const at::Tensor& q, const at::Tensor& k,
                                         const at::Tensor& c, const Weight& b) {
-  const auto [k_BSP, c_BSR] = remembered(layer, k, c);
+  const bool batch = sequence_starts_.defined();
+  const auto [k_P, c_R] = batch ? std::pair(k, c) : remembered(layer, k, c);
   const std::int64_t heads = spec_.heads, rows = b.plain().size(0) / heads;
-  const std::int64_t plain = spec_.head_dim - k_BSP.size(-1), values = rows - plain;
-  if (q.size(1) == 1) {
+  const std::int64_t plain = spec_.head_dim - k_P.size(-1), values = rows - plain;
+  if (!batch && q.size(1) == 1) {
     const at::Tensor b_HXR = b.plain().to(dtype_).unflatten(0, {heads, rows});
-    return absorbed(q.squeeze(1).unflatten(-1, {heads, -1}), k_BSP, c_BSR, b_HXR,
-                    spec_.attention_scale)
+    return absorbed(q.squeeze(1).unflatten(-1, {heads, -1}), k_P, c_R, b_HXR, spec_.attention_scale)
         .flatten(1)
         .unsqueeze(1);
   }
-  const at::Tensor kv_BSHX = ops::linear(c_BSR, b).unflatten(-1, {heads, rows});
-  const at::Tensor v_BSHV = kv_BSHX.narrow(-1, plain, values);
-  const at::Tensor k_BSHA =
-      at::cat({kv_BSHX.narrow(-1, 0, plain), k_BSP.unsqueeze(2).expand({-1, -1, heads, -1})}, -1);
+  const at::Tensor kv_HX = ops::linear(c_R, b).unflatten(-1, {heads, rows});
+  const at::Tensor v_HV = kv_HX.narrow(-1, plain, values);
+  std::vector<std::int64_t> by_head = k_P.sizes().vec();
+  by_head.insert(by_head.end() - 1, heads);
+  const at::Tensor k_HA =
+      at::cat({kv_HX.narrow(-1, 0, plain), k_P.unsqueeze(-2).expand(by_head)}, -1);
+  const ops::AttentionShape shape{heads, heads, 0, spec_.attention_scale};
+  if (batch) {
+    return ops::self_attention(q, k_HA.flatten(-2), v_HV.flatten(-2), sequence_starts_, shape);
+  }
   if (cache_ == nullptr && ops::suits_self_attention(q)) {
-    return ops::self_attention(q, k_BSHA.flatten(2), v_BSHV.flatten(2),
-                               {heads, heads, 0, spec_.attention_scale});
+    return ops::self_attention(q, k_HA.flatten(-2), v_HV.flatten(-2), shape);
   }
   // Fused attention takes heads of one width; without it all S x S shares would lie in memory.
   const std::int64_t width = std::max(values, spec_.head_dim);
@@ -182,7 +222,7 @@ at::Tensor TensorOps::attend_to_latents(std::size_t layer, const at::Tensor& q, 
     const at::Tensor x = x_BSHX.transpose(1, 2);
     return x.size(3) == width ? x : at::constant_pad_nd(x, {0, width - x.size(3)});
   };
-  return join_heads(attention(padded(q.unflatten(-1, {heads, -1})), padded(k_BSHA), padded(v_BSHV),
+  return join_heads(attention(padded(q.unflatten(-1, {heads, -1})), padded(k_HA), padded(v_HV),
                               start_, 0, spec_.attention_scale)
                         .narrow(-1, 0, values));
 }
@@ -192,7 +232,7 @@ at::Tensor TensorOps::add(const at::Tensor& x, const at::Tensor& y) const {
 }
 
 at::Tensor TensorOps::moe(const at::Tensor& y, const Moe& w, const MoeSpec& moe) {
-  MoeOutput out = moe_layer(y.flatten(0, 1), w, moe, spec_.activation);
+  MoeOutput out = moe_layer(y.flatten(0, -2), w, moe, spec_.activation);
   routings_.push_back(std::move(out.routing));
   return out.y_TD.view(y.sizes());
 }

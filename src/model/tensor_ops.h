@@ -1,4 +1,5 @@
-// The operations of the graph on tensors: with gradients, on any device. B batch, S sequence.
+// The operations of the graph on tensors: with gradients, on any device. Activations are [N, ...],
+// the N tokens of a batch of sequences of unequal length, or [B, S, ...], B sequences of S tokens.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -6,6 +7,7 @@
 #include <array>
 #include <vector>
 
+#include "data/token_batch.h"
 #include "model/graph.h"
 #include "ops/linear.h"
 
@@ -31,19 +33,23 @@ struct Rotary {
   at::Tensor cos_SP, sin_SP;
 };
 Rotary rotary(const ModelSpec& spec, std::int64_t start, std::int64_t count, at::Device device);
+/// The angles of every token of a batch: [N, half of what turns].
+Rotary rotary(const ModelSpec& spec, const TokenBatch& batch, at::Device device);
 
-/// One pass over tokens [B, S], which follow those of `cache`, if there is one. Activations are of
-/// `dtype`.
+/// One pass over the tokens of a batch, or over tokens [B, S] that follow those of `cache`, if
+/// there is one. Activations are of `dtype`.
 class TensorOps {
  public:
-  using Tensor = at::Tensor;  ///< [B, S, ...]
-  using Ids = at::Tensor;     ///< int64 [B, S]
+  using Tensor = at::Tensor;  ///< [N, ...] or [B, S, ...]
+  using Ids = at::Tensor;     ///< int64 [N] or [B, S]
   struct Scope {
     explicit Scope(TensorOps&) {}
   };
 
   TensorOps(const ModelSpec& spec, std::int64_t count, at::ScalarType dtype, at::Device device,
             KvCache* cache = nullptr);
+  TensorOps(const ModelSpec& spec, const TokenBatch& batch, at::ScalarType dtype,
+            at::Device device);
 
   const ModelSpec& spec() const { return spec_; }
   /// Of the MoE layers so far, in order.
@@ -73,7 +79,7 @@ class TensorOps {
   Tensor rotate(const Tensor& x, std::int64_t heads) const;
   /// Causal attention within the window of the layer.
   Tensor attend(std::size_t layer, const Tensor& q, const Tensor& k, const Tensor& v);
-  /// The same over latents c [B, S, R] and the rotary keys k [B, S, P]; b is [H X, R], of each head
+  /// The same over latents c [..., R] and the rotary keys k [..., P]; b is [H X, R], of each head
   /// A - P rows for its key and the others for its value.
   Tensor attend_to_latents(std::size_t layer, const Tensor& q, const Tensor& k, const Tensor& c,
                            const Weight& b);
@@ -86,7 +92,7 @@ class TensorOps {
   Tensor add_ffn(const Tensor& x, const Tensor& y, const Ffn& w, std::size_t) const {
     return add(x, ffn(y, w, spec_.activation));
   }
-  /// y [B, S, D] through the MoE.
+  /// y [..., D] through the MoE.
   Tensor moe(const Tensor& y, const Moe& w, const MoeSpec& moe);
   Tensor add_moe(const Tensor& x, const Tensor& y, const Moe& w, std::size_t layer) {
     return add(x, moe(y, w, *spec_.layers[layer].moe));
@@ -108,6 +114,7 @@ class TensorOps {
   std::int64_t start_;
   KvCache* cache_;
   Rotary rotary_;
+  at::Tensor sequence_starts_, positions_N_;  ///< of a batch, int64, the first on the CPU
   std::vector<Routing> routings_;
 };
 

@@ -5,46 +5,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "ops/cpu_kernels.h"
+#include "train/pieces.h"
 
 namespace moebius {
 
-namespace {
-
-/// Values that a thread updates at once.
-constexpr std::int64_t piece_values = 1 << 16;
-
-std::int64_t pieces_of(const at::Tensor& t) {
-  return (t.numel() + piece_values - 1) / piece_values;
-}
-
-/// Calls work(first value, values, piece) for pieces of t.
-template <class Work>
-void for_each_piece(const kernels::CpuContext& cpu, const at::Tensor& t, Work work) {
-  cpu.executor.run(pieces_of(t), [&](std::int64_t piece, int) {
-    const std::int64_t begin = piece * piece_values;
-    work(begin, std::min(piece_values, t.numel() - begin), piece);
-  });
-}
-
-double sum_of_squares(const at::Tensor& t) {
-  if (!ops::readable(t)) return at::linalg_vector_norm(t).square().item<double>();
-  const at::Tensor flat = t.contiguous();
-  std::vector<double> sums(static_cast<std::size_t>(pieces_of(t)));
-  const kernels::ValueType type = ops::value_type(flat);
-  const ops::CpuKernels cpu;
-  for_each_piece(cpu, flat, [&](std::int64_t begin, std::int64_t count, std::int64_t piece) {
-    sums[static_cast<std::size_t>(piece)] =
-        cpu->table.sum_of_squares(kernels::at(flat.const_data_ptr(), type, begin), type, count);
-  });
-  return std::accumulate(sums.begin(), sums.end(), 0.0);
-}
-
-}  // namespace
-
-AdamW::AdamW(std::vector<Parameter> parameters, const OptimizerOptions& options)
+AdamW::AdamW(std::vector<Parameter> parameters, const AdamWOptions& options)
     : parameters_(std::move(parameters)), options_(options), count_(at::zeros({}, at::kFloat)) {
   for (const Parameter& p : parameters_) {
     const at::Tensor& like = p.master.defined() ? p.master : p.value;
@@ -57,7 +24,8 @@ void AdamW::update(std::size_t parameter, double lr, double scale, const at::Ten
   Parameter& p = parameters_[parameter];
   at::Tensor &first = moment1_[parameter], &second = moment2_[parameter];
   const double steps = count_.item<double>();
-  const double decay = p.decay ? options_.weight_decay : 0.0;
+  const double decay = p.decay.value_or(p.decays ? options_.weight_decay : 0.0);
+  lr *= p.lr_factor;
   if (!p.value.is_cpu() || !p.value.is_contiguous()) {
     at::Tensor& updated = p.master.defined() ? p.master : p.value;
     const at::Tensor scaled = gradient.to(updated.scalar_type()) * scale;
@@ -98,22 +66,15 @@ void AdamW::update(std::size_t parameter, double lr, double scale, const at::Ten
   });
 }
 
-double AdamW::step(double lr) {
+void AdamW::step(double lr, double gradient_scale) {
   const at::NoGradGuard no_grad;
-  double squares = 0;
-  for (const Parameter& p : parameters_) {
-    if (p.value.grad().defined()) squares += sum_of_squares(p.value.grad());
-  }
-  const double norm = std::sqrt(squares);
-  const bool clip = options_.clip > 0 && norm > options_.clip;
-  const double scale = clip ? options_.clip / (norm + 1e-6) : 1.0;
   count_.add_(1.0);
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     at::Tensor& gradient = parameters_[i].value.mutable_grad();
-    update(i, lr, scale, gradient.defined() ? gradient : at::zeros_like(parameters_[i].value));
+    update(i, lr, gradient_scale,
+           gradient.defined() ? gradient : at::zeros_like(parameters_[i].value));
     gradient.reset();
   }
-  return norm;
 }
 
 std::vector<std::pair<std::string, at::Tensor>> AdamW::state() {

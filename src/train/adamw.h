@@ -2,41 +2,26 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <string>
-#include <vector>
-
-#include "train/run.h"
+#include "train/adamw_options.h"
+#include "train/optimizer.h"
 
 namespace moebius {
 
-/// A weight that trains. `name` is its slot. Where the model computes with a copy in bf16, `master`
-/// is what that is a copy of, in f32.
-struct Parameter {
-  std::string name;
-  at::Tensor value;
-  bool decay = true;
-  at::Tensor master;
-};
-
-/// AdamW over all parameters at once; its means, which checkpoints include, are of the type of the
-/// master, or of the value where there is none.
-class AdamW {
+/// AdamW (Loshchilov and Hutter, 2019). Its moments have the dtype of the master weight, or of the
+/// parameter where there is none.
+class AdamW : public Optimizer {
  public:
-  AdamW(std::vector<Parameter> parameters, const OptimizerOptions& options);
+  AdamW(std::vector<Parameter> parameters, const AdamWOptions& options);
 
-  /// One update from the gradients that the parameters hold; then clears them. Returns the norm of
-  /// all gradients before clipping. A gradient that never arose counts as zero.
-  double step(double lr);
-
-  const std::vector<Parameter>& parameters() const { return parameters_; }
-  /// Moments and step count, by name: what a checkpoint holds beside the weights.
-  std::vector<std::pair<std::string, at::Tensor>> state();
+  void step(double lr, double gradient_scale) override;
+  const std::vector<Parameter>& parameters() const override { return parameters_; }
+  std::vector<std::pair<std::string, at::Tensor>> state() override;
 
  private:
   void update(std::size_t parameter, double lr, double scale, const at::Tensor& gradient);
 
   std::vector<Parameter> parameters_;
-  OptimizerOptions options_;
+  AdamWOptions options_;
   std::vector<at::Tensor> moment1_, moment2_;
   at::Tensor count_;  ///< f32 scalar on the CPU: steps done
 };

@@ -52,7 +52,7 @@ bool same_structure(const ModelSpec& a, const ModelSpec& b) {
                     });
 }
 
-void write_state(const fs::path& folder, const TrainState& state, AdamW& optimizer) {
+void write_state(const fs::path& folder, const TrainState& state, Optimizer& optimizer) {
   fs::create_directory(folder);
   std::vector<TensorMeta> metas;
   const auto tensors = optimizer.state();
@@ -67,8 +67,8 @@ void write_state(const fs::path& folder, const TrainState& state, AdamW& optimiz
   writer.finish();
   const Json json{{"step", state.step},
                   {"tokens", state.tokens},
-                  {"data_position", state.data_position},
-                  {"seconds", state.seconds}};
+                  {"seconds", state.seconds},
+                  {"objective", state.objective}};
   OutputFile(folder / "state.json").append(json.dump(2) + "\n");
 }
 
@@ -90,7 +90,7 @@ void write_model(const Model& model, DType dtype, const Origin& origin, const fs
 }
 
 void save_checkpoint(const fs::path& run, const TrainState& state, const Model& model,
-                     const Origin& origin, AdamW& optimizer, std::int64_t keep,
+                     const Origin& origin, Optimizer& optimizer, std::int64_t keep,
                      std::size_t max_shard_bytes) {
   const std::string name = fmt::format("{}{}", prefix, state.step);
   StagedDirectory staged(run / name, /*overwrite=*/true);
@@ -101,7 +101,7 @@ void save_checkpoint(const fs::path& run, const TrainState& state, const Model& 
   remove_old(run, state.step, keep);
 }
 
-std::optional<TrainState> load_checkpoint(const fs::path& run, Model& model, AdamW& optimizer) {
+std::optional<TrainState> load_checkpoint(const fs::path& run, Model& model, Optimizer& optimizer) {
   if (!fs::exists(run / "latest")) return std::nullopt;
   std::string name = read_file(run / "latest");
   while (!name.empty() && (name.back() == '\n' || name.back() == '\r')) name.pop_back();
@@ -142,8 +142,8 @@ std::optional<TrainState> load_checkpoint(const fs::path& run, Model& model, Ada
   TrainState state;
   state.step = view.integer("step", 0, INT64_MAX);
   state.tokens = view.integer("tokens", 0, INT64_MAX);
-  state.data_position = view.integer("data_position", 0, INT64_MAX);
   state.seconds = view.number("seconds");
+  state.objective = view.object("objective").json();
   return state;
 }
 

@@ -1,17 +1,19 @@
 // A training state on disk: RUN/checkpoint-N holds a model that can be opened as it is, and beside
-// it the optimiser and where the data stood. RUN/latest names the last complete one.
+// it the state of the optimiser and of the objective. RUN/latest names the last complete one.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "model/load.h"
-#include "train/adamw.h"
+#include "train/optimizer.h"
 
 namespace moebius {
 
 struct TrainState {
-  std::int64_t step = 0, tokens = 0, data_position = 0;
+  std::int64_t step = 0, tokens = 0;
   double seconds = 0;
+  Json objective = Json::object();  ///< as `Objective::state` gives it
 };
 
 /// What a saved model takes over from where training started.
@@ -28,11 +30,11 @@ void write_model(const Model& model, DType dtype, const Origin& origin, const fs
 
 /// Writes RUN/checkpoint-N aside, renames it, updates `latest`, removes all but the last `keep`.
 void save_checkpoint(const fs::path& run, const TrainState& state, const Model& model,
-                     const Origin& origin, AdamW& optimizer, std::int64_t keep,
+                     const Origin& origin, Optimizer& optimizer, std::int64_t keep,
                      std::size_t max_shard_bytes);
 
 /// Restores weights, optimiser and state from the checkpoint that RUN/latest names; nothing if
 /// there is none. Throws Error naming what does not fit.
-std::optional<TrainState> load_checkpoint(const fs::path& run, Model& model, AdamW& optimizer);
+std::optional<TrainState> load_checkpoint(const fs::path& run, Model& model, Optimizer& optimizer);
 
 }  // namespace moebius

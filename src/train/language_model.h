@@ -1,38 +1,38 @@
 #pragma once
 
-#include "data/shards.h"
+#include <string>
+#include <vector>
+
+#include "data/batch_sampler.h"
+#include "moe/training/balance_loss.h"
 #include "train/objective.h"
 
 namespace moebius {
 
-/// How the balance loss counts: its coefficient, and whether all layers are pooled.
-struct Balance {
-  double coefficient = 0;
-  bool pooled = false;
-};
+/// Mean cross entropy of the targets of a batch, weighted by its weights, computed in the type of
+/// the model's weights, plus the balance loss. Records `loss` (the cross entropy, nats per token),
+/// `balance_loss` (before its coefficient) and the routing of every MoE layer.
+at::Tensor language_model_loss(const Model& model, const TokenBatch& batch, const Balance& balance,
+                               Metrics& metrics);
 
-/// Mean cross entropy of the next token over windows [B, S + 1], computed in the type of the
-/// weights, plus the balance loss. Throws Error, naming the layer, if it is not finite.
-BatchLoss language_model_loss(const Model& model, const at::Tensor& windows_BS,
-                              const Balance& balance);
-
-/// That of batches drawn from shards.
+/// Next-token prediction on windows of token shards.
 class LanguageModelObjective : public Objective {
  public:
-  LanguageModelObjective(std::vector<TokenShard> shards, std::int64_t batch, std::int64_t sequence,
-                         bool shuffle, std::uint64_t seed, const Balance& balance);
+  /// `sources`: the data files by name, in the order of the sampler's shards.
+  LanguageModelObjective(BatchSampler sampler, std::vector<std::string> sources,
+                         const Balance& balance);
 
-  BatchLoss next(const Model& model) override;
-  std::int64_t position() const override { return sampler_.position(); }
-  void seek(std::int64_t position) override { sampler_.seek(position); }
-  /// Windows of an epoch.
-  std::int64_t windows() const { return sampler_.windows(); }
+  TokenBatch draw() override { return sampler_.next(); }
+  at::Tensor loss(const Model& model, const TokenBatch& batch, Metrics& metrics) override {
+    return language_model_loss(model, batch, balance_, metrics);
+  }
+  Json state() const override;
+  void restore(const Json& state) override;
 
  private:
   BatchSampler sampler_;
-  std::int64_t batch_, sequence_;
+  std::vector<std::string> sources_;
   Balance balance_;
-  std::vector<std::int32_t> buffer_;
 };
 
 }  // namespace moebius

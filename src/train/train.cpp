@@ -1,11 +1,15 @@
+#include "train/train.h"
+
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/staged.h"
+#include "checkpoint/companions.h"
 #include "checkpoint/writer.h"
+#include "data/batch_sampler.h"
 #include "data/corpus.h"
-#include "data/shards.h"
 #include "hub/resolve.h"
 #include "infer/generate.h"
 #include "model/device.h"
@@ -46,14 +50,30 @@ Start open_start(const TrainOptions& options, const Context& ctx) {
   // Training writes to its weights, so it never works on views of files.
   const auto dtype = options.loop.precision == "bf16" ? at::kBFloat16 : at::kFloat;
   start.model.weights = copy_weights(start.model.weights, dtype, device_of(ctx));
-  select_parameters(start.model.weights, options.loop.train);
+  trained_parameters(start.model.weights, options.loop.train, options.loop.groups);
   return start;
 }
 
-/// One shard a file under `run`/shards, found again on resume; a .tok file as it is.
+/// A digest of what the tokens of a text file depend on: its bytes, the tokenizer's files, and how
+/// documents become tokens.
+std::string source_digest(const fs::path& file, const fs::path& tokenizer, const std::string& key,
+                          std::optional<std::int64_t> eos) {
+  Digest digest;
+  const auto add = [&](std::string_view text) {
+    digest.add(std::as_bytes(std::span(text.data(), text.size())));
+  };
+  for (const auto& [name, of_file] : tokenizer_digests(tokenizer)) add(name + of_file);
+  add(fmt::format("key {} eos {} ", key, eos ? std::to_string(*eos) : "none"));
+  digest.add(MappedFile::open(file)->bytes());
+  return digest.hex();
+}
+
+/// Token shards of the data files, one each: a .tok file as it is, others tokenised once under
+/// `run`/shards. A resumed run finds them there; one that was made from another file, tokenizer or
+/// key is an error.
 std::vector<TokenShard> open_shards(const TrainOptions& options, const ModelSpec& spec,
-                                    const Tokenizer& tokenizer, const fs::path& run,
-                                    const Context& ctx) {
+                                    const Tokenizer& tokenizer, const fs::path& tokenizer_folder,
+                                    const fs::path& run, const Context& ctx) {
   std::optional<std::int64_t> eos;
   if (!spec.eos.empty()) eos = spec.eos[0];
   const auto vocab = static_cast<std::int32_t>(spec.vocab);
@@ -62,11 +82,20 @@ std::vector<TokenShard> open_shards(const TrainOptions& options, const ModelSpec
   for (std::size_t i = 0; i < options.data.size(); ++i) {
     ctx.check_interrupt();
     const fs::path file = options.data[i];
-    const fs::path shard = file.extension() == ".tok"
-                               ? file
-                               : run / "shards" / fmt::format("{}-{}.tok", i, file.stem().string());
-    if (shard != file && !fs::exists(shard)) {
-      write_token_shard(shard, tokenize_file(file, options.key, tokenizer, eos), vocab);
+    const bool tokens = file.extension() == ".tok";
+    const fs::path shard =
+        tokens ? file : run / "shards" / fmt::format("{}-{}.tok", i, file.stem().string());
+    if (!tokens && fs::exists(shard) && !fs::exists(file)) {
+      ctx.log.warn("{} is gone; going on with its tokens in {}", file.string(), shard.string());
+    } else if (!tokens) {
+      const std::string digest = source_digest(file, tokenizer_folder, options.key, eos);
+      if (!fs::exists(shard)) {
+        write_token_shard(shard, tokenize_file(file, options.key, tokenizer, eos), vocab, digest);
+      } else if (TokenShard::open(shard).source_digest() != digest) {
+        throw Error(fmt::format("{}: the file, the tokenizer or --key changed since {} was made",
+                                file.string(), shard.string()),
+                    "restore them to resume, or start a new run with --overwrite");
+      }
     }
     shards.push_back(TokenShard::open(shard));
     if (shards.back().vocab_size() > vocab) {
@@ -77,69 +106,10 @@ std::vector<TokenShard> open_shards(const TrainOptions& options, const ModelSpec
   return shards;
 }
 
-void check_options(const TrainOptions& options) {
-  const auto require = [](bool good, std::string_view text) {
-    if (!good) throw UsageError(std::string(text));
-  };
-  require(options.batch >= 1, "--batch: must be at least 1");
-  require(options.loop.accumulate >= 1, "--accumulate: must be at least 1");
-  require(options.loop.keep >= 1, "--keep: must be at least 1");
-  require(options.loop.optimizer.lr > 0, "--lr: must be positive");
-  require(options.loop.optimizer.warmup >= 0, "--warmup: must not be negative");
-  require((options.loop.steps > 0) != (options.epochs > 0), "give either --steps or --epochs");
-}
-
 }  // namespace
 
-void OptimizerOptions::declare(OptionSet& options) {
-  options.add("lr", lr, "highest learning rate");
-  options.add("min-lr-ratio", min_lr_ratio, "share of lr that the cosine ends at");
-  options.add("warmup", warmup, "steps of linear warm-up");
-  options.add("weight-decay", weight_decay, "of matrices and embeddings");
-  options.add("beta1", beta1, "AdamW's first decay");
-  options.add("beta2", beta2, "AdamW's second decay");
-  options.add("eps", eps, "AdamW's epsilon");
-  options.add("clip", clip, "largest gradient norm, 0 for none");
-}
-
-void LoopOptions::declare(OptionSet& options) {
-  options.add("out", out, "run directory").required = true;
-  options.add("resume", resume, "go on from the run's last checkpoint");
-  options.add("steps", steps, "optimiser steps");
-  options.add("accumulate", accumulate, "batches of a step");
-  options.add("save-every", save_every, "steps between checkpoints, 0 for one at the end");
-  options.add("keep", keep, "checkpoints that stay on disk");
-  options.add("train", train, "what trains: all, router, experts, or a pattern as layers.0.*");
-  options.choice("precision", precision,
-                 "f32; mixed: compute in bf16, with master weights and optimiser in f32; bf16: all "
-                 "in bf16, in half the memory, where small updates are lost to rounding",
-                 {"f32", "mixed", "bf16"});
-  options.add("max-shard-size", max_shard_size, "largest weight file, as 5GB or 300MB");
-  optimizer.declare(options);
-}
-
-void TrainOptions::declare(OptionSet& options) {
-  options.add(
-      "init", init,
-      "model to train on: directory in Hugging Face layout, GGUF file, or org/name on the hub");
-  options.add("model-config", model_config, "config.json of a model to train from scratch");
-  options.add("tokenizer", tokenizer, "directory with tokenizer.json (default: that of --init)");
-  Option& files = options.add("data", data, "text, .jsonl or .tok files");
-  files.many = files.required = true;
-  options.add("key", key, "key of the text in .jsonl rows");
-  options.add("epochs", epochs, "passes over the data, instead of --steps");
-  options.add("batch", batch, "sequences of a batch");
-  options.add("sequence", sequence,
-              "tokens of a sequence (default: the smaller of 256 and the model's context)");
-  options.add("shuffle", shuffle, "visit the data in random order").negatable = true;
-  options.add("balance", balance, "coefficient of the balance loss (default: the configuration's)");
-  options.choice("balance-form", balance_form, "mean over layers, or pooled as transformers has it",
-                 {"layer", "pooled"});
-  loop.declare(options);
-}
-
 TrainReport train(const TrainOptions& options, const Context& ctx) {
-  check_options(options);
+  options.check();
   ops::keep_tensor_memory();
   Start start = open_start(options, ctx);
   const ModelSpec& spec = start.model.spec;
@@ -155,18 +125,20 @@ TrainReport train(const TrainOptions& options, const Context& ctx) {
   std::optional<StagedDirectory> staged_run;
   if (!options.loop.resume || !fs::exists(run)) staged_run.emplace(run, options.overwrite);
   const fs::path folder = staged_run ? staged_run->path() : run;
-  const double balance = options.balance >= 0 ? options.balance : spec.balance_coefficient;
-  LanguageModelObjective objective(open_shards(options, spec, tokenizer, folder, ctx),
-                                   options.batch, sequence, options.shuffle, ctx.seed,
-                                   {balance, options.balance_form == "pooled"});
-  write_file_atomically(folder / "config.yaml", options.config_echo);
+  BatchSampler sampler(open_shards(options, spec, tokenizer, start.origin.tokenizer, folder, ctx),
+                       static_cast<int>(options.batch), static_cast<int>(sequence), options.shuffle,
+                       ctx.seed);
+  const auto windows = static_cast<double>(sampler.windows());
+  LanguageModelObjective objective(
+      std::move(sampler), options.data,
+      {.coefficient = options.balance >= 0 ? options.balance : spec.balance_coefficient,
+       .form = options.balance_form == "pooled" ? BalanceForm::pooled : BalanceForm::layer});
   if (staged_run) staged_run->commit();
 
   LoopOptions loop = options.loop;
   if (options.epochs > 0) {
-    const double windows = options.epochs * static_cast<double>(objective.windows());
     loop.steps = static_cast<std::int64_t>(
-        std::ceil(windows / static_cast<double>(options.batch * loop.accumulate)));
+        std::ceil(options.epochs * windows / static_cast<double>(options.batch * loop.accumulate)));
   }
   TrainReport report = run_loop(start.model, objective, loop, start.origin, ctx);
   report.model = loop.out / "model";

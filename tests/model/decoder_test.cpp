@@ -25,7 +25,7 @@ at::Tensor logits_in_pieces(const Model& model, const at::Tensor& ids_BS,
   for (const std::int64_t count : pieces) {
     const at::Tensor piece = ids_BS.narrow(1, at, count);
     const auto out = decode(model.spec, model.weights, piece, &cache, at::kFloat);
-    logits.push_back(head(model.spec, model.weights, out.hidden_BSD));
+    logits.push_back(head(model.spec, model.weights, out.hidden));
     at += count;
     EXPECT_EQ(cache.length, at);
   }
@@ -89,6 +89,81 @@ TEST(Decode, RoutingsAreThoseOfTheMoeLayersInOrder) {
   const Model dense = random_model(examples::gpt2());
   EXPECT_TRUE(
       decode(dense.spec, dense.weights, some_ids(1, 3), nullptr, at::kFloat).routings.empty());
+}
+
+/// Sequences of unequal length, one token among them.
+TokenBatch ragged_batch() {
+  TokenBatch batch;
+  std::uint64_t next = 0;
+  const Random random(3, 4);
+  for (const std::size_t length : {7, 2, 31, 12}) {
+    std::vector<std::int32_t> ids(length);
+    for (std::int32_t& id : ids) id = static_cast<std::int32_t>(random.bits(next++) % 16);
+    batch.add_next_token(ids);
+  }
+  return batch;
+}
+
+at::Tensor ids_of(const TokenBatch& batch, std::size_t sequence) {
+  const auto begin = static_cast<std::size_t>(batch.sequence_starts[sequence]);
+  const auto end = static_cast<std::size_t>(batch.sequence_starts[sequence + 1]);
+  return ids_tensor(std::span(batch.ids_N).subspan(begin, end - begin));
+}
+
+TEST(DecodeBatch, EverySequenceIsComputedAsIfAlone) {
+  std::vector<Json> configs = all_configs();
+  Json dynamic = examples::llama_like("llama");  // frequencies depend on a sequence's length
+  dynamic["hidden_size"] = 16;
+  dynamic["rope_scaling"] = {
+      {"rope_type", "dynamic"}, {"factor", 4.0}, {"original_max_position_embeddings", 8}};
+  configs.push_back(dynamic);
+  const TokenBatch batch = ragged_batch();
+  for (const Json& config : configs) {
+    const Model model = random_model(config);
+    const at::Tensor together = head(model.spec, model.weights,
+                                     decode(model.spec, model.weights, batch, at::kFloat).hidden);
+    for (std::size_t s = 0; s < 4; ++s) {
+      const at::Tensor alone = logits_of(model, ids_of(batch, s))[0];
+      const at::Tensor part = together.narrow(0, batch.sequence_starts[s], alone.size(0));
+      // ATen's sigmoid of a shared gate, and a latent's single query, round by the batch.
+      const bool rounds = model.spec.latent || config["model_type"] == "qwen2_moe";
+      EXPECT_TRUE(rounds ? largest_difference(part, alone) < 1e-5 : at::equal(part, alone))
+          << config.dump() << " sequence " << s;
+    }
+  }
+}
+
+TEST(DecodeBatch, SoItIsInDoubleWhereKernelsDoNotServe) {
+  for (const char* family : {"llama", "gpt2", "deepseek_v3"}) {
+    Model model = random_model(examples::config_of(family));
+    model.weights = copy_weights(model.weights, at::kDouble, at::kCPU);
+    const TokenBatch batch = ragged_batch();
+    const at::Tensor together = decode(model.spec, model.weights, batch, at::kDouble).hidden;
+    for (std::size_t s = 0; s < 4; ++s) {
+      const at::Tensor alone =
+          decode(model.spec, model.weights, ids_of(batch, s), nullptr, at::kDouble).hidden[0];
+      EXPECT_LT(
+          largest_difference(together.narrow(0, batch.sequence_starts[s], alone.size(0)), alone),
+          1e-6)
+          << family;
+    }
+  }
+}
+
+TEST(DecodeBatch, WhatDoesNotFitIsNamed) {
+  const Model model = random_model(examples::llama_like("llama"));
+  const auto error = [&](const TokenBatch& batch) {
+    return error_of([&] { decode(model.spec, model.weights, batch, at::kFloat); });
+  };
+  TokenBatch batch;
+  EXPECT_TRUE(mentions(error(batch), {"without tokens"}));
+  batch.add_next_token(std::vector<std::int32_t>(34, 1));
+  EXPECT_TRUE(mentions(error(batch), {"33", "32"}));
+  for (const std::int32_t bad : {-1, 16}) {
+    TokenBatch foreign;
+    foreign.add_next_token(std::vector<std::int32_t>{3, bad, 3});
+    EXPECT_TRUE(mentions(error(foreign), {std::to_string(bad), "16"}));
+  }
 }
 
 TEST(Decode, MoreTokensThanTheContextIsAnErrorWithBothNumbers) {

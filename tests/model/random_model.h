@@ -79,7 +79,7 @@ inline at::Tensor some_ids(std::int64_t batch, std::int64_t count, std::int64_t 
 
 inline at::Tensor logits_of(const Model& model, const at::Tensor& ids_BS) {
   return head(model.spec, model.weights,
-              decode(model.spec, model.weights, ids_BS, nullptr, at::kFloat).hidden_BSD);
+              decode(model.spec, model.weights, ids_BS, nullptr, at::kFloat).hidden);
 }
 
 inline double largest_difference(const at::Tensor& a, const at::Tensor& b) {

@@ -6,9 +6,9 @@
 
 #include "base/support.h"
 #include "model/random_model.h"
-#include "ops/cross_entropy.h"
 #include "ops/norm.h"
 #include "ops/rotate.h"
+#include "ops/token_log_probs.h"
 
 namespace moebius::ops {
 namespace {
@@ -118,28 +118,41 @@ TEST(RotateOp, OfRowsWithPositionsOfTheirOwnIsThatOfEachSequence) {
       support::mentions(support::error_of([&] { rotate(x, cos, sin, 3, false); }), {"7", "5"}));
 }
 
-TEST(CrossEntropyOp, AndItsGradientsEqualAtensInDouble) {
+TEST(TokenLogProbs, AndTheirGradientsEqualAtensInDouble) {
   const at::Tensor targets = at::arange(0, 37, at::kLong) * 7919 % 301;
+  const at::Tensor weights = normal_tensor({37}, 2).abs().to(at::kDouble);
+  weights[5] = 0;
   compare(
       {normal_tensor({37, 301}, 1) * 4},
-      [&](const Tensors& t) { return cross_entropy(t[0], targets, 0.25); },
-      [&](const Tensors& t) { return at::cross_entropy_loss(t[0] * 0.25, targets); });
+      [&](const Tensors& t) { return (token_log_probs(t[0], targets, 0.25) * weights).sum(); },
+      [&](const Tensors& t) {
+        const at::Tensor all = at::log_softmax(t[0] * 0.25, -1);
+        return (all.gather(1, targets.unsqueeze(1)).squeeze(1) * weights).sum();
+      });
 }
 
-TEST(CrossEntropyOp, ChecksTargetsAndShowsWhatIsNotFinite) {
+TEST(TokenLogProbs, OtherTypesAndDevicesGiveTheSame) {
+  const at::Tensor scores = normal_tensor({7, 33}, 1), targets = at::arange(7, at::kLong) * 4;
+  const at::Tensor f32 = token_log_probs(scores, targets, 0.5);
+  EXPECT_EQ(f32.scalar_type(), at::kDouble);
+  EXPECT_TRUE(at::allclose(f32, token_log_probs(scores.to(at::kDouble), targets, 0.5), 1e-5, 1e-6));
+  EXPECT_TRUE(at::allclose(f32, token_log_probs(scores.to(at::kBFloat16), targets, 0.5), 0, 2e-2));
+}
+
+TEST(TokenLogProbs, TargetsAreCheckedAndWhatIsNotFiniteShows) {
   const at::Tensor targets = at::zeros({2}, at::kLong);
-  EXPECT_TRUE(support::mentions(support::error_of([&] {
-                                  cross_entropy(at::zeros({2, 5}), targets + 5, 1);
-                                }),
-                                {"5"}));
-  EXPECT_TRUE(support::mentions(support::error_of([&] {
-                                  cross_entropy(at::zeros({2, 5}), targets - 1, 1);
-                                }),
-                                {"-1"}));
+  const auto error = [&](const at::Tensor& scores, const at::Tensor& bad) {
+    return support::error_of([&] { token_log_probs(scores, bad, 1); });
+  };
+  for (const auto type : {at::kFloat, at::kDouble}) {
+    const at::Tensor scores = at::zeros({2, 5}, type);
+    EXPECT_TRUE(support::mentions(error(scores, targets + 5), {"from 5 to 5", "5 scores"}));
+    EXPECT_TRUE(support::mentions(error(scores, targets - 1), {"-1"}));
+  }
   for (const float bad : {NAN, INFINITY}) {
     at::Tensor scores = at::zeros({2, 37});
     scores[1][20] = bad;
-    EXPECT_FALSE(std::isfinite(cross_entropy(scores, targets, 1).item<float>()));
+    EXPECT_FALSE(std::isfinite(token_log_probs(scores, targets, 1).sum().item<double>()));
   }
 }
 

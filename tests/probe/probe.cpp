@@ -17,7 +17,7 @@
 #include "checkpoint/writer.h"
 #include "hub/resolve.h"
 #include "model/load.h"
-#include "moe/balance.h"
+#include "moe/training/balance_loss.h"
 
 namespace moebius {
 namespace {
@@ -56,7 +56,7 @@ void write_tensors(const fs::path& file,
 void write_logits(const Model& model, const at::Tensor& ids, const fs::path& out) {
   const at::NoGradGuard no_grad;
   const DecoderOutput run = decode(model.spec, model.weights, ids, nullptr, at::kFloat);
-  write_tensors(out, {{"logits", head(model.spec, model.weights, run.hidden_BSD)}});
+  write_tensors(out, {{"logits", head(model.spec, model.weights, run.hidden)}});
 }
 
 void write_gradients(const Model& opened, const at::Tensor& ids, const fs::path& out) {
@@ -69,7 +69,7 @@ void write_gradients(const Model& opened, const at::Tensor& ids, const fs::path&
   const std::int64_t length = ids.size(1) - 1;
   const DecoderOutput run =
       decode(opened.spec, weights, ids.narrow(1, 0, length), nullptr, at::kFloat);
-  const at::Tensor logits = head(opened.spec, weights, run.hidden_BSD.flatten(0, 1));
+  const at::Tensor logits = head(opened.spec, weights, run.hidden.flatten(0, 1));
   at::cross_entropy_loss(logits, ids.narrow(1, 1, length).flatten()).backward();
   auto gradients = make_weights<Weight>(opened.spec);
   for_each_weight(

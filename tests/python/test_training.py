@@ -17,8 +17,8 @@ STEPS, BATCH, SEQUENCE, WARMUP, LR = 10, 2, 16, 2, 1e-3
 SHAPE = ["--steps", STEPS, "--batch", BATCH, "--sequence", SEQUENCE]
 OPTIMISER = ["--lr", LR, "--warmup", WARMUP, "--weight-decay", 0.1, "--clip", 1.0, "--beta2", 0.95]
 KEYS = {"step", "tokens", "loss", "lr", "grad_norm", "tokens_per_s", "time"}
-MOE_KEYS = {"balance_loss", "router_entropy", "max_violation", "dead_experts", "expert_distance",
-            "router_grad_norm"}
+MOE_KEYS = {"balance_loss", "router_entropy", "max_violation", "dead_experts", "router_grad_norm"}
+LAYER_KEYS = {"layer", "load", "max_violation", "load_cv", "router_entropy", "dead"}
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +232,35 @@ def test_accumulation_equals_a_larger_batch(moebius, models, text, tmp_path):
     assert rows_of(tmp_path / "b")[-1]["tokens"] == rows_of(tmp_path / "a")[-1]["tokens"]
 
 
+def test_routing_figures_are_of_the_whole_step(moebius, models, text, tmp_path):
+    """Accumulated micro-batches have the figures of one large batch, not those of the last one."""
+    _, directory = models("mixtral")
+    common = ["--steps", 2, "--sequence", 16, "--no-shuffle", "--balance", 0, "--log-every", 1]
+    train(moebius, directory, text, tmp_path / "a", *common, "--batch", 4)
+    train(moebius, directory, text, tmp_path / "b", *common, "--batch", 1, "--accumulate", 4)
+    for one, parts in zip(rows_of(tmp_path / "a"), rows_of(tmp_path / "b"), strict=True):
+        for key in ("loss", "router_entropy", "max_violation", "dead_experts", "expert_distance"):
+            assert parts[key] == pytest.approx(one[key], rel=1e-5), key
+        for a, b in zip(one["layers"], parts["layers"], strict=True):
+            assert b["load"] == pytest.approx(a["load"], rel=1e-6)
+
+
+def test_groups_have_learning_rates_of_their_own(moebius, models, text, tmp_path):
+    _, directory = models("mixtral")
+    run = tmp_path / "run"
+    train(moebius, directory, text, run, "--steps", 2, "--batch", 2, "--sequence", 16, "--group",
+          "layers.0.*: lr=0", "--group", "*.router.weight: lr=2 decay=0")
+    before, after = tiny.tensors_of(directory), tiny.tensors_of(run / "model")
+    for name, tensor in after.items():
+        still = "layers.0." in name and "block_sparse_moe.gate" not in name
+        assert tiny.same_bits(tensor, before[name]) == still, name
+    for bad, why in [("layers.9.*: lr=1", "layers.9.*"), ("layers.0.*", "no colon")]:
+        done = train(moebius, directory, text, tmp_path / "bad", "--steps", 1, "--batch", 2,
+                     "--sequence", 16, "--group", bad, check=False)
+        assert done.returncode in (1, 2) and why in done.stderr.decode()
+        assert done.stderr.count(b"\n") == 1 and not (tmp_path / "bad").exists()
+
+
 def test_epochs(moebius, models, text, tmp_path):
     _, directory = models("llama")
     ids = moebius("tokenize", directory, input=text.read_bytes(), check=True).stdout.split()
@@ -249,10 +278,22 @@ def test_layout_of_a_run(hf, moebius, models, text, tmp_path, family):
     yaml = pytest.importorskip("yaml")
     _, directory = models(family)
     run = tmp_path / "run"
-    train(moebius, directory, text, run, *SHAPE, "--save-every", 4, "--keep", 2, "--seed", 3)
+    train(moebius, directory, text, run, *SHAPE, "--save-every", 4, "--keep", 2, "--seed", 3,
+          "--log-every", 4)
     for row in rows_of(run):
-        assert set(row) == (KEYS | MOE_KEYS if family == "mixtral" else KEYS)
+        layers, with_layers = row.pop("layers", None), row["step"] in (1, 4, 8, 10)
+        expected = KEYS | MOE_KEYS if family == "mixtral" else KEYS
+        if family == "mixtral" and with_layers:
+            expected = expected | {"expert_distance"}
+        assert set(row) == expected
         assert all(isinstance(v, (int, float)) and math.isfinite(v) for v in row.values())
+        assert (layers is not None) == (family == "mixtral" and with_layers)
+        for at, layer in enumerate(layers or []):
+            assert set(layer) == LAYER_KEYS and layer["layer"] == at
+            assert len(layer["load"]) == 5 and sum(layer["load"]) == pytest.approx(1)
+        if layers:
+            assert row["max_violation"] == max(layer["max_violation"] for layer in layers)
+            assert row["dead_experts"] == sum(layer["dead"] for layer in layers)
     assert sorted(p.name for p in run.glob("checkpoint-*")) == ["checkpoint-10", "checkpoint-8"]
     assert (run / "latest").read_text() == "checkpoint-10\n"
     config = yaml.safe_load((run / "config.yaml").read_text())
@@ -457,6 +498,56 @@ def test_resume_with_another_choice_of_weights_is_refused(moebius, models, text,
     assert done.returncode == 1 and b"--train" in done.stderr
 
 
+@pytest.fixture
+def started(moebius, models, text, tmp_path):
+    """A run of two steps on a data file of its own: the command, the file, the run."""
+    file, run = tmp_path / "data.txt", tmp_path / "run"
+    shutil.copy(text, file)
+    job = ["train", "--init", models("llama")[1], "--out", run, *FLAT]
+    moebius(*job, "--data", file, "--steps", 2, check=True)
+    return job, file, run
+
+
+def resumed(moebius, started, *more, data=None):
+    job, file, run = started
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    done = moebius(*job, "--data", data or file, "--steps", 4, "--resume", *more)
+    if done.returncode != 0:
+        assert done.stderr.count(b"\n") == 1
+        assert {p: p.read_bytes() for p in before} == before, "a refused run was changed"
+    return done
+
+
+def test_resume_after_the_data_changed_is_refused(moebius, started):
+    job, file, _ = started
+    file.write_text(file.read_text().replace("the", "THE"))
+    done = resumed(moebius, started)
+    assert done.returncode == 1
+    assert str(file).encode() in done.stderr and b"changed" in done.stderr
+
+
+def test_resume_on_another_file_is_refused(moebius, started, text, tmp_path):
+    other = tmp_path / "other.txt"
+    shutil.copy(text, other)
+    done = resumed(moebius, started, data=other)
+    assert done.returncode == 1
+    assert b"data.txt" in done.stderr and b"other.txt" in done.stderr
+
+
+def test_resume_with_another_key_or_sequence_is_refused(moebius, started):
+    for option, value in [("--key", "content"), ("--sequence", 8)]:
+        done = resumed(moebius, started, option, value)
+        assert done.returncode == 1 and option.encode() in done.stderr
+
+
+def test_resume_after_the_data_is_gone_goes_on_with_its_tokens(moebius, started):
+    _, file, run = started
+    file.unlink()
+    done = resumed(moebius, started)
+    assert done.returncode == 0 and str(file).encode() in done.stderr
+    assert len(rows_of(run)) == 4
+
+
 # ---- What trains ------------------------------------------------------------------------------
 
 
@@ -496,7 +587,8 @@ def test_experts_come_apart_after_a_noiseless_conversion(moebius, stories, data,
     text = tmp_path / "story.txt"
     content = (data / "text/tinystories_sample_2M.txt").read_text(encoding="utf-8")
     text.write_text(content[:20000], encoding="utf-8")
-    train(moebius, mixture, text, run, "--steps", 20, "--batch", 2, "--sequence", 64)
+    train(moebius, mixture, text, run, "--steps", 20, "--batch", 2, "--sequence", 64,
+          "--log-every", 1)
     rows = rows_of(run)
     distances = [row["expert_distance"] for row in rows]
     # The first row is taken after the first update, which already parts the copies.

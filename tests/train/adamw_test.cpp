@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "model/random_model.h"
+#include "train/gradients.h"
 
 namespace moebius {
 namespace {
@@ -14,12 +15,12 @@ using support::normal_tensor;
 
 /// AdamW in plain doubles, as Loshchilov and Hutter write it.
 struct ScalarAdamW {
-  OptimizerOptions o;
+  AdamWOptions o;
   std::vector<double> value, first, second;
   bool decay;
   int steps = 0;
 
-  ScalarAdamW(const OptimizerOptions& options, const at::Tensor& start, bool decays)
+  ScalarAdamW(const AdamWOptions& options, const at::Tensor& start, bool decays)
       : o(options), first(static_cast<std::size_t>(start.numel())), second(first), decay(decays) {
     for (std::int64_t i = 0; i < start.numel(); ++i)
       value.push_back(start.flatten()[i].item<double>());
@@ -45,8 +46,7 @@ struct ScalarAdamW {
 };
 
 TEST(AdamW, EqualsAScalarAdamWWithDecayGroupsAndClipping) {
-  const OptimizerOptions options{
-      .weight_decay = 0.3, .beta1 = 0.8, .beta2 = 0.9, .eps = 1e-6, .clip = 2.5};
+  const AdamWOptions options{.weight_decay = 0.3, .beta1 = 0.8, .beta2 = 0.9, .eps = 1e-6};
   at::Tensor w = normal_tensor({3, 4}, 1).requires_grad_(),
              b = normal_tensor({5}, 2).requires_grad_();
   ScalarAdamW exact_w(options, w.detach(), true), exact_b(options, b.detach(), false);
@@ -61,7 +61,8 @@ TEST(AdamW, EqualsAScalarAdamWWithDecayGroupsAndClipping) {
     const double norm =
         std::sqrt(gw.square().sum().item<double>() + gb.square().sum().item<double>());
     const double lr = 0.1 / static_cast<double>(step + 1);
-    EXPECT_NEAR(optimizer.step(lr), norm, 1e-5);  // before clipping
+    EXPECT_NEAR(gradient_norm(optimizer.parameters()), norm, 1e-5);
+    optimizer.step(lr, clip_scale(norm, 2.5));
     const double factor = norm > 2.5 ? 2.5 / norm : 1.0;
     clipped += norm > 2.5;
     exact_w.step(lr, gw, factor);
@@ -77,24 +78,40 @@ TEST(AdamW, EqualsAScalarAdamWWithDecayGroupsAndClipping) {
 TEST(AdamW, AGradientThatNeverAroseCountsAsZero) {
   at::Tensor w = at::ones({4}).requires_grad_();
   AdamW optimizer({{"w", w, true}}, {.weight_decay = 0.5});
-  EXPECT_EQ(optimizer.step(0.1), 0.0);
+  EXPECT_EQ(gradient_norm(optimizer.parameters()), 0.0);
+  optimizer.step(0.1, 1);
   EXPECT_NEAR(w[0].item<double>(), 1 - 0.1 * 0.5, 1e-6);  // decay alone
 }
 
 TEST(AdamW, WithoutABoundNothingIsClipped) {
-  const OptimizerOptions options{.weight_decay = 0, .eps = 1.0, .clip = 0};
+  const AdamWOptions options{.weight_decay = 0, .eps = 1.0};
   at::Tensor w = at::zeros({2}).requires_grad_();
   AdamW optimizer({{"w", w, false}}, options);
   w.mutable_grad() = at::full({2}, 1000.0);
-  optimizer.step(1.0);
+  optimizer.step(1.0, clip_scale(2000, 0));
   EXPECT_NEAR(w[0].item<double>(), -1000.0 / 1001.0, 1e-5);
+}
+
+TEST(AdamW, GroupsHaveLearningRatesAndDecaysOfTheirOwn) {
+  const at::Tensor start = normal_tensor({6}, 1), gradient = normal_tensor({6}, 2);
+  const auto updated = [&](double lr, double lr_factor, std::optional<double> decay) {
+    at::Tensor w = start.clone().requires_grad_();
+    AdamW optimizer({{"w", w, true, {}, lr_factor, decay}}, {.weight_decay = 0.5});
+    w.mutable_grad() = gradient.clone();
+    optimizer.step(lr, 1);
+    return w.detach();
+  };
+  EXPECT_TRUE(at::equal(updated(0.1, 0.25, {}), updated(0.025, 1, {})));
+  EXPECT_TRUE(at::equal(updated(0.1, 1, 0.5), updated(0.1, 1, {})));
+  EXPECT_FALSE(at::equal(updated(0.1, 1, 0.0), updated(0.1, 1, {})));
+  EXPECT_TRUE(at::equal(updated(0.1, 0, {}), start));
 }
 
 TEST(AdamW, ItsStateNamesStepsAndMoments) {
   at::Tensor w = at::zeros({2}).requires_grad_();
-  AdamW optimizer({{"w", w, false}}, {.beta1 = 0.5, .clip = 0});
+  AdamW optimizer({{"w", w, false}}, {.beta1 = 0.5});
   w.mutable_grad() = at::ones({2});
-  optimizer.step(0.1);
+  optimizer.step(0.1, 1);
   const auto state = optimizer.state();
   ASSERT_EQ(state.size(), 3u);
   EXPECT_EQ(state[0].first, "adamw.steps");
@@ -106,7 +123,7 @@ TEST(AdamW, ItsStateNamesStepsAndMoments) {
 }
 
 TEST(AdamW, OfACopyInBf16UpdatesItsMaster) {
-  const OptimizerOptions options{.weight_decay = 0.1, .clip = 0};
+  const AdamWOptions options{.weight_decay = 0.1};
   const at::Tensor start = normal_tensor({3, 5}, 1);
   at::Tensor master = start.clone(), copy = start.to(at::kBFloat16).requires_grad_();
   ScalarAdamW exact(options, start, true);
@@ -114,7 +131,7 @@ TEST(AdamW, OfACopyInBf16UpdatesItsMaster) {
   for (std::uint64_t step = 0; step < 4; ++step) {
     const at::Tensor gradient = normal_tensor({3, 5}, 10 + step).to(at::kBFloat16);
     copy.mutable_grad() = gradient.clone();
-    optimizer.step(1e-4);  // less than bf16 could show
+    optimizer.step(1e-4, 1);  // less than bf16 could show
     exact.step(1e-4, gradient.to(at::kFloat), 1);
   }
   exact.expect_equal(master);

@@ -2,7 +2,7 @@
 
 #include "base/support.h"
 #include "model/random_model.h"
-#include "train/loop.h"
+#include "train/adamw.h"
 
 namespace moebius {
 namespace {
@@ -20,18 +20,18 @@ struct Training {
   explicit Training(Json json, std::uint64_t seed = 1, const std::string& train = "all")
       : config(std::move(json)),
         model(random_model(config, seed)),
-        optimizer(select_parameters(model.weights, train), OptimizerOptions{}) {}
+        optimizer(select_parameters(model.weights, train), AdamWOptions{}) {}
 
   void step(std::uint64_t seed) {
     for (const Parameter& p : optimizer.parameters()) {
       p.value.mutable_grad() = normal_tensor(p.value.sizes(), seed ^ stream_of(p.name));
     }
-    optimizer.step(0.01);
+    optimizer.step(0.01, 1);
   }
   void save(const fs::path& run, std::int64_t step, std::int64_t keep = 2) {
     const Origin origin{config.dump(), run, {}};
-    save_checkpoint(run, {step, 10 * step, 100 * step, 1.5}, model, origin, optimizer, keep,
-                    SIZE_MAX);
+    save_checkpoint(run, {step, 10 * step, 1.5, {{"position", 100 * step}}}, model, origin,
+                    optimizer, keep, SIZE_MAX);
   }
   void expect_equal(Training& other) {
     for_each_weight(
@@ -64,7 +64,7 @@ TEST(Checkpoint, RestoresWeightsMomentsAndStateBitForBit) {
     ASSERT_TRUE(state);
     EXPECT_EQ(state->step, 3);
     EXPECT_EQ(state->tokens, 30);
-    EXPECT_EQ(state->data_position, 300);
+    EXPECT_EQ(state->objective, Json({{"position", 300}}));
     EXPECT_EQ(state->seconds, 1.5);
     after.expect_equal(before);
     before.step(9);

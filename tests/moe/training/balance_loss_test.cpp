@@ -1,4 +1,4 @@
-#include "moe/balance.h"
+#include "moe/training/balance_loss.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -77,38 +77,6 @@ TEST(PooledBalanceLoss, LayersOfDifferentEAreAnError) {
                                     routing_of({0, 0, 0}, {0, 1}, 1)};
   EXPECT_TRUE(
       support::mentions(support::error_of([&] { pooled_balance_loss(layers); }), {"2 and 3"}));
-}
-
-TEST(RouterHealth, CountsViolationsAndTheDead) {
-  const Routing uneven = routing_of({0, 0, 0, 0}, {0, 0, 0, 0, 1, 1, 3, 3}, 1);
-  const Routing even = routing_of({std::log(3.0f), 0, -100, -100}, {0, 1, 2, 3}, 1);
-  const RouterHealth one = router_health(std::vector{uneven});
-  EXPECT_NEAR(one.entropy, std::log(4.0), 1e-6);
-  EXPECT_NEAR(one.max_violation, 1.0, 1e-6);  // 4 tokens where 2 is the mean
-  EXPECT_EQ(one.dead_experts, 1);
-  const RouterHealth both = router_health(std::vector{uneven, even, collapsed(1)});
-  const double entropy = -(0.75 * std::log(0.75) + 0.25 * std::log(0.25));
-  EXPECT_NEAR(both.entropy, (std::log(4.0) + entropy + 0.0) / 3, 1e-6);
-  EXPECT_NEAR(both.max_violation, 3.0, 1e-6);  // the worst layer
-  EXPECT_EQ(both.dead_experts, 1 + 0 + 3);
-}
-
-TEST(ExpertDistance, IsZeroForCopies) {
-  Moe moe;
-  moe.experts.up = support::normal_tensor({1, 5, 3}, 1).repeat({4, 1, 1});
-  moe.experts.down = support::normal_tensor({1, 3, 5}, 2).repeat({4, 1, 1});
-  EXPECT_NEAR(expert_distance(moe), 0.0, 1e-7);
-  moe.experts.up.plain()[2][0][0] += 0.1;
-  EXPECT_GT(expert_distance(moe), 1e-4);
-}
-
-TEST(ExpertDistance, OfAKnownSpread) {
-  Moe moe;  // up: 1.5 and 0.5 around 1; down: copies of 2
-  moe.experts.up = at::stack({at::full({4, 3}, 1.5), at::full({4, 3}, 0.5)});
-  moe.experts.down = at::full({2, 3, 4}, 2.0);
-  EXPECT_NEAR(expert_distance(moe), std::sqrt(0.25 / (1.0 + 4.0)), 1e-6);
-  moe.experts.gate = at::stack({at::full({4, 3}, 4.0), at::full({4, 3}, 2.0)});
-  EXPECT_NEAR(expert_distance(moe), std::sqrt((0.25 + 1.0) / (1.0 + 4.0 + 9.0)), 1e-6);
 }
 
 }  // namespace

@@ -1,10 +1,8 @@
-#include "moe/balance.h"
+#include "moe/training/balance_loss.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 
-#include <algorithm>
-#include <cmath>
+#include <vector>
 
 #include "base/error.h"
 
@@ -48,34 +46,6 @@ at::Tensor pooled_balance_loss(std::span<const Routing> routings) {
     rows += static_cast<double>(routing.logits_TE.size(0));
   }
   return (counts_E / rows * (p_E / rows)).sum() * static_cast<double>(experts);
-}
-
-RouterHealth router_health(std::span<const Routing> routings) {
-  const at::NoGradGuard no_grad;
-  RouterHealth health;
-  for (const Routing& routing : routings) {
-    const at::Tensor log_p = at::log_softmax(routing.logits_TE, -1);
-    health.entropy -= (log_p.exp() * log_p).sum(-1).mean().item<double>();
-    const at::Tensor counts_E = counts_of(routing);
-    health.max_violation =
-        std::max(health.max_violation, (counts_E.max() / counts_E.mean()).item<double>() - 1.0);
-    health.dead_experts += (counts_E == 0).sum().item<std::int64_t>();
-  }
-  health.entropy /= static_cast<double>(std::max<std::size_t>(1, routings.size()));
-  return health;
-}
-
-double expert_distance(const Moe& moe) {
-  const at::NoGradGuard no_grad;
-  double spread = 0, size = 0;
-  for (const Weight* weight : {&moe.experts.gate, &moe.experts.up, &moe.experts.down}) {
-    if (!weight->defined()) continue;
-    const at::Tensor& w = *weight;
-    const at::Tensor mean = w.mean(0, /*keepdim=*/true);
-    spread += (w - mean).square().sum().item<double>() / static_cast<double>(w.size(0));
-    size += mean.square().sum().item<double>();
-  }
-  return size > 0 ? std::sqrt(spread / size) : 0.0;
 }
 
 }  // namespace moebius

@@ -1,0 +1,33 @@
+#include "train/train_options.h"
+
+#include "base/error.h"
+
+namespace moebius {
+
+void TrainOptions::declare(OptionSet& options) {
+  options.add(
+      "init", init,
+      "model to train on: directory in Hugging Face layout, GGUF file, or org/name on the hub");
+  options.add("model-config", model_config, "config.json of a model to train from scratch");
+  options.add("tokenizer", tokenizer, "directory with tokenizer.json (default: that of --init)");
+  Option& files = options.add("data", data, "text, .jsonl or .tok files");
+  files.many = files.required = true;
+  options.add("key", key, "key of the text in .jsonl rows");
+  options.add("epochs", epochs, "passes over the data, instead of --steps");
+  options.add("batch", batch, "sequences of a batch");
+  options.add("sequence", sequence,
+              "tokens of a sequence (default: the smaller of 256 and the model's context)");
+  options.add("shuffle", shuffle, "visit the data in random order").negatable = true;
+  options.add("balance", balance, "coefficient of the balance loss (default: the configuration's)");
+  options.choice("balance-form", balance_form, "mean over layers, or pooled as transformers has it",
+                 {"layer", "pooled"});
+  loop.declare(options);
+}
+
+void TrainOptions::check() const {
+  loop.check();
+  if (batch < 1) throw UsageError("--batch: must be at least 1");
+  if ((loop.steps > 0) == (epochs > 0)) throw UsageError("give either --steps or --epochs");
+}
+
+}  // namespace moebius
