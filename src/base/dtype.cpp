@@ -83,16 +83,14 @@ std::string_view short_name(DType dtype) {
 }
 
 float f16_to_f32(std::uint16_t bits) {
-  const int exponent = bits >> 10 & 0x1F, fraction = bits & 0x3FF;
-  float magnitude;
-  if (exponent == 0) {
-    magnitude = std::ldexp(static_cast<float>(fraction), -24);
-  } else if (exponent == 31) {
-    magnitude = fraction == 0 ? INFINITY : NAN;
-  } else {
-    magnitude = std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
+  const std::uint32_t sign = (bits & 0x8000U) << 16, magnitude = bits & 0x7FFFU;
+  if (magnitude < 0x0400) {  // subnormal: units of 2^-24
+    const float value = static_cast<float>(magnitude) * 0x1p-24F;
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) | sign);
   }
-  return bits & 0x8000 ? -magnitude : magnitude;
+  if (magnitude > 0x7C00) return sign != 0 ? -NAN : NAN;
+  const std::uint32_t bias = magnitude == 0x7C00 ? 255 - 31 : 127 - 15;
+  return std::bit_cast<float>(sign | (magnitude + (bias << 10)) << 13);
 }
 
 std::uint16_t f32_to_f16(float value) {

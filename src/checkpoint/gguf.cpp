@@ -5,7 +5,6 @@
 #include <cstring>
 #include <set>
 
-#include "base/dtype.h"
 #include "base/error.h"
 #include "base/utf8.h"
 
@@ -202,8 +201,10 @@ class HeaderReader {
     }
     tensor.type = type(number<std::uint32_t>(), where);
     const std::int64_t columns = tensor.shape.back();
-    if (tensor.type == GgufType::q8_0 && columns % static_cast<std::int64_t>(q8_block) != 0) {
-      fail("{}: q8_0 with rows of {}, which 32 does not divide", where, columns);
+    const std::size_t block = gguf_block_elements(tensor.type);
+    if (static_cast<std::size_t>(columns) % block != 0) {
+      fail("{}: {} with rows of {}, which {} does not divide", where, name_of(tensor.type), columns,
+           block);
     }
     tensor.bytes = gguf_row_bytes(tensor.type, columns) *
                    static_cast<std::size_t>(total / static_cast<std::uint64_t>(columns));
@@ -214,18 +215,13 @@ class HeaderReader {
   }
 
   static GgufType type(std::uint32_t number, const std::string& where) {
-    for (const GgufType known : {GgufType::f32, GgufType::f16, GgufType::q8_0, GgufType::bf16}) {
-      if (number == static_cast<std::uint32_t>(known)) return known;
-    }
-    static const std::map<std::uint32_t, std::string_view> others{
-        {2, "q4_0"},  {3, "q4_1"},    {6, "q5_0"},    {7, "q5_1"},  {9, "q8_1"},
-        {10, "q2_K"}, {11, "q3_K"},   {12, "q4_K"},   {13, "q5_K"}, {14, "q6_K"},
-        {15, "q8_K"}, {20, "iq4_nl"}, {23, "iq4_xs"}, {24, "i8"},   {25, "i16"},
-        {26, "i32"},  {27, "i64"},    {28, "f64"},    {39, "mxfp4"}};
-    const auto at = others.find(number);
-    throw Error(fmt::format("{}: its type {} is not supported; f32, f16, bf16 and q8_0 are", where,
-                            at == others.end() ? std::to_string(number) : std::string(at->second)),
-                "fetch the model in one of those");
+    if (const auto known = gguf_type_numbered(number)) return *known;
+    std::vector<std::string_view> names;
+    for (const GgufType each : gguf_types()) names.push_back(name_of(each));
+    throw Error(fmt::format("{}: its type {} is not supported", where, gguf_type_name(number)),
+                fmt::format("fetch the model in one of {}, or make such a file with llama.cpp's "
+                            "llama-quantize --allow-requantize",
+                            fmt::join(names, ", ")));
   }
 
   /// Offsets count from the data's begin, which is known only now.
@@ -348,36 +344,6 @@ std::optional<double> find_number(const GgufHeader& header, std::string_view key
 
 }  // namespace
 
-std::string_view name_of(GgufType type) {
-  switch (type) {
-    case GgufType::f16:
-      return "f16";
-    case GgufType::bf16:
-      return "bf16";
-    case GgufType::q8_0:
-      return "q8_0";
-    default:
-      return "f32";
-  }
-}
-
-DType dtype_of(GgufType type) {
-  switch (type) {
-    case GgufType::f16:
-      return DType::f16;
-    case GgufType::bf16:
-      return DType::bf16;
-    default:
-      return DType::f32;
-  }
-}
-
-std::size_t gguf_row_bytes(GgufType type, std::int64_t columns) {
-  const auto count = static_cast<std::size_t>(columns);
-  if (type == GgufType::q8_0) return count / q8_block * q8_block_bytes;
-  return count * (type == GgufType::f32 ? 4 : 2);
-}
-
 void GgufHeader::fail_key(std::string_view key, std::string_view what) const {
   fail("{}: the key {} {}", where, key, what);
 }
@@ -479,35 +445,6 @@ std::string gguf_header(const GgufMetadata& metadata, std::vector<GgufTensor>& t
 std::size_t gguf_file_bytes(const std::string& header, const std::vector<GgufTensor>& tensors) {
   if (tensors.empty()) return header.size();
   return padded(tensors.back().offset + tensors.back().bytes, written_alignment);
-}
-
-void quantize_q8(const float* values, std::size_t count, std::byte* to) {
-  for (std::size_t begin = 0; begin < count; begin += q8_block, to += q8_block_bytes) {
-    float largest = 0;
-    for (std::size_t i = 0; i < q8_block; ++i) {
-      largest = std::max(largest, std::fabs(values[begin + i]));
-    }
-    const float scale = largest / 127.0F;
-    const float inverse = std::isnormal(scale) ? 1.0F / scale : 0;
-    const std::uint16_t bits = f32_to_f16(scale);
-    std::memcpy(to, &bits, sizeof bits);
-    for (std::size_t i = 0; i < q8_block; ++i) {
-      const auto level = static_cast<std::int8_t>(std::round(values[begin + i] * inverse));
-      to[sizeof bits + i] = static_cast<std::byte>(level);
-    }
-  }
-}
-
-void dequantize_q8(const std::byte* from, std::size_t count, float* values) {
-  for (std::size_t begin = 0; begin < count; begin += q8_block, from += q8_block_bytes) {
-    std::uint16_t bits = 0;
-    std::memcpy(&bits, from, sizeof bits);
-    const float scale = f16_to_f32(bits);
-    for (std::size_t i = 0; i < q8_block; ++i) {
-      values[begin + i] =
-          scale * static_cast<float>(static_cast<std::int8_t>(from[sizeof bits + i]));
-    }
-  }
 }
 
 }  // namespace moebius

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "checkpoint/gguf_type.h"
 #include "config/weights.h"
 
 namespace moebius {
@@ -20,17 +21,6 @@ namespace moebius {
 using GgufValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>,
                                std::vector<double>, std::vector<std::string>>;
 using GgufMetadata = std::map<std::string, GgufValue, std::less<>>;
-
-/// How a tensor's elements are stored, with the numbers of the format. `q8_0`: blocks of 32 along a
-/// row, an f16 scale and 32 signed bytes.
-enum class GgufType : std::uint32_t { f32 = 0, f16 = 1, q8_0 = 8, bf16 = 30 };
-inline constexpr std::size_t q8_block = 32, q8_block_bytes = 34;
-
-std::string_view name_of(GgufType type);  ///< "q8_0"
-/// The type that such elements have once they are read; f32 for q8_0, which is widened.
-DType dtype_of(GgufType type);
-/// Bytes of a row of `columns` elements, a multiple of 32 for q8_0.
-std::size_t gguf_row_bytes(GgufType type, std::int64_t columns);
 
 /// A tensor as the header describes it; the shape is the file's reversed, so that rows come first.
 struct GgufTensor {
@@ -75,10 +65,5 @@ GgufHeader parse_gguf(std::span<const std::byte> bytes, const std::string& where
 std::string gguf_header(const GgufMetadata& metadata, std::vector<GgufTensor>& tensors);
 /// The size of a file that `gguf_header` began; the last tensor is padded too.
 std::size_t gguf_file_bytes(const std::string& header, const std::vector<GgufTensor>& tensors);
-
-/// `count` elements, a multiple of 32, into `to` and back. The scale is the largest magnitude
-/// through 127, halves are rounded away from zero.
-void quantize_q8(const float* values, std::size_t count, std::byte* to);
-void dequantize_q8(const std::byte* from, std::size_t count, float* values);
 
 }  // namespace moebius

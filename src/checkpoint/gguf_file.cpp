@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/parallel.h"
 #include "checkpoint/gguf_model.h"
 
@@ -32,6 +33,7 @@ class GgufFile {
         header_(parse_gguf(file_->bytes(), file_->path().string())),
         spec_(parse_model_spec(config_of_gguf(header_, file_->bytes()), header_.where)) {
     for (const GgufTensor& tensor : header_.tensors) by_name_[tensor.name] = &tensor;
+    require_memory_for_f32();
     const auto shapes = weight_shapes(spec_);
     for_each_weight(
         [&](const std::string& slot, const Shape& shape) {
@@ -74,6 +76,16 @@ class GgufFile {
   }
 
  private:
+  void require_memory_for_f32() const {
+    std::int64_t bytes = 0;
+    for (const GgufTensor& tensor : header_.tensors) {
+      if (is_quantized(tensor.type)) bytes += element_count(tensor.shape) * 4;
+    }
+    if (bytes == 0) return;
+    require_memory(bytes, fmt::format("{}: its tensors in f32", header_.where),
+                   "use a smaller model, or a machine with more memory");
+  }
+
   SlotData load(const std::string& slot, const Shape& shape) {
     const std::string name = gguf_name(slot);
     const auto at = by_name_.find(name);
@@ -89,7 +101,7 @@ class GgufFile {
     used_.insert(&tensor);
     SlotData out{&tensor, dtype_of(tensor.type), nullptr, file_->bytes().data() + tensor.offset,
                  tensor.bytes};
-    if (tensor.type == GgufType::q8_0) own(out, widened(out));
+    if (is_quantized(tensor.type)) own(out, dequantized(out));
     if (gguf_interleaves(spec_, slot)) own(out, in_halves(out));
     return out;
   }
@@ -100,21 +112,25 @@ class GgufFile {
     slot.data = slot.owned->data();
   }
 
-  static Bytes widened(const SlotData& slot) {
-    const std::size_t blocks = slot.bytes / q8_block_bytes;
-    Bytes out(blocks * q8_block * sizeof(float));
+  /// f32 in place of a quantised type. Threads take whole rows.
+  static Bytes dequantized(const SlotData& slot) {
+    const GgufTensor& tensor = *slot.tensor;
+    const std::size_t row_bytes = gguf_row_bytes(tensor.type, tensor.shape.back());
+    const auto columns = static_cast<std::size_t>(tensor.shape.back());
+    const auto count = static_cast<std::size_t>(element_count(tensor.shape));
+    Bytes out(count * sizeof(float));
+    auto* values = reinterpret_cast<float*>(out.data());
     const int threads = static_cast<int>(std::thread::hardware_concurrency());
-    parallel_for(blocks, threads, [&](std::size_t begin, std::size_t end) {
-      float values[q8_block];
-      for (std::size_t b = begin; b < end; ++b) {
-        dequantize_q8(slot.data + b * q8_block_bytes, q8_block, values);
-        std::memcpy(out.data() + b * sizeof values, values, sizeof values);
+    parallel_for(count, threads, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t row = begin / columns; row < end / columns; ++row) {
+        dequantize(tensor.type, slot.data + row * row_bytes, columns, values + row * columns);
       }
     });
     return out;
   }
 
-  /// Row j of a head's first half, which stands beside row j of its second, back to its place.
+  /// Rows in the order of a checkpoint: row j of a head's first half stood beside row j of its
+  /// second.
   Bytes in_halves(const SlotData& slot) const {
     const std::int64_t rows = slot.tensor->shape.front();
     const std::size_t row_bytes = slot.bytes / static_cast<std::size_t>(rows);

@@ -5,11 +5,13 @@
 
 namespace moebius {
 
-/// Under the names of the model's family, in the order of the data. f32, f16 and bf16 stay in the
-/// mapped file, experts as parts of one tensor. Memory of their own have: q8_0, widened to f32,
-/// which holds its values exactly; queries and keys of a family that llama.cpp rotates in
-/// neighbouring pairs; gate and up of granitemoe, which lie in one tensor there. Throws Error
-/// naming the file and the key or tensor for anything malformed, missing, misshapen or foreign.
+/// Under the names of the model's family, in the order of the data. f32, f16 and bf16 tensors are
+/// views of the mapped file; so are experts, as parts of one tensor. Three kinds are copies that
+/// own their memory: quantised types, dequantised to f32 on all processors; queries and keys of a
+/// family that llama.cpp rotates in neighbouring pairs, whose rows are put into the checkpoint's
+/// order; gate and up of granitemoe, which are one tensor there. Throws Error naming the file and
+/// the key or tensor for anything malformed, missing, misshapen or foreign, and where there is less
+/// memory than the dequantised tensors take.
 std::vector<TensorEntry> read_gguf(const fs::path& path);
 std::vector<TensorEntry> read_gguf(const std::shared_ptr<const MappedFile>& file);
 

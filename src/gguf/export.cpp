@@ -128,7 +128,8 @@ class Exporter {
     GgufType type = type_;
     if (shape.size() == 1 || slot.find(".router.") != std::string::npos) {
       type = GgufType::f32;
-    } else if (type == GgufType::q8_0 && shape.back() % static_cast<std::int64_t>(q8_block) != 0) {
+    } else if (type == GgufType::q8_0 &&
+               shape.back() % static_cast<std::int64_t>(gguf_block_elements(type)) != 0) {
       type = GgufType::f16;
       ++report_.narrow;
     }
@@ -210,7 +211,7 @@ class Exporter {
       return;
     }
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = load_weight(stored, entry.dtype, i);
-    if (type == GgufType::q8_0) return quantize_q8(values.data(), values.size(), to);
+    if (type == GgufType::q8_0) return quantize_q8_0(values.data(), values.size(), to);
     const DType dtype = dtype_of(type);
     for (std::size_t i = 0; i < values.size(); ++i) store_weight(to, dtype, i, values[i]);
     if (find_non_finite(to, dtype, values.size()) != values.size()) {

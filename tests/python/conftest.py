@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MOEBIUS = os.environ.get("MOEBIUS_BIN", str(ROOT / "build/release/moebius"))
 PROBE = os.environ.get("MOEBIUS_PROBE", str(ROOT / "build/release/tests/probe"))
 TEXT_PROBE = os.environ.get("MOEBIUS_TEXT_PROBE", str(ROOT / "build/release/tests/text_probe"))
+GGML_PROBE = os.environ.get("MOEBIUS_GGML_PROBE", str(ROOT / "build/release/tests/ggml_probe"))
 DATA = Path(os.environ.get("MOEBIUS_TEST_DATA", ROOT / "../shared/data")).resolve()
 
 
@@ -74,6 +75,14 @@ def text_probe():
         return answers
 
     return call
+
+
+@pytest.fixture(scope="session")
+def ggml_probe():
+    """Blocks of a quantised type of ggml as the library dequantises them: bytes in, bytes of f32 out."""
+    if not os.access(GGML_PROBE, os.X_OK):
+        pytest.fail(f"{GGML_PROBE} is not there: build the tests, or set MOEBIUS_GGML_PROBE")
+    return lambda type, blocks: start(GGML_PROBE, int(type), input=blocks, check=True).stdout
 
 
 @pytest.fixture(scope="session")

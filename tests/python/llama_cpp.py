@@ -11,6 +11,7 @@ import sys
 from ctypes import POINTER, Structure, byref, c_bool, c_char_p, c_float, c_int32, c_uint32, c_void_p
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,6 +127,19 @@ def ask(model, **request):
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
+
+
+def quantize(values, type, block_elements, block_bytes):
+    """Rows of f32 in a type of ggml, as its llama-quantize does without an importance matrix: [rows, bytes]."""
+    lib = ctypes.CDLL(LIBRARY)
+    lib.ggml_quantize_chunk.restype = ctypes.c_size_t
+    lib.ggml_quantize_chunk.argtypes = [c_int32, c_void_p, c_void_p, *[ctypes.c_int64] * 3, c_void_p]
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    rows, columns = values.size // values.shape[-1], values.shape[-1]
+    out = np.zeros((rows, columns // block_elements * block_bytes), dtype=np.uint8)
+    size = lib.ggml_quantize_chunk(int(type), values.ctypes.data, out.ctypes.data, 0, rows, columns, None)
+    assert size == out.size
+    return out.reshape(*values.shape[:-1], -1)
 
 
 if __name__ == "__main__":

