@@ -3,8 +3,11 @@ PRESET ?= release
 BUILD := build/$(PRESET)
 BIN := build/release/moebius
 
-.PHONY: all build configure build-tests setup setup-tests demo test test-cpp test-python asan asan-build fuzz format \
-	format-check bench bench-compare clean
+TIMED := scripts/timed.sh
+PYTEST := OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -n 2 --dist worksteal tests/python
+
+.PHONY: all build configure build-tests setup setup-tests demo test test-cpp test-python test-all asan asan-build \
+	fuzz format format-check bench bench-compare clean
 
 all: build
 
@@ -12,7 +15,7 @@ setup:
 	@scripts/setup.sh
 
 setup-tests:
-	@scripts/setup.sh --tests
+	@$(TIMED) "set-up" scripts/setup.sh --tests
 
 configure: setup
 	@cmake --preset $(PRESET) >build-configure.log 2>&1 || (cat build-configure.log; exit 1)
@@ -22,33 +25,39 @@ build: configure
 	@cmake --build $(BUILD) --target moebius
 
 build-tests: configure
-	@cmake --build $(BUILD)
+	@$(TIMED) "build with tests" cmake --build $(BUILD)
 
-# The story in five minutes. MODEL=DIR does it to a checkpoint of yours.
+# Synthetic data to a trained mixture of experts in five minutes. MODEL=DIR begins with a checkpoint of yours.
 demo: build
 	@$(BIN) demo $(if $(MODEL),--model $(MODEL)) --overwrite
 
+# The short tier: what is not labelled (ctest) or marked (pytest) `long`.
 test: test-cpp test-python
 
 test-cpp: setup-tests build-tests
-	@cd $(BUILD) && ctest -j 2 --output-on-failure
+	@cd $(BUILD) && $(CURDIR)/$(TIMED) "C++ tests" ctest -j 2 -LE long --output-on-failure
 
 test-python: setup-tests build-tests
-	@OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 .venv/bin/python -m pytest -q -n 2 --dist worksteal tests/python
+	@$(TIMED) "Python tests" $(SHELL) -c '$(PYTEST) -m "not long"'
+
+# Both tiers.
+test-all: setup-tests build-tests
+	@cd $(BUILD) && $(CURDIR)/$(TIMED) "C++ tests, both tiers" ctest -j 2 --output-on-failure
+	@$(TIMED) "Python tests, both tiers" $(SHELL) -c '$(PYTEST)'
 
 # The torch-free library under AddressSanitizer and UndefinedBehaviorSanitizer, by clang: one build
 # for its tests and for the fuzz targets.
 asan-build:
 	@scripts/setup.sh --clang
 	@cmake --preset asan >/dev/null
-	@cmake --build build/asan
+	@$(TIMED) "sanitized build" cmake --build build/asan
 
 asan: asan-build
-	@cd build/asan && ctest -j 2 --output-on-failure
+	@cd build/asan && $(CURDIR)/$(TIMED) "sanitized C++ tests" ctest -j 2 -LE long --output-on-failure
 
 # Every fuzz target for FUZZ_SECONDS (30), or until FUZZ_RUNS inputs; TARGETS="config pickle" for some.
 fuzz: asan-build
-	@scripts/fuzz.sh $(TARGETS)
+	@$(TIMED) "fuzz targets" scripts/fuzz.sh $(TARGETS)
 
 # All benchmarks, or NAMES="train_speed shapes"; what they print goes into docs/benchmarks.md.
 bench: setup-tests build

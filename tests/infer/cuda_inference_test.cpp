@@ -37,17 +37,24 @@ Model packed_model(const Json& config, PackedType type) {
   return model;
 }
 
-TEST(CudaInference, EveryFamilyIsThatOfTensors) {
+void expect_what_tensors_compute(const Json& config) {
   const Ids ids = some_ids(12);
-  for (const Json& config : all_configs()) {
-    const Model plain = random_model(config);
-    const at::Tensor expected = in_pieces(*tensor_inference(plain), ids, {12});
-    const auto model = cuda_inference(plain, "f32", device());
-    EXPECT_LT(off(in_pieces(*model, ids, {12}), expected), 2e-5) << config.dump();
-    EXPECT_LT(off(in_pieces(*model, ids, std::vector<std::size_t>(12, 1)), expected), 2e-5)
-        << config.dump();
-    EXPECT_LT(off(in_pieces(*model, ids, {4, 1, 1, 6}), expected), 2e-5) << config.dump();
-  }
+  const Model plain = random_model(config);
+  const at::Tensor expected = in_pieces(*tensor_inference(plain), ids, {12});
+  const auto model = cuda_inference(plain, "f32", device());
+  EXPECT_LT(off(in_pieces(*model, ids, {12}), expected), 2e-5) << config.dump();
+  EXPECT_LT(off(in_pieces(*model, ids, std::vector<std::size_t>(12, 1)), expected), 2e-5)
+      << config.dump();
+  EXPECT_LT(off(in_pieces(*model, ids, {4, 1, 1, 6}), expected), 2e-5) << config.dump();
+}
+
+TEST(CudaInference, ComputesWhatTensorsDo) {
+  expect_what_tensors_compute(examples::config_of("mixtral"));
+  expect_what_tensors_compute(examples::config_of("deepseek_v3"));
+}
+
+TEST(LongCudaInference, ComputesWhatTensorsDoForEveryFamily) {
+  for (const Json& config : all_configs()) expect_what_tensors_compute(config);
 }
 
 /// How far bf16 may take a model from f32: where routers turn little into much, a token may go
@@ -58,7 +65,7 @@ double tolerance(const Model& model) {
   return routed ? 0.4 : 0.08;
 }
 
-TEST(CudaInference, EveryFamilyInBf16ComesClose) {
+TEST(LongCudaInference, EveryFamilyInBf16ComesClose) {
   const Ids ids = some_ids(6);
   for (const Json& config : all_configs()) {
     const Model plain = random_model(config);
@@ -69,22 +76,29 @@ TEST(CudaInference, EveryFamilyInBf16ComesClose) {
   }
 }
 
-TEST(CudaInference, EveryFamilyWithPackedWeightsComesClose) {
+void expect_packed_to_be_close(Json config, PackedType type) {
   const Ids ids = some_ids(36);
-  for (Json config : all_configs()) {
-    for (const char* context : {"max_position_embeddings", "n_positions"}) {
-      if (config.contains(context)) config[context] = 40;
-    }
+  for (const char* context : {"max_position_embeddings", "n_positions"}) {
+    if (config.contains(context)) config[context] = 40;
+  }
+  const auto model = cuda_inference(packed_model(config, type),
+                                    type == PackedType::int8 ? "int8" : "int4", device());
+  const std::vector<float> reference = model->reference_scores(ids);
+  const at::Tensor expected = copy_of(reference, model->spec().vocab)[0];
+  for (const std::vector<std::size_t>& sizes : {std::vector<std::size_t>{34, 1, 1}, {20, 15, 1}}) {
+    const at::Tensor last = in_pieces(*model, ids, sizes)[35];
+    EXPECT_LT(off(last, expected), tolerance({model->spec(), {}})) << config.dump();
+  }
+}
+
+TEST(CudaInference, PackedWeightsComeClose) {
+  expect_packed_to_be_close(examples::config_of("mixtral"), PackedType::int4);
+}
+
+TEST(LongCudaInference, PackedWeightsOfEveryFamilyComeClose) {
+  for (const Json& config : all_configs()) {
     for (const PackedType type : {PackedType::int8, PackedType::int4}) {
-      const auto model = cuda_inference(packed_model(config, type),
-                                        type == PackedType::int8 ? "int8" : "int4", device());
-      const std::vector<float> reference = model->reference_scores(ids);
-      const at::Tensor expected = copy_of(reference, model->spec().vocab)[0];
-      for (const std::vector<std::size_t>& sizes :
-           {std::vector<std::size_t>{34, 1, 1}, {20, 15, 1}}) {
-        const at::Tensor last = in_pieces(*model, ids, sizes)[35];
-        EXPECT_LT(off(last, expected), tolerance({model->spec(), {}})) << config.dump();
-      }
+      expect_packed_to_be_close(config, type);
     }
   }
 }

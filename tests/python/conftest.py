@@ -23,6 +23,20 @@ GGML_PROBE = os.environ.get("MOEBIUS_GGML_PROBE", str(ROOT / "build/release/test
 DATA = Path(os.environ.get("MOEBIUS_TEST_DATA", ROOT / "../shared/data")).resolve()
 
 
+def pytest_collection_modifyitems(items):
+    """Marks as long what `short_cases` leaves out."""
+    cases = {}
+    for item in items:
+        if item.get_closest_marker("short_cases"):
+            cases.setdefault((item.path, item.originalname), []).append(item)
+    for several in cases.values():
+        (count,) = several[0].get_closest_marker("short_cases").args
+        chosen = {i * len(several) // count for i in range(count)}
+        for number, item in enumerate(several):
+            if number not in chosen:
+                item.add_marker(pytest.mark.long)
+
+
 def start(binary, *args, input=b"", check=False, env=None, timeout=120, **kw):
     """Runs a binary to its end; bytes in, bytes out."""
     done = subprocess.run(

@@ -209,6 +209,7 @@ class Call:
         return self.call
 
 
+@pytest.mark.short_cases(6)
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("place", ["root", "value", "inside"])
 @pytest.mark.parametrize(
@@ -244,6 +245,7 @@ def test_objects_are_refused(llama, moebius, hf):
     refused(moebius("info", llama), BIN, "collections.Counter")
 
 
+@pytest.mark.short_cases(5)
 @pytest.mark.parametrize(
     "value, named", [([torch.ones(2)], "is no tensor"), ({"b": torch.ones(2)}, "is no tensor"),
                      (torch.ones(2, dtype=torch.complex64), "ComplexFloatStorage"),

@@ -307,6 +307,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.short_cases(10)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_templates(text_probe, name):
     start = time.monotonic()

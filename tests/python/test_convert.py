@@ -24,6 +24,7 @@ CHOICES = [
 ]
 
 
+@pytest.mark.short_cases(8)
 @pytest.mark.parametrize(
     "name, choice",
     [(name, choice) for name in SOURCES for choice in range(len(CHOICES))
@@ -85,6 +86,7 @@ FINE = {  # E, K, G and N of a source's width: 76, 55, 50
 }
 
 
+@pytest.mark.short_cases(7)
 @pytest.mark.parametrize("case", FINE)
 @pytest.mark.parametrize("layers", ["all", "0,2"])
 def test_fine_grained_and_shared_experts_are_the_dense_model(
@@ -207,6 +209,7 @@ SPLITS = {  # source, partition, router, E, N
 }
 
 
+@pytest.mark.short_cases(5)
 @pytest.mark.parametrize("case", SPLITS)
 @pytest.mark.parametrize("all_of_them", [True, False])
 def test_split(hf, moebius, probe, convert, sources, calibration, tmp_path, case, all_of_them):
@@ -256,6 +259,7 @@ def test_split_divides_the_neurons(convert, sources, calibration, partition):
     assert all(tiny.same_bits(t, after[n]) for n, t in tiny.tensors_of(again).items())
 
 
+@pytest.mark.long
 def test_split_by_activations_on_a_real_model(moebius, convert, stories, data, tmp_path):
     """Held-out text, half of the neurons: by activations better than by weights or by lot, and the
     fitted router better than a random one."""
@@ -287,6 +291,7 @@ ROUTINGS = {
 }
 
 
+@pytest.mark.short_cases(9)
 @pytest.mark.parametrize("routing", ROUTINGS)
 @pytest.mark.parametrize("name", ["llama", "llama-biases", "gpt2", "opt"])
 @pytest.mark.parametrize("shared", [0, 1])
@@ -353,6 +358,7 @@ def test_context_of_a_scaled_source_that_states_none(moebius, convert, sources, 
     assert contexts == [8192, 8192]
 
 
+@pytest.mark.short_cases(3)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 @pytest.mark.parametrize("layers", ["all", "0,2"])
@@ -373,6 +379,7 @@ def test_half_precision_sources(hf, probe, convert, sources, tmp_path, name, dty
     assert tiny.max_difference(tiny.hf_logits(low, ids), dense) <= 0.2 * dense.std()
 
 
+@pytest.mark.short_cases(1)
 @pytest.mark.parametrize(
     "options, layers",
     [(["--layers", "all"], [0, 1, 2, 3, 4]), (["--every", 2], [0, 2, 4]), ([], [0, 4])])
@@ -426,6 +433,7 @@ def is_router(name):
         ".mlp.gate.weight", ".mlp.router.weight", ".fc1.router.weight"))
 
 
+@pytest.mark.short_cases(9)
 @pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.parametrize("noise, layers", [(0, "all"), (0.1, "0-1")])
 def test_weights_are_copies_bit_by_bit(convert, sources, name, layers, noise):
@@ -463,6 +471,7 @@ def test_weights_are_copies_bit_by_bit(convert, sources, name, layers, noise):
             assert abs(torch.corrcoef(torch.stack([a, b]))[0, 1]) < 0.1
 
 
+@pytest.mark.short_cases(2)
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 @pytest.mark.parametrize("noise", [0, 0.05])
 def test_same_seed_same_bytes_at_any_number_of_threads(convert, sources, name, noise):
@@ -729,6 +738,7 @@ def test_info_generate_and_eval_open_the_output(moebius, convert, stories, tmp_p
     assert moebius("eval", out, "--data", text, check=True).stdout
 
 
+@pytest.mark.short_cases(2)
 @pytest.mark.parametrize("layers", ["all", "1"])
 @pytest.mark.parametrize("name, prefix", [("gpt2", "transformer."), ("llama", "model.")])
 def test_source_with_other_names(hf, convert, sources, tmp_path, name, prefix, layers):

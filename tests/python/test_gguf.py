@@ -102,6 +102,7 @@ def test_every_family(hf, stories, export, logits, tmp_path, family):
     assert torch.equal(logits(source), logits(file))
 
 
+@pytest.mark.short_cases(6)
 @pytest.mark.parametrize("family", ["llama", "mixtral", "granitemoe", "qwen2_moe", "qwen3_moe"])
 @pytest.mark.parametrize("dtype, tolerance", [("f16", 0.005), ("bf16", 0.04), ("q8_0", 0.04)])
 def test_narrow_types(hf, stories, export, logits, tmp_path, family, dtype, tolerance):
@@ -295,6 +296,7 @@ def test_a_failure_leaves_nothing(hf, stories, moebius, tmp_path):
 # ---- What GGUF cannot say ---------------------------------------------------------------------
 
 
+@pytest.mark.short_cases(5)
 @pytest.mark.parametrize(
     "family, more, named",
     [("gpt2", {}, "family gpt2"), ("opt", {}, "family opt"), ("deepseek_v2", {}, "family deepseek_v2"),
@@ -492,6 +494,7 @@ def rewritten(file, out, change):
     writer.close()
 
 
+@pytest.mark.short_cases(3)
 @pytest.mark.parametrize("family", ["llama", "qwen2", "granitemoe", "qwen2_moe"])
 @pytest.mark.parametrize("names, width", [(BLOCKS_OF_32, 64), (BLOCKS_OF_256, 256)], ids=["32", "256"])
 def test_quantised_models(hf, stories, moebius, export, logits, tmp_path, family, names, width):
@@ -584,6 +587,7 @@ def with_tensors(*tensors, data=b"\0" * 64):
 LIST = text(b"k") + struct.pack("<I", 9)
 
 
+@pytest.mark.short_cases(12)
 @pytest.mark.parametrize(
     "content, named",
     [(b"", "not a GGUF"), (b"GGUF", "ends too early"), (b"GGU", "not a GGUF"),
@@ -644,6 +648,7 @@ def changed(file, key, value):
     file.write_bytes(raw)
 
 
+@pytest.mark.short_cases(3)
 @pytest.mark.parametrize(
     "key, value, named",
     [("llama.embedding_length", 64, "shape"), ("llama.block_count", 3, "blk.2"), ("llama.block_count", 1, "belongs to no part"),

@@ -249,6 +249,7 @@ def test_a_directory_goes_first(hub, env, moebius, tmp_path, original):
     assert not hub.requests
 
 
+@pytest.mark.short_cases(4)
 @pytest.mark.parametrize("name", ["nowhere", "./org/name", "/org/name", "a/b/c", "org/", "/name", "..",
                                   "../name", "org/../name", "org/name@", "org/na me", "org/.name",
                                   "org/name@../x", "org/name@/x", "org/a--b", "~/x", "org/name@a//b"])
@@ -296,6 +297,7 @@ def test_the_next_process_goes_on(hub, cache, info):
     assert [r.headers["Range"] for r in hub.asked("storage", "GET")] == ["bytes=50000-"]
 
 
+@pytest.mark.short_cases(2)
 @pytest.mark.parametrize("left", ["longer", "whole", "whole-but-wrong", "wrong", "link", "folder"])
 def test_what_lies_there_already(hub, cache, info, tmp_path, left):
     whole, target = hub.files[WEIGHTS], tmp_path / "victim"
@@ -515,6 +517,7 @@ LIES = {
 }
 
 
+@pytest.mark.short_cases(5)
 @pytest.mark.parametrize("lie", LIES)
 def test_lies_about_a_file(hub, cache, info, tmp_path, lie):
     server, method, change, named = LIES[lie]
@@ -528,6 +531,7 @@ def test_lies_about_a_file(hub, cache, info, tmp_path, lie):
     is_whole(cache, hub, info)
 
 
+@pytest.mark.short_cases(4)
 @pytest.mark.parametrize("change, named", [
     (lambda b: b | {"siblings": [{"rfilename": "../../x"}]}, "outside"),
     (lambda b: b | {"siblings": [{"rfilename": "/etc/x"}]}, "outside"),

@@ -28,6 +28,7 @@ def ids_and_offsets(encoding, special=True):
     return [ids[i] for i in kept], [offsets[i] for i in kept]
 
 
+@pytest.mark.short_cases(4)
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("name", TEXTS)
 def test_files(moebius, data, folder, name):
@@ -73,6 +74,7 @@ def test_hard_texts(text_probe, data, folder):
     assert_same(text_probe, data / folder, encode)
 
 
+@pytest.mark.short_cases(6)
 @pytest.mark.parametrize("number", range(len(HARD)))
 def test_hard_texts_by_command_line(moebius, data, number):
     text = HARD[number]
@@ -116,6 +118,7 @@ def test_decode_writes_the_bytes(moebius, data):
     assert run(moebius, "tokenize", gpt2, "--decode", text="\n") == b""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("folder", ["tokenizers/gpt2", "tokenizers/qwen"])
 def test_every_character(moebius, data, folder):
     """One line for each character, assigned or not, between letters."""

@@ -118,6 +118,7 @@ def test_vocab_and_merges(text_probe, data, hf, tmp_path, name):
     assert_same(text_probe, tmp_path, encode, lambda ids: library.decode(ids, skip_special_tokens=False))
 
 
+@pytest.mark.short_cases(4)
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("folder", ["opt", "roberta", "granite", "qwen2"])
 def test_vocab_and_merges_files(moebius, data, hf, tmp_path, folder, name):
@@ -190,6 +191,7 @@ def test_sentencepiece(text_probe, data, tmp_path, name):
     assert_same(text_probe, only_model(data, name, tmp_path), encode, peer.decode)
 
 
+@pytest.mark.short_cases(3)
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("name", MODELS)
 def test_sentencepiece_files(text_probe, data, tmp_path, name, text):
@@ -205,6 +207,7 @@ def test_sentencepiece_special_tokens(text_probe, data, tmp_path, bos, eos):
     assert_same(text_probe, folder, lambda text, _: encode(text, bos, eos), special=[True])
 
 
+@pytest.mark.short_cases(5)
 @pytest.mark.parametrize("kind", ["unigram", "bpe", "char", "word"])
 @pytest.mark.parametrize("options", [{}, {"byte_fallback": True}, {"remove_extra_whitespaces": False},
                                      {"add_dummy_prefix": False, "normalization_rule_name": "identity"}])

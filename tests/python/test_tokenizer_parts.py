@@ -129,7 +129,7 @@ def check(text_probe, folder, library, texts=SHORT, decode=True):
 
 
 @pytest.mark.parametrize("name", NORMALIZERS)
-@pytest.mark.parametrize("pre", ["none", "bytes, prefix", "metaspace first"])
+@pytest.mark.parametrize("pre", ["none", *(pytest.param(p, marks=pytest.mark.long) for p in ("bytes, prefix", "metaspace first"))])
 def test_normalizers(text_probe, tmp_path, lines, name, pre):
     if (name, pre) == ("empty matches", "bytes, prefix"):
         pytest.skip("the library panics")
@@ -138,12 +138,13 @@ def test_normalizers(text_probe, tmp_path, lines, name, pre):
 
 
 @pytest.mark.parametrize("name", PRE_TOKENIZERS)
-@pytest.mark.parametrize("normalizer", ["none", "many"])
+@pytest.mark.parametrize("normalizer", ["none", pytest.param("many", marks=pytest.mark.long)])
 def test_pre_tokenizers(text_probe, tmp_path, lines, name, normalizer):
     library = trained(lines, NORMALIZERS[normalizer], PRE_TOKENIZERS[name], unk_token="<unk>")
     check(text_probe, tmp_path, library, [*SHORT, *lines[:100]], decode=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD", "lower"])
 def test_forms_of_every_character(text_probe, tmp_path, form):
     library = trained([], NORMALIZERS[form], PRE_TOKENIZERS["bytes"], size=300,
@@ -153,6 +154,7 @@ def test_forms_of_every_character(text_probe, tmp_path, form):
     check(text_probe, tmp_path, library, texts, decode=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["whitespace", "punctuation isolated", "digits", "whitespace split", "llama3", "gpt4o"])
 def test_splits_at_every_character(text_probe, tmp_path, name):
     library = trained(["ab"], None, PRE_TOKENIZERS[name], size=20, unk_token="<unk>", fuse_unk=True)
@@ -232,6 +234,7 @@ def random_token(rng):
     return AddedToken(content, **flags)
 
 
+@pytest.mark.short_cases(8)
 @pytest.mark.parametrize("seed", range(40))
 def test_random_tokenizers(text_probe, tmp_path, lines, seed):
     """Any of the parts with any other, and added tokens with any flags."""
@@ -249,6 +252,7 @@ def test_random_tokenizers(text_probe, tmp_path, lines, seed):
     check(text_probe, tmp_path, library, [*SHORT, *texts, *sample[:40]], decode=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("regex", [r"\w", r"[^\w\s]+", r"\b", r"\B", r"\d", r"\p{M}", r"\p{Lu}", r"\p{Ll}", r"[\p{N}_]", r"\p{P}", r"\S", r"\H"])
 def test_classes_of_every_character(text_probe, tmp_path, regex):
     library = tokenizers.Tokenizer(models.BPE({"a": 0, "u": 1}, [], unk_token="u", fuse_unk=True))

@@ -26,6 +26,7 @@ print(json.dumps({"names": names, "difference": (logits[0] - logits[1]).abs().ma
 """
 
 
+@pytest.mark.short_cases(3)
 @pytest.mark.parametrize(
     ("family", "layers", "wanted"),
     [("llama", "all", "MixtralForCausalLM"), ("llama", "1", "MoebiusForCausalLM"), ("gpt2", "all", "MoebiusForCausalLM"),
