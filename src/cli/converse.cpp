@@ -1,4 +1,4 @@
-// `moebius generate --chat` without a prompt: lines in, answers out.
+// `moebius generate --chat` without a prompt: a conversation over standard input and output.
 #include <poll.h>
 #include <unistd.h>
 
@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/lines.h"
 #include "cli/command.h"
 #include "cli/generate.h"
 #include "infer/conversation.h"
@@ -16,50 +17,62 @@ namespace {
 
 constexpr std::size_t kMaxLine = std::size_t{16} << 20;
 
-/// Lines of standard input. A signal ends the wait for the next one.
+/// Reads standard input line by line. A signal ends the wait for the next line.
 class InputLines {
  public:
   explicit InputLines(const Context& ctx) : ctx_(ctx) {}
 
-  /// Without its newline; nothing at the end of the input.
+  /// The next line without its LF or CRLF; nothing at the end of the input. A byte order mark at
+  /// the start of the input is skipped.
   std::optional<std::string> next() {
-    for (;;) {
-      if (const auto newline = pending_.find('\n', seen_); newline != pending_.npos) {
-        std::string line = pending_.substr(0, newline);
-        pending_.erase(0, newline + 1);
-        seen_ = 0;
-        return line;
-      }
-      seen_ = pending_.size();
-      if (seen_ > kMaxLine) fail("standard input: a line of more than 16 MiB");
-      if (!fill()) break;
-    }
-    if (pending_.empty()) return std::nullopt;
-    return std::exchange(pending_, {});
+    std::optional<std::string> line = next_raw();
+    if (!line) return line;
+    std::string_view text = without_carriage_return(*line);
+    if (std::exchange(first_, false)) text = without_byte_order_mark(text);
+    return std::string(text);
   }
 
  private:
-  /// Waits for input; false at its end.
-  bool fill() {
+  /// The next line without its '\n'.
+  std::optional<std::string> next_raw() {
+    for (;;) {
+      if (const auto newline = buffer_.find('\n', searched_); newline != buffer_.npos) {
+        std::string line = buffer_.substr(0, newline);
+        buffer_.erase(0, newline + 1);
+        searched_ = 0;
+        return line;
+      }
+      searched_ = buffer_.size();
+      if (searched_ > kMaxLine) fail("standard input: a line of more than 16 MiB");
+      if (!read_more()) break;
+    }
+    if (buffer_.empty()) return std::nullopt;
+    return std::exchange(buffer_, {});
+  }
+
+  /// Waits for input and appends it to the buffer; false at the end of the input.
+  bool read_more() {
     pollfd input{STDIN_FILENO, POLLIN, 0};
-    // Wakes up now and then, for a signal may come just before the wait.
+    // The timeout covers a signal that arrives between the check and poll().
     while (::poll(&input, 1, /*milliseconds=*/100) <= 0) ctx_.check_interrupt();
     char buffer[1 << 16];
     const ssize_t got = ::read(STDIN_FILENO, buffer, sizeof buffer);
     ctx_.check_interrupt();
     if (got < 0) fail("cannot read standard input");
-    pending_.append(buffer, static_cast<std::size_t>(got));
+    buffer_.append(buffer, static_cast<std::size_t>(got));
     return got > 0;
   }
 
   const Context& ctx_;
-  std::string pending_;
-  std::size_t seen_ = 0;  // of it, what holds no newline
+  std::string buffer_;
+  std::size_t searched_ = 0;  // bytes at the start of buffer_ that are known to hold no '\n'
+  bool first_ = true;
 };
 
-class Dialogue {
+/// Reads messages and commands, prints answers, until /exit or the end of the input.
+class ChatSession {
  public:
-  Dialogue(const GenerateOptions& job, const Context& ctx, bool json)
+  ChatSession(const GenerateOptions& job, const Context& ctx, bool json)
       : ctx_(ctx), json_(json), terminal_(::isatty(STDIN_FILENO) == 1), conversation_(job, ctx) {}
 
   void run() {
@@ -79,7 +92,7 @@ class Dialogue {
   }
 
  private:
-  /// On a terminal neither Ctrl-C nor an error in a turn ends the conversation.
+  /// Prints the answer to one message. On a terminal neither Ctrl-C nor an error ends the session.
   void answer(const std::string& line, Json& results) {
     try {
       const Generation said = conversation_.say(line, [this](std::string_view piece) {
@@ -105,7 +118,7 @@ class Dialogue {
 }  // namespace
 
 void converse(const GenerateOptions& job, const Context& ctx, bool json) {
-  Dialogue(job, ctx, json).run();
+  ChatSession(job, ctx, json).run();
 }
 
 }  // namespace moebius::cli

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/lines.h"
 #include "base/staged.h"
 #include "base/utf8.h"
 #include "cli/command.h"
@@ -54,6 +55,7 @@ Json to_json(const std::vector<Encoding>& texts, bool lines, bool offsets) {
 }
 
 std::vector<std::int32_t> parse_ids(std::string_view text) {
+  text = without_byte_order_mark(text);
   std::vector<std::int32_t> ids;
   constexpr std::string_view blank = " \t\r\n";
   for (std::size_t at = text.find_first_not_of(blank); at != std::string_view::npos;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/lines.h"
 #include "base/utf8.h"
 
 namespace moebius {
@@ -63,15 +64,12 @@ json parse(std::string_view text, const fs::path& file, std::size_t first_line) 
 std::vector<std::string> read_lines(std::string_view content, const fs::path& file,
                                     const std::string& key) {
   std::vector<std::string> documents;
-  std::size_t number = 0;
-  while (!content.empty()) {
-    const std::size_t length = std::min(content.find('\n'), content.size());
-    const std::string_view line = content.substr(0, length);
-    content.remove_prefix(std::min(length + 1, content.size()));
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    json record = parse(line, file, number);
-    documents.push_back(take_text(record, key, fmt::format("{}: line {}", file.string(), number)));
+  LineReader lines(content);
+  while (const auto line = lines.next()) {
+    if (line->find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    json record = parse(*line, file, lines.number());
+    documents.push_back(
+        take_text(record, key, fmt::format("{}: line {}", file.string(), lines.number())));
   }
   return documents;
 }

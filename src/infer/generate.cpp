@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/lines.h"
 #include "base/utf8.h"
 #include "hub/resolve.h"
 #include "infer/chat_format.h"
@@ -108,11 +109,8 @@ std::vector<std::string> read_prompts(const fs::path& file) {
   const std::string content = read_file(file);
   check_utf8(content, file.string());
   std::vector<std::string> prompts;
-  for (std::size_t at = 0; at < content.size();) {
-    const std::size_t end = std::min(content.find('\n', at), content.size());
-    prompts.push_back(content.substr(at, end - at));
-    at = end + 1;
-  }
+  LineReader lines(content);
+  while (const auto line = lines.next()) prompts.emplace_back(*line);
   if (prompts.empty()) fail("{}: no prompt in it", file.string());
   return prompts;
 }

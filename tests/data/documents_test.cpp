@@ -29,6 +29,14 @@ TEST_F(DocumentsTest, ReadsLinesAndSkipsBlankOnes) {
   EXPECT_EQ(read_documents(file), (Documents{"one\ntwo", "\xC3\xA4 \xE2\x82\xAC", ""}));
 }
 
+TEST_F(DocumentsTest, SkipsAByteOrderMark) {
+  const std::string mark = "\xEF\xBB\xBF";
+  const auto lines = directory_.write("a.jsonl", mark + "\r\n{\"text\": \"one\"}\r\n");
+  EXPECT_EQ(read_documents(lines), Documents{"one"});
+  const auto array = directory_.write("a.json", mark + "[{\"text\": \"one\"}]");
+  EXPECT_EQ(read_documents(array), Documents{"one"});
+}
+
 TEST_F(DocumentsTest, ReadsAnotherKey) {
   const auto file = directory_.write("a.jsonl", R"({"text": "no", "body": "yes"})");
   EXPECT_EQ(read_documents(file, "body"), Documents{"yes"});

@@ -415,6 +415,33 @@ def test_conversation(moebius, hf, story_teller):
     assert [r["prompt"] for r in results["results"]] == lines
 
 
+@pytest.mark.parametrize("end, mark", [("\r\n", ""), ("\r\n", "\ufeff"), ("\n", "\ufeff")])
+def test_line_ends_and_byte_order_mark(moebius, story_teller, tmp_path, end, mark):
+    """What Windows writes around lines is no part of a message or prompt, and hides no command."""
+    model = story_teller()
+    lines = ["a cat", "/reset", "a dog\rand a bird", "", "/exit", "never said"]
+
+    def run(end, mark):
+        text = (mark + "".join(line + end for line in lines)).encode()
+        (tmp_path / "prompts").write_bytes(text)
+        args = ["generate", model, "--max-tokens", 4, "--json"]
+        return [
+            json.loads(done.stdout)["results"]
+            for done in (
+                moebius(*args, "--chat", input=text, check=True),
+                moebius(*args, "--prompts", tmp_path / "prompts", check=True),
+            )
+        ]
+
+    def without_times(results):
+        return [{k: v for k, v in each.items() if not k.endswith("seconds")} for each in results]
+
+    for found, expected in zip(run(end, mark), run("\n", "")):
+        assert without_times(found) == without_times(expected)
+    assert [each["prompt"] for each in run(end, mark)[0]] == ["a cat", "a dog\rand a bird"]
+    assert [each["prompt"] for each in run(end, mark)[1]] == lines
+
+
 def test_template_that_rewrites_history(moebius, hf, story_teller):
     """What the cache holds of an answer is of no use if the template tells it otherwise."""
     model = story_teller(STORY.replace("{{ m.content }}\n{% endif", "{{ m.content[:9]|upper }}\n{% endif"))

@@ -116,6 +116,7 @@ def test_decode_writes_the_bytes(moebius, data):
     cut = run(moebius, "tokenize", gpt2, "--decode", text=str(ids[0]))
     assert cut and "漢".encode().startswith(cut)
     assert run(moebius, "tokenize", gpt2, "--decode", text="\n") == b""
+    assert run(moebius, "tokenize", gpt2, "--decode", text="\ufeff64\r\n 65\r\n") == b"ab"
 
 
 @pytest.mark.long
