@@ -2,8 +2,8 @@
 
 #include <array>
 
+#include "base/unicode.h"
 #include "base/utf8.h"
-#include "text/unicode.h"
 
 namespace moebius {
 namespace {

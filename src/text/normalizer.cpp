@@ -4,10 +4,10 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/unicode.h"
 #include "base/utf8.h"
 #include "text/normal_form.h"
 #include "text/regex.h"
-#include "text/unicode.h"
 
 namespace moebius {
 namespace {

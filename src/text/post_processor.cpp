@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/unicode.h"
 #include "base/utf8.h"
 #include "text/byte_level.h"
-#include "text/unicode.h"
 
 namespace moebius {
 namespace {

@@ -4,12 +4,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/unicode.h"
 #include "base/utf8.h"
 #include "text/byte_level.h"
 #include "text/metaspace.h"
 #include "text/regex.h"
 #include "text/split_behavior.h"
-#include "text/unicode.h"
 
 namespace moebius {
 namespace {

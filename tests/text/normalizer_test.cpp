@@ -2,8 +2,8 @@
 #include "text/normalizer.h"
 
 #include "base/json.h"
+#include "base/unicode.h"
 #include "text/tokenizer_fixture.h"
-#include "text/unicode.h"
 
 namespace moebius {
 namespace {

@@ -4,12 +4,12 @@
 #include <array>
 #include <charconv>
 
+#include "base/unicode.h"
 #include "base/utf8.h"
 #include "text/jinja/number_literal.h"
 #include "text/jinja/number_text.h"
 #include "text/jinja/string_literal.h"
 #include "text/jinja/unicode_text.h"
-#include "text/unicode.h"
 
 namespace moebius::jinja {
 namespace {

@@ -1,7 +1,7 @@
 // utf8proc and PCRE2 hold the character database of the Unicode version they were built for (15.0
 // and 14.0 in Debian 12); Hugging Face's library is newer. What was added after 14.0 to the classes
 // used here is listed in `kNewer`, so that all see the same words.
-#include "text/unicode.h"
+#include "base/unicode.h"
 
 #include <fmt/format.h>
 #include <utf8proc.h>
