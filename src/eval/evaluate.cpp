@@ -205,6 +205,7 @@ EvalReport evaluate(const EvalOptions& options, const Context& ctx) {
   EvalReport report;
   for (const std::string& file : options.data) {
     const auto ids = tokenize_file(file, options.key, tokenizer, eos);
+    check_ids(spec, ids);
     if (ids.size() < 2) fail("{}: {} tokens are too few to predict any", file, ids.size());
     report.domains.push_back(evaluate_ids(*model, ids, context, reference.get(), ctx));
     report.domains.back().name = fs::path(file).filename().string();

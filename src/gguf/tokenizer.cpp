@@ -32,6 +32,9 @@ constexpr const char* spaces_are_kept =
     "llama.cpp keeps spaces that the tokenizer drops: texts that begin or end with one, or have "
     "two "
     "in a row, get other ids there";
+constexpr const char* space_after_special =
+    "llama.cpp puts a space before what follows a special token, the tokenizer only before the "
+    "first text";
 constexpr const char* key_prefix = "tokenizer.ggml.";
 
 std::string key(std::string_view name) {
@@ -87,6 +90,7 @@ Source read_source(const fs::path& model) {
     nlohmann::json document = read_large_json(file);
     out.where = file.string();
     merges = std::move(document["model"]["merges"]);
+    const nlohmann::json vocab = std::move(document["model"]["vocab"]);
     document["model"].erase("merges");
     document["model"].erase("vocab");
     out.options = Json(document["model"]);
@@ -94,6 +98,8 @@ Source read_source(const fs::path& model) {
     document.erase("added_tokens");
     document.erase("model");
     out.parts = Json(document);
+    apply_companions(model, out.parts, out.added_tokens,
+                     [&](const std::string& content) { return vocab.contains(content); });
   } else if (layout == TokenizerFiles::Layout::sentencepiece) {
     take_parts(read_sentencepiece(file));
     out.pieces = describe_sentencepiece(file);
@@ -112,9 +118,15 @@ class TokenizerWriter {
       : spec_(spec), tokenizer_(Tokenizer::load(model)), source_(read_source(model)) {}
 
   GgufTokenizer run() {
+    if (tokenizer_.base_vocab_size() > spec_.vocab) {
+      fail("{}: has {} ids, the model's vocabulary has {}", source_.where,
+           tokenizer_.base_vocab_size(), spec_.vocab);
+    }
     if (tokenizer_.vocab_size() > spec_.vocab) {
-      fail("{}: has {} ids, the model's vocabulary is of {}", source_.where,
-           tokenizer_.vocab_size(), spec_.vocab);
+      out_.warnings.push_back(
+          fmt::format("added tokens with ids from {} to {} are left out: the model's vocabulary "
+                      "has {} ids",
+                      spec_.vocab, tokenizer_.vocab_size() - 1, spec_.vocab));
     }
     for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
       const Json value = member(source_.options, affix);
@@ -146,7 +158,8 @@ class TokenizerWriter {
       types_.push_back(unused);
     }
     std::vector<bool> taken(tokens_.size());
-    for (std::int32_t id = 0; id < tokenizer_.vocab_size(); ++id) {
+    for (std::int32_t id = 0; id < std::min<std::int64_t>(tokenizer_.vocab_size(), spec_.vocab);
+         ++id) {
       const auto place = static_cast<std::size_t>(id);
       const std::string* token = token_of(id);
       if (token == nullptr) continue;
@@ -236,6 +249,7 @@ class TokenizerWriter {
         if (types_[id] == normal) types_[id] = unused;
         continue;
       }
+      if (types_[id] == user_defined) continue;
       if (scores[id] == 0) ++first_merges;
       if (scores[id] != std::round(scores[id]) || first_merges > 1) {
         refuse(fmt::format("the piece {} with the score {}, which is no rank of a merge",
@@ -251,6 +265,7 @@ class TokenizerWriter {
       out_.metadata[key("remove_extra_whitespaces")] = true;
       out_.warnings.push_back(spaces_are_kept);
     }
+    if (pieces.prepends_only_first) out_.warnings.push_back(space_after_special);
     scores.resize(tokens_.size());
     write_scores(pieces.prepends_space, std::move(scores));
   }
@@ -270,9 +285,7 @@ class TokenizerWriter {
       if (member(pre, "split") != false) refuse("the pre_tokenizer Metaspace with split");
       const Json scheme = member(pre, "prepend_scheme");
       if (scheme == "first") {
-        out_.warnings.push_back(
-            "llama.cpp puts a space before what follows a special token, the "
-            "tokenizer only before the first text");
+        out_.warnings.push_back(space_after_special);
       }
       return scheme != "never";
     }

@@ -135,9 +135,9 @@ void GenerateOptions::declare(OptionSet& options) {
 }
 
 void check_vocabulary(const ModelSpec& spec, const Tokenizer& tokenizer, const fs::path& model) {
-  if (tokenizer.vocab_size() > spec.vocab) {
+  if (tokenizer.base_vocab_size() > spec.vocab) {
     fail("{}: the tokenizer has {} ids, the model's vocabulary {}", model.string(),
-         tokenizer.vocab_size(), spec.vocab);
+         tokenizer.base_vocab_size(), spec.vocab);
   }
 }
 

@@ -37,7 +37,8 @@ std::vector<std::int32_t> prompt_ids(const ModelSpec& spec, const Tokenizer& tok
 /// Throws Error if an id is outside the model's vocabulary.
 void check_ids(const ModelSpec& spec, std::span<const std::int32_t> ids);
 
-/// Throws Error if the tokenizer has ids that the model's embedding lacks.
+/// Throws Error if the tokenizer has ids that the model's embedding lacks. Ids of added tokens may
+/// lie beyond it; `check_ids` refuses a text that holds one.
 void check_vocabulary(const ModelSpec& spec, const Tokenizer& tokenizer, const fs::path& model);
 
 }  // namespace moebius

@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 #include "checkpoint/companions.h"
+#include "text/companion_tokens.h"
 #include "text/jinja/template.h"
+#include "text/tokenizer_document.h"
 
 namespace moebius {
 namespace {
@@ -61,36 +63,13 @@ TemplateSources templates_of(const fs::path& model, const Json& config) {
   return found;
 }
 
-/// A special token as text; it may be written with its properties.
-std::optional<std::string> token_text(const Json& token) {
-  if (token.is_string()) return token.get<std::string>();
-  if (!token.is_object()) return std::nullopt;
-  const auto content = token.find("content");
-  if (content == token.end() || !content->is_string()) return std::nullopt;
-  return content->get<std::string>();
-}
-
-void add_tokens(const Json& from, bool all, Json& tokens) {
-  if (!from.is_object()) return;
-  for (const auto& [name, value] : from.items()) {
-    const auto text = all || name.ends_with("_token") ? token_text(value) : std::nullopt;
-    if (text) tokens[name] = *text;
-  }
-}
-
-/// "bos_token" and its like, and what the model names beside them.
-Json special_tokens(const fs::path& model, const Json& config) {
-  Json tokens = Json::object();
-  add_tokens(config, false, tokens);
-  if (!config.is_object() || !config.contains("added_tokens_decoder")) {
-    add_tokens(json_of(model / "special_tokens_map.json"), false, tokens);
-  }
-  if (!config.is_object()) return tokens;
-  for (const char* key : {"extra_special_tokens", "model_specific_special_tokens"}) {
-    if (const auto named = config.find(key); named != config.end())
-      add_tokens(*named, true, tokens);
-  }
-  return tokens;
+/// The tokenizer's special tokens with names, class defaults included.
+Json special_tokens(const fs::path& model) {
+  TokenizerClass kind = find_tokenizer_class(model).kind;
+  const auto files = find_tokenizer(model);
+  const bool pieces = files && files->layout == TokenizerFiles::Layout::sentencepiece;
+  if (kind == TokenizerClass::other && pieces) kind = TokenizerClass::llama;
+  return CompanionTokens(model, kind).names();
 }
 
 /// Without absent values, and with the model's reasoning under each name templates know it by.
@@ -147,7 +126,7 @@ ChatTemplate ChatTemplate::load(const fs::path& model) {
                             model.string()),
                 "use an instruction-tuned model, or put its template into chat_template.jinja");
   }
-  impl->special_tokens = special_tokens(model, config);
+  impl->special_tokens = special_tokens(model);
   return ChatTemplate(std::move(impl));
 }
 

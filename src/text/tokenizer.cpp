@@ -67,9 +67,10 @@ Tokenizer::Impl::Impl(TokenizerDocument document)
       post_processor(PostProcessor::load({document.parts, document.where}, "post_processor")),
       decoder(std::move(document.decoder)) {
   if (document.finds_added_tokens) added.find_in_text(normalizer.get());
-  vocab_size = added.max_id() + 1;
-  for (const auto& [token, id] : model->vocabulary().ids())
-    vocab_size = std::max(vocab_size, id + 1);
+  for (const auto& [token, id] : model->vocabulary().ids()) {
+    base_vocab_size = std::max(base_vocab_size, id + 1);
+  }
+  vocab_size = std::max(base_vocab_size, added.max_id() + 1);
   if (!post_processor) return;
   for (const std::int32_t id : post_processor->added_ids()) {
     if (find(id) == nullptr) {
@@ -131,6 +132,10 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_speci
 
 std::int32_t Tokenizer::vocab_size() const {
   return impl_->vocab_size;
+}
+
+std::int32_t Tokenizer::base_vocab_size() const {
+  return impl_->base_vocab_size;
 }
 
 std::optional<std::int32_t> Tokenizer::id_of(std::string_view token) const {

@@ -51,6 +51,9 @@ class Tokenizer {
 
   /// Highest id + 1, added tokens included; ids below may be unused.
   std::int32_t vocab_size() const;
+  /// The same without added tokens: those that a model's vocabulary must have. Added tokens may
+  /// have ids beyond it as long as no text holds them.
+  std::int32_t base_vocab_size() const;
   std::optional<std::int32_t> id_of(std::string_view token) const;
   /// Throws Error naming an id outside the vocabulary.
   const std::string& token_of(std::int32_t id) const;

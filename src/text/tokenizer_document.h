@@ -2,6 +2,7 @@
 // layouts are written down as the tokenizer.json that says the same.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -38,7 +39,7 @@ std::optional<TokenizerFiles> find_tokenizer(const fs::path& directory);
 /// Throws Error if it has none.
 TokenizerFiles require_tokenizer(const fs::path& directory);
 
-/// Throws Error naming what is wrong with the file.
+/// The file and its companions. Throws Error naming what is wrong with them.
 TokenizerDocument read_tokenizer_json(const fs::path& file);
 TokenizerDocument parse_tokenizer_json(std::string_view text, const std::string& where);
 /// GPT-2's layout: `directory` holds vocab.json and merges.txt, and perhaps files that say which
@@ -46,8 +47,10 @@ TokenizerDocument parse_tokenizer_json(std::string_view text, const std::string&
 TokenizerDocument read_vocab_and_merges(const fs::path& directory);
 /// The lines of a merges.txt as a list.
 nlohmann::json read_merges(const fs::path& file);
-/// `file` is a SentencePiece model. The tokenizer_config.json beside it may say whether BOS and EOS
-/// are added; without it BOS is, as in Llama.
+/// `file` is a SentencePiece model. Where the files beside it name tokens or a class of
+/// transformers, those tokens are found in a text and spaces are treated as that class does;
+/// otherwise all is as the SentencePiece library does. BOS is added and EOS is not, unless
+/// tokenizer_config.json says otherwise.
 TokenizerDocument read_sentencepiece(const fs::path& file);
 
 /// What a SentencePiece model says of its pieces, and what it does to texts besides.
@@ -56,8 +59,15 @@ struct SentencePieces {
   std::vector<bool> plain;     ///< by id: no control, unknown, unused or byte piece
   std::string unknown;
   bool prepends_space = false, keeps_spaces = true, keeps_characters = true;
+  bool prepends_only_first = false;  ///< no space is put before what follows an added token
 };
 SentencePieces describe_sentencepiece(const fs::path& file);
+
+/// Applies the files beside a tokenizer.json to its parts and to its list of added tokens (or
+/// null): they add tokens, and change the properties of tokens and whether a text gets a space in
+/// front. `in_vocabulary` says whether the model has a token.
+void apply_companions(const fs::path& directory, Json& parts, nlohmann::json& added_tokens,
+                      const std::function<bool(const std::string&)>& in_vocabulary);
 
 /// A template that puts these tokens around a text; empty names put none.
 Json template_around(const std::string& front, std::int32_t front_id, const std::string& back,

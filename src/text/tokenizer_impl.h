@@ -21,7 +21,7 @@ struct Tokenizer::Impl {
   AddedTokens added;
   std::unique_ptr<const PostProcessor> post_processor;
   Decoder decoder;
-  std::int32_t vocab_size = 0;
+  std::int32_t vocab_size = 0, base_vocab_size = 0;
 
   Tokens encode(std::string_view utf8_text, bool add_special, bool with_offsets) const;
   /// Null if no token has this number.

@@ -1,8 +1,11 @@
-#include <algorithm>
+#include <functional>
+#include <optional>
 
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/bpe_model.h"
+#include "text/companion_tokens.h"
+#include "text/tokenizer_class.h"
 #include "text/tokenizer_document.h"
 
 namespace moebius {
@@ -51,7 +54,98 @@ std::unique_ptr<const Model> make_model(nlohmann::json& document, const std::str
   return std::make_unique<BpeModel>(view, vocab, merges);
 }
 
+/// `directory` holds the companions, if there are any.
+TokenizerDocument make_document(nlohmann::json document, const std::string& where,
+                                const std::optional<fs::path>& directory) {
+  TokenizerDocument out;
+  out.where = where;
+  if (!document.is_object()) {
+    fail("{}: a JSON object was expected, found {}", out.where, document.type_name());
+  }
+  out.added_tokens = take(document, "added_tokens");
+  if (!document.contains("model")) fail("{}: \"model\" is missing", out.where);
+  out.model = make_model(document, out.where);
+  out.parts = Json(document);
+  if (directory) {
+    const Vocabulary& vocabulary = out.model->vocabulary();
+    apply_companions(*directory, out.parts, out.added_tokens, [&](const std::string& content) {
+      return vocabulary.id_of(content).has_value();
+    });
+  }
+  out.decoder = Decoder({out.parts, out.where}, "decoder");
+  return out;
+}
+
+/// Sets `key` of the parts of one type, also of those within sequences.
+void set_flag(Json& part, std::string_view type, const char* key, bool value) {
+  if (part.is_array()) {
+    for (Json& each : part) set_flag(each, type, key, value);
+    return;
+  }
+  if (!part.is_object()) return;
+  if (part.value("type", "") == type) part[key] = value;
+  for (const char* list : {"pretokenizers", "processors"}) {
+    if (part.contains(list)) set_flag(part[list], type, key, value);
+  }
+}
+
+/// Takes parts of one type out of a part that may be a sequence of parts under `list`.
+void remove_parts(Json& part, const char* list, const std::function<bool(const Json&)>& drop) {
+  if (!part.is_object()) return;
+  if (drop(part)) {
+    part = nullptr;
+    return;
+  }
+  const auto at = part.find(list);
+  if (at == part.end() || !at->is_array()) return;
+  Json kept = Json::array();
+  for (const Json& each : *at) {
+    if (!drop(each)) kept.push_back(each);
+  }
+  *at = std::move(kept);
+}
+
+bool has_type(const Json& part, std::string_view type) {
+  return part.is_object() && part.contains("type") && part["type"] == type;
+}
+
+/// Makes a tokenizer of Llama's kind put no space before a text.
+void drop_prefix_space(Json& parts) {
+  remove_parts(parts["normalizer"], "normalizers",
+               [](const Json& part) { return has_type(part, "Prepend"); });
+  remove_parts(parts["decoder"], "decoders", [](const Json& part) {
+    return has_type(part, "Strip") && part.value("content", "") == " ";
+  });
+  if (has_type(parts["pre_tokenizer"], "Metaspace")) {
+    parts["pre_tokenizer"]["prepend_scheme"] = "never";
+    parts["pre_tokenizer"]["add_prefix_space"] = false;
+  }
+}
+
+/// "add_prefix_space" of tokenizer_config.json outranks the parts for the classes of transformers
+/// that build their parts from it.
+void apply_prefix_space(TokenizerClass kind, bool add_prefix_space, Json& parts) {
+  if (kind == TokenizerClass::other) return;
+  if (kind != TokenizerClass::llama) {
+    set_flag(parts["pre_tokenizer"], "ByteLevel", "add_prefix_space", add_prefix_space);
+    set_flag(parts["post_processor"], "RobertaProcessing", "add_prefix_space", add_prefix_space);
+  } else if (!add_prefix_space) {
+    drop_prefix_space(parts);
+  }
+}
+
 }  // namespace
+
+void apply_companions(const fs::path& directory, Json& parts, nlohmann::json& added_tokens,
+                      const std::function<bool(const std::string&)>& in_vocabulary) {
+  const TokenizerClass kind = find_tokenizer_class(directory).kind;
+  const CompanionTokens companions(directory, kind);
+  added_tokens = companions.extend(added_tokens, in_vocabulary);
+  const JsonView config = companions.config();
+  if (config.has("add_prefix_space")) {
+    apply_prefix_space(kind, config.boolean_or("add_prefix_space", false), parts);
+  }
+}
 
 std::string read_large_text(const fs::path& file) {
   std::string text = read_file(file, kFileLimit);
@@ -74,22 +168,11 @@ nlohmann::json parse_large_json(std::string_view text, const std::string& where)
 }
 
 TokenizerDocument read_tokenizer_json(const fs::path& file) {
-  return parse_tokenizer_json(read_file(file, kFileLimit), file.string());
+  return make_document(read_large_json(file), file.string(), file.parent_path());
 }
 
 TokenizerDocument parse_tokenizer_json(std::string_view text, const std::string& where) {
-  nlohmann::json document = parse_large_json(text, where);
-  TokenizerDocument out;
-  out.where = where;
-  if (!document.is_object()) {
-    fail("{}: a JSON object was expected, found {}", out.where, document.type_name());
-  }
-  out.added_tokens = take(document, "added_tokens");
-  if (!document.contains("model")) fail("{}: \"model\" is missing", out.where);
-  out.model = make_model(document, out.where);
-  out.parts = Json(document);
-  out.decoder = Decoder({out.parts, out.where}, "decoder");
-  return out;
+  return make_document(parse_large_json(text, where), where, std::nullopt);
 }
 
 }  // namespace moebius
