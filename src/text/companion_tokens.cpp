@@ -21,7 +21,7 @@ bool is_standard(std::string_view name) {
 
 Json parse_if_there(const fs::path& file) {
   if (!fs::exists(file)) return Json::object();
-  Json out(read_large_json(file));
+  Json out = parse_json(read_large_text(file), file.string());  // in the order of the file
   JsonView(out, file.string());
   return out;
 }
@@ -49,15 +49,13 @@ class TokenList {
       if (!token.is_object()) continue;
       const auto content = token.find("content");
       if (content != token.end() && content->is_string()) places_.emplace(*content, i);
+      const auto id = token.find("id");
+      if (id != token.end() && id->is_number_integer()) ids_.insert(id->get<std::int64_t>());
     }
   }
 
   bool has(const std::string& content) const { return places_.contains(content); }
-  bool has_id(std::int64_t id) const {
-    return std::ranges::any_of(tokens_, [&](const nlohmann::json& token) {
-      return token.is_object() && token.contains("id") && token["id"] == id;
-    });
-  }
+  bool has_id(std::int64_t id) const { return ids_.contains(id); }
 
   void add(const AddedTokenEntry& token) {
     if (token.content.empty() || !tokens_.is_array()) return;
@@ -78,6 +76,7 @@ class TokenList {
  private:
   nlohmann::json tokens_;
   std::map<std::string, std::size_t> places_;  // by content
+  std::set<std::int64_t> ids_;                 // that the list gave at first
 };
 
 }  // namespace
@@ -95,10 +94,11 @@ CompanionTokens::CompanionTokens(const fs::path& directory, TokenizerClass kind)
     read_older_files(directory);
   }
   any_ = any_ || !listed_.empty() || (extra_ && !extra_->empty());
-  for (const auto& [id, token] : listed_) {
-    for (auto& [name, special] : named_) {
-      if (special.token.content == token.content) special.token = token;
-    }
+  std::map<std::string_view, const AddedTokenEntry*> by_content;
+  for (const auto& [id, token] : listed_) by_content[token.content] = &token;
+  for (auto& [name, special] : named_) {
+    const auto at = by_content.find(special.token.content);
+    if (at != by_content.end()) special.token = *at->second;
   }
 }
 
@@ -141,8 +141,7 @@ void CompanionTokens::read_extra(const Json& value, const std::string& where) {
   for (const Json& token : value) {
     // transformers writes a token with properties as an object with "__type".
     const bool special = !token.is_object() || !token.contains("__type");
-    const AddedTokenEntry entry = read(token, where, special);
-    if (std::ranges::find(*extra_, entry) == extra_->end()) extra_->push_back(entry);
+    extra_->push_back(read(token, where, special));
   }
 }
 
@@ -191,13 +190,18 @@ void CompanionTokens::read_older_files(const fs::path& directory) {
 void CompanionTokens::read_added_tokens(const fs::path& file) {
   const Json ids = parse_if_there(file);
   const JsonView view(ids, file.string());
+  std::set<std::string_view> special_contents;
+  for (const auto& [name, special] : named_) {
+    if (is_standard(name)) special_contents.insert(special.token.content);
+  }
+  if (extra_) {
+    for (const AddedTokenEntry& token : *extra_) special_contents.insert(token.content);
+  }
   for (const auto& [content, id] : ids.items()) {
-    const std::int64_t number = view.integer(content, 0, INT32_MAX);
-    const auto same = [&](const AddedTokenEntry& token) { return token.content == content; };
-    const bool special = (extra_ && std::ranges::any_of(*extra_, same)) ||
-                         std::ranges::any_of(named_, [&](const auto& entry) {
-                           return is_standard(entry.first) && same(entry.second.token);
-                         });
+    // Not by `view.integer`, which searches the object: there may be very many tokens.
+    const std::int64_t number = id.is_number_integer() ? id.get<std::int64_t>() : -1;
+    if (number < 0 || number > INT32_MAX) view.fail_key(content, "is not a token id");
+    const bool special = special_contents.contains(content);
     listed_.insert_or_assign(number, AddedTokenEntry{content, special, !special});
   }
 }
@@ -266,8 +270,8 @@ nlohmann::json CompanionTokens::extend(
     for (const Named* each : names) {
       if (list.has(each->token.content)) list.add({each->token.content});
     }
-    for (const AddedTokenEntry& token : extra_.value_or(std::vector<AddedTokenEntry>())) {
-      list.add({token.content});
+    if (extra_) {
+      for (const AddedTokenEntry& token : *extra_) list.add({token.content});
     }
   }
   return list.take();

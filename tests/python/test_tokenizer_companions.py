@@ -122,7 +122,7 @@ CASES = {
         CONFIG: {"extra_special_tokens": ["<|im_start|>", typed("<extra>", lstrip=True), "<|im_end|>"]}
     },
     "extra by name": lambda n: {
-        CONFIG: {"extra_special_tokens": {"image_token": "<image>", "other": "<extra>"}}
+        CONFIG: {"extra_special_tokens": {"other": "<extra>", "image_token": "<image>"}}
     },
     "additional list": lambda n: {CONFIG: {"additional_special_tokens": ["<|im_end|>", "<|im_start|>"]}},
     "additional beside extra": lambda n: {
@@ -132,7 +132,7 @@ CASES = {
         CONFIG: {"additional_special_tokens": ["<|im_end|>"], "extra_special_tokens": []}
     },
     "named, new": lambda n: {
-        CONFIG: {"bos_token": "<|im_start|>", "pad_token": typed("<|im_end|>", rstrip=True), "image_token": "<image>"}
+        CONFIG: {"bos_token": "<|im_start|>", "z_token": "<extra>", "pad_token": typed("<|im_end|>", rstrip=True), "image_token": "<image>"}
     },
     "named, null": lambda n: {CONFIG: {"pad_token": None, "unk_token": None}},
     "BOS and EOS": lambda n: {
