@@ -62,7 +62,7 @@ std::optional<fs::path> Cache::find(const std::string& revision) const {
     if (!fs::is_regular_file(ref, unknown)) return {};
     commit = trimmed(read_file(ref, 4096));
     if (!is_commit(commit)) {
-      throw Error(fmt::format("{}: holds no commit", ref.string()), "remove this file");
+      throw Error(fmt::format("{}: does not hold a commit", ref.string()), "remove this file");
     }
   }
   std::error_code unknown;
@@ -77,7 +77,7 @@ fs::path Cache::lock_file(std::string_view etag) const {
 void Cache::link(std::string_view commit, std::string_view file, std::string_view etag) const {
   const fs::path link = snapshot(commit) / file, folder = link.parent_path();
   make_folder(folder);
-  // Made aside and renamed: what is there may be a link to a blob that is gone.
+  // Created under another name and renamed, since FILE may be a dangling link.
   const fs::path aside =
       folder / fmt::format(".{}.{}", link.filename().string(), static_cast<long>(::getpid()));
   std::error_code error;

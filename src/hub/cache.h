@@ -1,6 +1,6 @@
-// The folder of one model in the hub cache, laid out as huggingface_hub does, so that both share
+// The folder of one model in the hub cache, in the layout of huggingface_hub, so that both can use
 // it:
-//   models--org--name/blobs/ETAG                 what the files hold
+//   models--org--name/blobs/ETAG                 contents of files
 //                     snapshots/COMMIT/FILE      links to blobs
 //                     refs/REVISION              the commit of a branch or tag
 //   .locks/models--org--name/ETAG.lock           held while a blob is written
@@ -16,7 +16,7 @@ namespace moebius::hub {
 /// An exclusive lock on a file, released with this object or with the process.
 class FileLock {
  public:
-  /// Waits until nobody else holds it; throws Interrupted when a stop is asked for meanwhile.
+  /// Waits for the lock; throws Interrupted on a stop signal.
   FileLock(const fs::path& file, const Context& ctx);
   ~FileLock();
   FileLock(const FileLock&) = delete;
@@ -30,14 +30,14 @@ class Cache {
  public:
   Cache(const fs::path& root, const Name& name);
 
-  /// Where the files of a commit stand.
+  /// Directory of the files of a commit.
   fs::path snapshot(std::string_view commit) const { return folder_ / "snapshots" / commit; }
-  /// The snapshot that a revision had when it was last looked up, if it is here.
+  /// The snapshot of the commit that a revision had at its last look-up, if it is in the cache.
   std::optional<fs::path> find(const std::string& revision) const;
 
   fs::path blob(std::string_view etag) const { return folder_ / "blobs" / etag; }
   fs::path lock_file(std::string_view etag) const;
-  /// Makes FILE of the commit's snapshot a link to the blob, whatever stood there.
+  /// Creates FILE of the commit's snapshot as a link to the blob; replaces what is there.
   void link(std::string_view commit, std::string_view file, std::string_view etag) const;
   void write_ref(const std::string& revision, std::string_view commit) const;
   const fs::path& folder() const { return folder_; }

@@ -12,10 +12,10 @@ namespace moebius::hub {
 namespace {
 
 constexpr std::size_t max_listing = 64 << 20;
-/// An attempt that brought this much was worth it, and is not counted as a failure.
+/// An attempt that transferred this many bytes does not count as a failure.
 constexpr std::uint64_t worthwhile = 16 << 20;
 
-/// Without quotes and the mark of a weak one; empty if it cannot be the name of a file.
+/// An etag without quotes and without the mark of a weak one; empty if it cannot be a file name.
 std::string plain_etag(std::string etag) {
   if (etag.starts_with("W/")) etag.erase(0, 2);
   if (etag.size() >= 2 && etag.front() == '"' && etag.back() == '"') {
@@ -36,7 +36,7 @@ std::optional<std::uint64_t> parse_number(std::string_view text) {
   return value;
 }
 
-/// A path that stays inside the folder it is taken from.
+/// Whether a path stays inside the directory that it is relative to.
 bool is_inside(const std::string& path) {
   if (path.empty() || path.front() == '/' || path.find('\0') != std::string::npos) return false;
   for (const fs::path& part : fs::path(path)) {
@@ -45,7 +45,7 @@ bool is_inside(const std::string& path) {
   return true;
 }
 
-/// Size of what is there already; something that is no file is removed.
+/// Size of the part that exists already; anything but a file is removed.
 std::uint64_t size_so_far(const fs::path& file) {
   const auto status = fs::symlink_status(file);
   if (!fs::exists(status)) return 0;
@@ -101,7 +101,7 @@ Revision Repository::revision() {
   const JsonView view(json, url);
   Revision revision;
   revision.commit = view.string("sha");
-  if (!is_commit(revision.commit)) fail("{}: \"sha\" is no commit", url);
+  if (!is_commit(revision.commit)) fail("{}: \"sha\" is not a commit", url);
   for (const JsonView& sibling : view.objects("siblings")) {
     const std::string file = sibling.string("rfilename");
     if (!is_inside(file))
@@ -209,7 +209,7 @@ void Repository::attempt(const std::string& url, const fs::path& part, const Des
                     progress.update(static_cast<double>(have) / 1e6);
                   }};
   const Response response = client_.get(url, asked, sink);
-  if (response.status == 416) fs::remove(part);  // the server's file is another than the part's
+  if (response.status == 416) fs::remove(part);  // the part belongs to a different file
   if (response.status == 416 || response.is_transient()) {
     throw Unreachable(fmt::format("{}: answers {}", url, response.status), "try again later");
   }

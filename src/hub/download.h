@@ -1,4 +1,4 @@
-// From a hub into the cache: what a revision holds, and one file after another.
+// Downloads of a model's files from a hub into the cache.
 #pragma once
 
 #include <set>
@@ -15,21 +15,21 @@ struct Revision {
   std::set<std::string> files;  ///< paths inside the repository
 };
 
-/// Requests about one model. All throw Error that names it for what the hub refuses or lacks.
+/// Requests about one model. All throw Error naming the model for what the hub refuses or lacks.
 class Repository {
  public:
   Repository(const Settings& settings, const Name& name, const Context& ctx);
 
   Revision revision();
-  /// Brings one file of a commit into the cache, unless it is there. A transfer that broke off is
-  /// taken up where it ended, by the next process too. Size and digest are checked before the
-  /// file gets its name.
+  /// Downloads one file of a commit into the cache, unless it is there. An interrupted transfer is
+  /// resumed, also by a later process. Size and digest are verified before the file is renamed to
+  /// its final name.
   void fetch(const std::string& commit, const std::string& file);
 
   const Cache& cache() const { return cache_; }
 
  private:
-  /// What the hub says of a file before it is sent.
+  /// Metadata of a file from a HEAD request.
   struct Description {
     std::string etag;
     std::uint64_t size = 0;

@@ -27,7 +27,7 @@ bool is_tls(CURLcode code) {
          code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CERTPROBLEM;
 }
 
-/// What follows a question mark may be a signature that gives access.
+/// The address without its query, which may hold a signature that gives access.
 std::string without_query(const std::string& url) {
   return url.substr(0, url.find('?'));
 }
@@ -62,12 +62,13 @@ struct Client::Handle {
   void add_header(const std::string& line) {
     curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
     if (longer == nullptr) throw std::bad_alloc();
-    static_cast<void>(headers.release());  // it is the head of the longer list
+    static_cast<void>(headers.release());  // the longer list owns it now
     headers.reset(longer);
   }
 };
 
-/// One request and what becomes of it. The callbacks are called by C code: what they throw is kept.
+/// One request and its response. libcurl is C code, so exceptions of callbacks are stored and
+/// rethrown.
 struct Client::Transfer {
   const Context& ctx;
   std::string url;
@@ -83,14 +84,14 @@ struct Client::Transfer {
 
   void add_header(std::string_view line) {
     header_bytes += line.size();
-    if (header_bytes > max_headers) fail("{}: sends headers without end", url);
+    if (header_bytes > max_headers) fail("{}: sends more headers than allowed", url);
     if (line.starts_with("HTTP/")) response.headers.clear();
     const auto colon = line.find(':');
     if (colon == std::string_view::npos) return;
     response.headers[lower(line.substr(0, colon))] = trimmed(line.substr(colon + 1));
   }
 
-  /// False when enough of the body is known.
+  /// False to stop the transfer, once enough of the body is known.
   bool add_body(CURL* curl, std::string_view bytes) {
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &response.status);
     const bool good = response.status == 200 || response.status == 206;
@@ -191,11 +192,11 @@ Response Client::perform(Transfer& transfer, const std::string& url) {
   if (transfer.thrown) std::rethrow_exception(transfer.thrown);
   ctx_.check_interrupt();
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &transfer.response.status);
-  // A write error without an exception is an error's body that was long enough.
+  // A write error without an exception: the body of an error response was cut at the limit.
   if (code != CURLE_OK && code != CURLE_WRITE_ERROR) {
     const std::string what = fmt::format("{}: {}", without_query(url), curl_easy_strerror(code));
     if (is_tls(code)) {
-      throw Error(what, "the host's certificate or this machine's are not in order");
+      throw Error(what, "check the host's certificate and those of this machine");
     }
     throw Unreachable(what, "check the network, HF_ENDPOINT and proxies");
   }
@@ -218,7 +219,7 @@ Response Client::attempt(Transfer& transfer) {
     }
     url = target;
   }
-  fail("{}: redirects without end", transfer.url);
+  fail("{}: redirects in a loop", transfer.url);
 }
 
 Response Client::with_retries(const std::function<Response()>& request) {

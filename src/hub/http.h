@@ -1,4 +1,4 @@
-// HTTP requests to a hub, by libcurl. The token goes to the endpoint and to no other host.
+// HTTP requests to a hub with libcurl. The token is sent to the endpoint and to no other host.
 #pragma once
 
 #include <functional>
@@ -13,7 +13,7 @@
 
 namespace moebius::hub {
 
-/// The connection failed, or a body ended early: another attempt may succeed.
+/// The connection failed or a body ended early; a retry may succeed.
 class Unreachable : public Error {
  public:
   using Error::Error;
@@ -26,23 +26,23 @@ struct Response {
 
   /// Empty if absent.
   std::string header(std::string_view name) const;
-  /// Whether the server may answer otherwise a little later: 429 and 5xx.
+  /// Whether a retry may succeed: 429 and 5xx.
   bool is_transient() const { return status == 429 || (status >= 500 && status <= 599); }
 };
 
-/// Takes the body of a 200 or 206 as it comes.
+/// Receives the body of a 200 or 206 response in chunks.
 struct Sink {
   std::function<void(const Response&)> begin;  ///< before the first byte
   std::function<void(std::string_view)> write;
 };
 
-/// Attempts at one thing, with pauses between them that grow.
+/// Counter of retries with exponential back-off.
 class Retries {
  public:
   explicit Retries(const Context& ctx) : ctx_(ctx) {}
-  /// Waits, at least `seconds` if the server asked for that; false when there were enough attempts.
+  /// Waits, at least the `seconds` that the server asked for; false if the attempts are used up.
   bool wait(long seconds = 0);
-  /// Something was achieved: counting starts again.
+  /// Resets the count after progress.
   void reset() { used_ = 0; }
 
  private:
@@ -57,12 +57,13 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  /// These try again when the answer is transient. Throw Unreachable, Interrupted, and Error for
-  /// TLS failures, redirects in circles and a body beyond `limit` bytes. `head` follows redirects
-  /// to the same host alone: the answer that points elsewhere is the one that describes the file.
+  /// Retry transient failures. Throw Unreachable, Interrupted, and Error for TLS failures, redirect
+  /// loops and a body of more than `limit` bytes. `head` follows redirects to the same host only: a
+  /// response that redirects to another host describes the file.
   Response head(const std::string& url);
   Response get(const std::string& url, std::size_t limit);
-  /// One attempt; the body from byte `from` on goes to `sink`, if the server grants ranges.
+  /// One attempt, without retries; passes the body from byte `from` on to `sink`, if the server
+  /// supports ranges.
   Response get(const std::string& url, std::uint64_t from, const Sink& sink);
 
  private:

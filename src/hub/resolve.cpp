@@ -13,8 +13,8 @@
 namespace moebius {
 namespace {
 
-/// The files that hold the weights of a model, the index first where there is one; none if there
-/// are no weights. `has` says whether a file is there, `get` gives its path.
+/// The weight files of a model, the index first if there is one; empty if there are no weights.
+/// `has` says whether a file exists, `get` returns its path.
 std::vector<std::string> weight_files(const std::function<bool(const std::string&)>& has,
                                       const std::function<fs::path(const std::string&)>& get) {
   for (const WeightFormat& format : weight_formats()) {
@@ -38,7 +38,7 @@ bool is_complete(const fs::path& snapshot, ModelParts parts) {
   return has("config.json") && !weights.empty() && std::all_of(weights.begin(), weights.end(), has);
 }
 
-/// Fetches what is needed of those files that the revision has.
+/// Downloads the needed files that the revision has.
 fs::path download(const hub::Settings& settings, const hub::Name& name, ModelParts parts,
                   const Context& ctx) {
   hub::Repository repository(settings, name, ctx);
@@ -79,7 +79,7 @@ fs::path resolve_model(const fs::path& model, ModelParts parts, const Context& c
   const auto snapshot = hub::Cache(settings.cache, *name).find(name->revision);
   if (snapshot && (settings.offline || is_complete(*snapshot, parts))) return *snapshot;
   if (settings.offline) {
-    throw Error(fmt::format("{}: is no directory, and {} does not hold a model of that name",
+    throw Error(fmt::format("{}: is not a directory, and {} does not hold a model of that name",
                             name->text(), settings.cache.string()),
                 "HF_HUB_OFFLINE is set; without it the model would be downloaded");
   }

@@ -1,4 +1,4 @@
-// What MODEL may be: a directory, a GGUF file, or the name of a model on a hub.
+// Resolution of MODEL arguments: a directory, a GGUF file, or the name of a model on a hub.
 #pragma once
 
 #include "base/context.h"
@@ -6,13 +6,13 @@
 
 namespace moebius {
 
-/// What a command needs of a model.
+/// The files of a model that a command needs.
 enum class ModelParts { all, tokenizer };
 
-/// The directory that MODEL means. A path that exists stays as it is, and so does what cannot be a
-/// name; a GGUF file is unpacked into one, its weights apart, that lives as long as `ctx`.
-/// `org/name` and `org/name@revision` are looked up in the hub cache; what is not there is
-/// downloaded into it, the needed files alone. Throws Error if that is impossible or not allowed.
+/// The directory of MODEL. A path that exists, or that cannot be a name, is returned unchanged. A
+/// GGUF file is unpacked into a directory that exists as long as `ctx`; its weights are linked.
+/// `org/name` and `org/name@revision` are looked up in the hub cache, and the needed files that it
+/// lacks are downloaded into it. Throws Error if that is impossible or not allowed.
 fs::path resolve_model(const fs::path& model, ModelParts parts, const Context& ctx);
 
 }  // namespace moebius

@@ -25,7 +25,7 @@ bool is_part(std::string_view text) {
          text.find("--") == std::string_view::npos && text.find("..") == std::string_view::npos;
 }
 
-/// A git reference that is safe as a path, too.
+/// Whether `text` is a git reference that is safe as part of a path.
 bool is_revision(std::string_view text) {
   return !text.empty() && text.size() <= 200 && only(text, "-_./+") && text.front() != '/' &&
          text.back() != '/' && text.front() != '.' && text.find("..") == std::string_view::npos &&
@@ -66,7 +66,7 @@ std::string read_token(const fs::path& home) {
   token = trimmed(token);
   const bool clean =
       std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < 127; });
-  if (!clean) throw Error(where + ": this is no token", "it is one word such as hf_...");
+  if (!clean) throw Error(where + ": is not a token", "it is one word such as hf_...");
   return token;
 }
 
@@ -75,7 +75,7 @@ std::string read_endpoint() {
   if (endpoint.empty()) return "https://huggingface.co";
   while (endpoint.ends_with('/')) endpoint.pop_back();
   if (!endpoint.starts_with("https://") && !endpoint.starts_with("http://")) {
-    throw Error(fmt::format("HF_ENDPOINT {}: is no address", endpoint),
+    throw Error(fmt::format("HF_ENDPOINT {}: is not an address", endpoint),
                 "it begins with https:// or http://");
   }
   return endpoint;

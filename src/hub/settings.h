@@ -1,4 +1,4 @@
-// Names of models on a hub, and what the environment says about reaching one.
+// Names of models on a hub, and the settings of the hub in the environment.
 #pragma once
 
 #include <optional>
@@ -18,16 +18,16 @@ struct Name {
   std::string text() const { return revision == "main" ? id() : id() + "@" + revision; }
 };
 
-/// Nothing for what a hub would not take as a name, such as a path.
+/// Nothing if `text` is not a valid name, such as a path.
 std::optional<Name> parse_name(std::string_view text);
 
-/// Only digits and a to f.
+/// Whether `text` has only the characters 0-9 and a-f.
 bool is_hex(std::string_view text);
 
-/// 40 hexadecimal digits: what a revision becomes once it is looked up.
+/// Whether `text` is a commit: 40 hexadecimal digits.
 bool is_commit(std::string_view text);
 
-/// Without the blanks and line ends around it.
+/// `text` without leading and trailing spaces, tabs and line ends.
 std::string_view trimmed(std::string_view text);
 
 /// HF_HUB_CACHE, HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and HF_HUB_DOWNLOAD_TIMEOUT, with

@@ -13,7 +13,7 @@ namespace moebius::hub {
 Origin origin_of(const std::string& url) {
   const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> parsed(curl_url(), curl_url_cleanup);
   if (curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) {
-    fail("{}: is no address", url);
+    fail("{}: is not an address", url);
   }
   const auto part = [&](CURLUPart which) {
     char* text = nullptr;
@@ -23,7 +23,8 @@ Origin origin_of(const std::string& url) {
     return std::string(text);
   };
   Origin origin{part(CURLUPART_SCHEME), part(CURLUPART_HOST), part(CURLUPART_PORT)};
-  if (origin.scheme != "http" && origin.scheme != "https") fail("{}: is not of http", url);
+  if (origin.scheme != "http" && origin.scheme != "https")
+    fail("{}: is not an http or https address", url);
   return origin;
 }
 

@@ -5,18 +5,18 @@
 
 namespace moebius::hub {
 
-/// Whom one talks to: scheme, host and port of an address.
+/// Scheme, host and port of an address.
 struct Origin {
   std::string scheme, host, port;
   bool operator==(const Origin&) const = default;
 };
 
-/// Throws Error for what is no address of http or https.
+/// The origin of an address. Throws Error unless it is an http or https address.
 Origin origin_of(const std::string& url);
 
-/// Text as one component of an address.
+/// `text` percent-encoded as one component of an address.
 std::string escape_component(std::string_view text);
-/// The same of a path: its slashes stay.
+/// The same for a path, whose slashes are kept.
 std::string escape_path(std::string_view path);
 
 }  // namespace moebius::hub

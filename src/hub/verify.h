@@ -7,8 +7,8 @@
 
 namespace moebius::hub {
 
-/// Throws Error unless the file's content has the digest that its etag is: SHA-256 where that has
-/// 64 hexadecimal digits, git's SHA-1 of a blob where it has 40. Other etags say nothing.
+/// Throws Error unless the file's content has the digest that its etag gives: SHA-256 if that has
+/// 64 hexadecimal digits, git's SHA-1 of a blob if it has 40. Other etags are not checked.
 void check_digest(const fs::path& file, std::string_view etag, const Context& ctx);
 
 }  // namespace moebius::hub
