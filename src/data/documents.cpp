@@ -17,7 +17,7 @@ using nlohmann::json;
 constexpr std::size_t kKeysShown = 8;
 constexpr std::size_t kKeyBytesShown = 40;
 
-/// The keys of an object for a message: quoted, escaped (a key may hold a line break), shortened.
+/// The keys of an object for an error message: quoted, escaped and shortened.
 std::string list_keys(const json& object) {
   if (object.empty()) return "the object is empty";
   std::string list;
@@ -47,12 +47,12 @@ std::string take_text(json& record, const std::string& key, const std::string& w
   return std::move(found->get_ref<std::string&>());
 }
 
-/// `first_line` is the line of the file on which `text` starts.
+/// Parses `text`, which starts on line `first_line` of the file.
 json parse(std::string_view text, const fs::path& file, std::size_t first_line) {
   try {
     return json::parse(text);
   } catch (const json::parse_error& error) {
-    // The parser counts from 1 and may stand one behind the end.
+    // The parser counts from 1 and may be one past the end.
     const std::size_t at = std::min<std::size_t>(error.byte > 0 ? error.byte - 1 : 0, text.size());
     const std::string_view before = text.substr(0, at);
     const auto line = first_line + static_cast<std::size_t>(std::ranges::count(before, '\n'));

@@ -1,4 +1,4 @@
-// Text files in, documents out.
+// Reading of documents from text files.
 #pragma once
 
 #include <filesystem>

@@ -7,10 +7,10 @@
 
 #include "base/error.h"
 
-namespace moebius {
+namespace moebius::synth {
 namespace {
 
-constexpr int kDeepest = 50;
+constexpr int kMaxDepth = 50;
 
 std::string_view trim(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(' ');
@@ -23,7 +23,7 @@ void capitalise(std::string& text) {
 }
 
 struct Reference {
-  std::size_t length = 0;  ///< Of the whole reference; 0: this is just a "<".
+  std::size_t length = 0;  ///< Of the whole reference; 0: no reference.
   char modifier = 0;
   std::string_view name;
 };
@@ -41,7 +41,8 @@ Reference reference_at(std::string_view text) {
   return std::ranges::all_of(found.name, fits) ? found : Reference{};
 }
 
-/// Indents the lines behind the first of `value` like the still blank last line of `out`.
+/// Appends `value`, its lines after the first indented like the last line of `out`, if that is
+/// blank.
 void append_block(std::string& out, const std::string& value) {
   const std::size_t line = out.rfind('\n') + 1;
   const bool blank = out.find_first_not_of(' ', line) == std::string::npos;
@@ -60,7 +61,7 @@ Grammar::Grammar(const Domain& domain) : bind_(domain.bind) {
     for (const Alternative& alternative : rule.alternatives) {
       if (alternative.weight < 1) fail("{}: a weight below 1 in {}", domain.name, rule.name);
       std::string_view rest = alternative.text;
-      // A multi-line alternative is code, where blanks count: only lists are split.
+      // Only lists on one line are split and trimmed: in code white space matters.
       for (std::size_t bar; (bar = rest.find(" | ")) != std::string_view::npos;) {
         choices.push_back({trim(rest.substr(0, bar)), alternative.weight});
         rest.remove_prefix(bar + 3);
@@ -68,7 +69,7 @@ Grammar::Grammar(const Domain& domain) : bind_(domain.bind) {
       choices.push_back({rest, alternative.weight});
     }
     if (!rules_.emplace(rule.name, std::move(choices)).second) {
-      fail("{}: rule {} stands twice", domain.name, rule.name);
+      fail("{}: duplicate rule {}", domain.name, rule.name);
     }
   }
   for (const auto& [name, rule] : domain.variables) {
@@ -93,7 +94,7 @@ void Expansion::set(const std::string& name, std::string value) {
 }
 
 std::string Expansion::expand(std::string_view text) {
-  if (++depth_ > kDeepest) fail("grammar: rules nest deeper than {}", kDeepest);
+  if (++depth_ > kMaxDepth) fail("grammar: rules nest deeper than {}", kMaxDepth);
   std::string out;
   while (!text.empty()) {
     const Reference reference = text[0] == '<' ? reference_at(text) : Reference{};
@@ -176,4 +177,4 @@ std::string plural(std::string_view noun) {
   return std::string(noun) + "s";
 }
 
-}  // namespace moebius
+}  // namespace moebius::synth

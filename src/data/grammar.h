@@ -1,14 +1,14 @@
-// A small weighted context-free grammar with memory: variables that are drawn once per sample and
-// recur in it, and values that a domain computes beforehand (sums, percentages, pronouns).
+// A weighted context-free grammar that generates texts. Variables are drawn once per sample, so
+// that their values recur in it; a domain may set computed values beforehand (sums, pronouns).
 //
 // Text of an alternative:
 //   a | b        several alternatives, each with the weight of the whole
 //   <rule>       a fresh expansion of the rule, or the value of the variable of that name
 //   <Rule>       the same with its first letter in upper case
-//   <a rule>     the same behind "a" or "an" (<A rule>: "A" or "An")
+//   <a rule>     the same after "a" or "an" (<A rule>: "A" or "An")
 //   <s rule>     the same in the plural
-// Any other "<" stands for itself. Where a reference is the first thing on an indented line, all
-// lines of what it expands to are indented alike.
+// Any other "<" is literal. If a reference is the first item of an indented line, all lines of its
+// expansion get that indentation.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@
 
 #include "base/random.h"
 
-namespace moebius {
+namespace moebius::synth {
 
 struct Alternative {
   std::string_view text;
@@ -36,8 +36,8 @@ struct Rule {
   std::vector<Alternative> alternatives;
 };
 
-/// Drawn from `rule` at its first use in a sample. Variables of one rule take different
-/// alternatives and different values as long as there are any.
+/// A value that is drawn from `rule` at its first use in a sample. Variables of the same rule get
+/// different alternatives and values as long as there are any left.
 struct Variable {
   std::string_view name;
   std::string_view rule;
@@ -55,7 +55,7 @@ struct Domain {
 
 class Grammar {
  public:
-  /// Throws Error on a rule named twice, a variable of no rule, a weight below 1.
+  /// Throws Error for duplicate rules, a variable without a rule, or a weight below 1.
   explicit Grammar(const Domain& domain);
   std::string sample(Random& random) const;
 
@@ -70,12 +70,12 @@ class Grammar {
   void (*bind_)(Expansion&);
 };
 
-/// One sample in the making.
+/// The generation of one sample.
 class Expansion {
  public:
   Expansion(const Grammar& grammar, Random& random) : grammar_(grammar), random_(random) {}
 
-  /// In [low, high].
+  /// A uniform random integer in [low, high].
   std::int64_t draw(std::int64_t low, std::int64_t high);
   bool chance(double probability) { return random_.next_uniform() < probability; }
   void set(const std::string& name, std::string value);
@@ -98,4 +98,4 @@ class Expansion {
 std::string_view article(std::string_view phrase);
 std::string plural(std::string_view noun);
 
-}  // namespace moebius
+}  // namespace moebius::synth

@@ -13,8 +13,8 @@
 namespace moebius {
 namespace {
 
-/// So many failures in a row mean that the grammar has run out of new samples.
-constexpr int kMostTries = 2000;
+/// After this many failures in a row the grammar is taken to have no further samples.
+constexpr int kMaxTries = 2000;
 
 std::int64_t count_words(std::string_view text) {
   std::int64_t words = 0;
@@ -33,17 +33,17 @@ bool has_good_length(std::string_view text, bool is_code) {
   return is_code ? lines >= 8 && lines <= 25 : words >= 60 && words <= 140;
 }
 
-/// Draws samples of one domain, each another one.
-class Source {
+/// Draws distinct samples of one domain.
+class SampleSource {
  public:
-  Source(const Domain& domain, std::uint64_t seed)
+  SampleSource(const synth::Domain& domain, std::uint64_t seed)
       : domain_(domain), grammar_(domain), random_(seed, stream_of(domain.name)) {}
 
   std::string next() {
-    for (int tries = 0; tries < kMostTries; ++tries) {
+    for (int tries = 0; tries < kMaxTries; ++tries) {
       std::string text = grammar_.sample(random_);
       if (!has_good_length(text, domain_.is_code)) continue;
-      // A hash is enough: where two samples share one by chance, the second is redrawn.
+      // Compared by hash: a collision only means that a sample is redrawn.
       if (seen_.insert(stream_of(text)).second) return text;
     }
     throw Error(
@@ -52,13 +52,13 @@ class Source {
   }
 
  private:
-  const Domain& domain_;
-  Grammar grammar_;
+  const synth::Domain& domain_;
+  synth::Grammar grammar_;
   Random random_;
   std::unordered_set<std::uint64_t> seen_;
 };
 
-std::int64_t write_samples(const fs::path& file, Source& source, std::int64_t count,
+std::int64_t write_samples(const fs::path& file, SampleSource& source, std::int64_t count,
                            const Context& ctx) {
   OutputFile out(file);
   std::int64_t bytes = 0;
@@ -89,9 +89,10 @@ SynthReport synthesise(const SynthOptions& options, Context& ctx) {
   const std::int64_t heldout = heldout_count(options), train = options.samples - heldout;
   StagedDirectory directory(options.out, options.overwrite);
   SynthReport report;
-  for (const Domain& domain : {finance_domain(), legal_domain(), code_domain(), general_domain()}) {
+  for (const synth::Domain& domain : {synth::finance_domain(), synth::legal_domain(),
+                                      synth::code_domain(), synth::general_domain()}) {
     const std::string name(domain.name);
-    Source source(domain, ctx.seed);
+    SampleSource source(domain, ctx.seed);
     std::int64_t bytes =
         write_samples(directory.path() / (name + ".train.jsonl"), source, train, ctx);
     bytes += write_samples(directory.path() / (name + ".heldout.jsonl"), source, heldout, ctx);

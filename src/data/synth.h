@@ -1,5 +1,5 @@
-// A synthetic corpus of four domains that differ in words and structure: what the experts of a
-// small model can specialise in without any download.
+// A synthetic corpus of four domains with different words and structure, so that the experts of a
+// small model can specialise without any download.
 #pragma once
 
 #include <cstdint>

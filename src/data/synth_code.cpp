@@ -1,5 +1,5 @@
 // Code: Python functions and small classes. Names are drawn once per sample and used throughout;
-// the examples below a function state what it really returns.
+// the examples below a function state its actual results.
 
 #include <algorithm>
 #include <vector>
@@ -7,14 +7,14 @@
 #include "base/error.h"
 #include "data/synth_domains.h"
 
-namespace moebius {
+namespace moebius::synth {
 namespace {
 
 std::string list(const std::vector<std::int64_t>& values) {
   return fmt::format("[{}]", fmt::join(values, ", "));
 }
 
-/// A list with its sum, extremes, what lies above a limit, running sums: all of them true.
+/// Sets a list of numbers and its sum, extremes, elements above a limit and running sums.
 void bind_code(Expansion& x) {
   std::vector<std::int64_t> values(static_cast<std::size_t>(x.draw(4, 6)));
   for (std::int64_t& value : values) value = x.draw(1, 60);
@@ -98,4 +98,4 @@ Domain code_domain() {
   return domain;
 }
 
-}  // namespace moebius
+}  // namespace moebius::synth

@@ -2,7 +2,7 @@
 
 #include "data/synth_domains.h"
 
-namespace moebius {
+namespace moebius::synth {
 
 std::vector<Rule> code_list_rules() {
   return {
@@ -146,4 +146,4 @@ std::vector<Rule> code_list_rules() {
   };
 }
 
-}  // namespace moebius
+}  // namespace moebius::synth

@@ -2,7 +2,7 @@
 
 #include "data/synth_domains.h"
 
-namespace moebius {
+namespace moebius::synth {
 
 std::vector<Rule> code_object_rules() {
   return {
@@ -162,4 +162,4 @@ std::vector<Rule> code_object_rules() {
   };
 }
 
-}  // namespace moebius
+}  // namespace moebius::synth

@@ -3,7 +3,7 @@
 
 #include "data/synth_domains.h"
 
-namespace moebius {
+namespace moebius::synth {
 
 Domain finance_domain() {
   return {
@@ -243,4 +243,4 @@ Domain finance_domain() {
       false};
 }
 
-}  // namespace moebius
+}  // namespace moebius::synth

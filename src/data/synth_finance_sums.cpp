@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "data/synth_domains.h"
 
-namespace moebius {
+namespace moebius::synth {
 namespace {
 
 std::string tenths(std::int64_t value) {
@@ -149,4 +149,4 @@ void bind_finance(Expansion& x) {
   bind_contract_sums(x);
 }
 
-}  // namespace moebius
+}  // namespace moebius::synth

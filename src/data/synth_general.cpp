@@ -1,10 +1,10 @@
-// General: everyday prose. One hero with fitting pronouns, a friend, a place and a thing that come
-// back in the same sample.
+// General: everyday prose about a person, a friend, a place and a thing that recur in a sample,
+// with matching pronouns.
 
 #include "base/error.h"
 #include "data/synth_domains.h"
 
-namespace moebius {
+namespace moebius::synth {
 namespace {
 
 void set_person(Expansion& x, const std::string& prefix) {
@@ -17,7 +17,7 @@ void set_person(Expansion& x, const std::string& prefix) {
 
 void bind_general(Expansion& x) {
   set_person(x, "");
-  // The friend's pronouns are seldom needed; a woman and a man are told apart most easily.
+  // The friend's pronouns are seldom used; different genders keep the two persons apart.
   const bool hero_is_she = x.expand("<they>") == "she";
   x.set("friend", x.expand(hero_is_she ? "<man>" : "<woman>"));
   x.set("friend_they", hero_is_she ? "he" : "she");
@@ -218,4 +218,4 @@ Domain general_domain() {
       false};
 }
 
-}  // namespace moebius
+}  // namespace moebius::synth

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "data/synth_domains.h"
 
-namespace moebius {
+namespace moebius::synth {
 namespace {
 
 struct Kind {
@@ -112,7 +112,7 @@ Domain legal_domain() {
             "save as provided in Section <n1>."}},
           {"definitions", {"definitions | interpretation | defined Terms"}},
 
-          // Middle clauses look back at section n0.
+          // Middle clauses refer to section n0.
           {"middle",
            {"Late Payment. If the <role_b> fails to pay any sum due under Section <n0> within "
             "<days2> days, it shall pay interest thereon at <rate> percent per annum from the due "
@@ -155,7 +155,7 @@ Domain legal_domain() {
           {"risk",
            {"fire | theft | public liability | flood | professional negligence | loss of data"}},
 
-          // Last clauses look back at sections n0 and n1.
+          // Last clauses refer to sections n0 and n1.
           {"last",
            {"Governing Law. This Agreement shall be governed by the laws of <state2>, and any "
             "dispute arising under Section <n0> or Section <n1> shall be referred to <forum>.",
@@ -188,4 +188,4 @@ Domain legal_domain() {
       false};
 }
 
-}  // namespace moebius
+}  // namespace moebius::synth

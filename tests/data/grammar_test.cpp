@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 
-namespace moebius {
+namespace moebius::synth {
 namespace {
 
 std::string sample_of(const Domain& domain, std::uint64_t seed = 1) {
@@ -74,7 +74,7 @@ TEST(Grammar, BlocksKeepTheIndentOfTheirReference) {
 TEST(Grammar, MistakesInTablesAreErrors) {
   EXPECT_EQ(message_of(domain_of({{"sample", {"<nothing>"}}})), "grammar: no rule nothing");
   EXPECT_EQ(message_of(domain_of({{"sample", {"a"}}, {"sample", {"b"}}})),
-            "test: rule sample stands twice");
+            "test: duplicate rule sample");
   EXPECT_EQ(message_of(domain_of({{"sample", {"a"}}}, {{"v", "w"}})),
             "test: variable v of no rule w");
   EXPECT_EQ(message_of(domain_of({{"sample", {{0, "a"}}}})), "test: a weight below 1 in sample");
@@ -100,4 +100,4 @@ TEST(Grammar, Plurals) {
 }
 
 }  // namespace
-}  // namespace moebius
+}  // namespace moebius::synth
