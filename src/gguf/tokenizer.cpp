@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
-#include "gguf/words.h"
+#include "gguf/pre_tokenizer_names.h"
 #include "text/bpe_model.h"
 #include "text/chat_template.h"
 #include "text/metaspace.h"
@@ -16,7 +16,7 @@
 namespace moebius {
 namespace {
 
-/// Types of tokens, with the numbers of the format.
+/// Types of tokens; the values are those of the GGUF format.
 enum TokenType : std::int64_t {
   normal = 1,
   unknown = 2,
@@ -26,12 +26,11 @@ enum TokenType : std::int64_t {
   byte = 6
 };
 
-const std::string space = "\u2581";          // how scored tokens write a space
-constexpr std::size_t longest_token = 4096;  // all its halves are looked up
+const std::string space = "\u2581";          // in place of a space in tokens with scores
+constexpr std::size_t longest_token = 4096;  // bytes; every split of a token is looked up
 constexpr const char* spaces_are_kept =
     "llama.cpp keeps spaces that the tokenizer drops: texts that begin or end with one, or have "
-    "two "
-    "in a row, get other ids there";
+    "two in a row, get other ids there";
 constexpr const char* space_after_special =
     "llama.cpp puts a space before what follows a special token, the tokenizer only before the "
     "first text";
@@ -45,7 +44,7 @@ std::string byte_token(int value) {
   return fmt::format("<0x{:02X}>", value);
 }
 
-/// Beginnings of `text` that end between two characters, without the empty one and the whole.
+/// Calls `fn(left, right)` for every split of `text` into two non-empty parts between characters.
 template <class Fn>
 void for_each_split(std::string_view text, Fn fn) {
   std::size_t at = 0;
@@ -53,7 +52,7 @@ void for_each_split(std::string_view text, Fn fn) {
   for (; at < text.size(); next_code_point(text, at)) fn(text.substr(0, at), text.substr(at));
 }
 
-/// What an array of JSON holds under `name`; null if it isn't there.
+/// The value of `name` in a JSON object; null if it is absent.
 Json member(const Json& object, const char* name) {
   if (!object.is_object()) return nullptr;
   const auto at = object.find(name);
@@ -67,18 +66,18 @@ std::string type_of(const Json& part) {
 
 // ---- To GGUF ---------------------------------------------------------------------------------
 
-/// The files of a tokenizer: its parts, the model's options among them, and the merges or scores.
-struct Source {
+/// A tokenizer as its files describe it: parts, options of the model, and merges or scores.
+struct SourceTokenizer {
   std::string where;
   Json parts;
   Json options = Json::object();
   std::vector<Merge> merges;
-  std::optional<SentencePieces> pieces;  ///< of a tokenizer that scores instead
+  std::optional<SentencePieces> pieces;  ///< of a tokenizer with scores instead of merges
   nlohmann::json added_tokens;
 };
 
-Source read_source(const fs::path& model) {
-  Source out;
+SourceTokenizer read_source(const fs::path& model) {
+  SourceTokenizer out;
   nlohmann::json merges;
   const auto take_parts = [&](TokenizerDocument document) {
     out.where = document.where;
@@ -147,8 +146,8 @@ class TokenizerWriter {
  private:
   [[noreturn]] void refuse(std::string_view part) const {
     throw Error(
-        fmt::format("{}: {}: GGUF cannot say that to llama.cpp", source_.where, part),
-        "byte-level BPE that cuts words as GPT-2, StarCoder, Qwen2 or Llama 3, and BPE with "
+        fmt::format("{}: {}: GGUF cannot express that for llama.cpp", source_.where, part),
+        "byte-level BPE that splits words as GPT-2, StarCoder, Qwen2 or Llama 3, and BPE with "
         "byte fallback as Llama 2 can be exported");
   }
 
@@ -192,7 +191,7 @@ class TokenizerWriter {
     }
   }
 
-  /// Null where no token has the id.
+  /// Null if no token has the id.
   const std::string* token_of(std::int32_t id) const {
     try {
       return &tokenizer_.token_of(id);
@@ -210,22 +209,22 @@ class TokenizerWriter {
     } else if (!normalizer.is_null()) {
       refuse(fmt::format("the normalizer {}", type_of(normalizer)));
     }
-    const auto cut = word_cut_of(member(source_.parts, "pre_tokenizer"));
-    if (!cut) refuse("the pre_tokenizer");
-    if ((member(source_.options, "ignore_merges") == true) != cut->ignores_merges) {
-      refuse(fmt::format("ignore_merges that is not {} beside words cut as in {}",
-                         cut->ignores_merges, cut->name));
+    const auto pre = find_pre_tokenizer(member(source_.parts, "pre_tokenizer"));
+    if (!pre) refuse("the pre_tokenizer");
+    if ((member(source_.options, "ignore_merges") == true) != pre->ignores_merges) {
+      refuse(fmt::format("ignore_merges that is not {} beside words split as in {}",
+                         pre->ignores_merges, pre->name));
     }
     std::vector<std::string> merges;
     for (const auto& [left, right] : source_.merges) {
       merges.push_back(fmt::format("{} {}", left, right));
     }
     out_.metadata[key("model")] = std::string("gpt2");
-    out_.metadata[key("pre")] = std::string(cut->name);
+    out_.metadata[key("pre")] = std::string(pre->name);
     out_.metadata[key("merges")] = std::move(merges);
   }
 
-  /// `prefix`: a text begins with a space.
+  /// Writes a tokenizer with scores. `prefix`: a space is put before a text.
   void write_scores(bool prefix, std::vector<double> scores) {
     for (int value = 0; value < 256; ++value) {
       const auto at = ids_.find(byte_token(value));
@@ -238,9 +237,9 @@ class TokenizerWriter {
     out_.metadata[key("scores")] = std::move(scores);
   }
 
-  /// A SentencePiece model that merges has the ranks of merges for scores, of which the first is 0;
-  /// llama.cpp merges by them as the library does. Others have the logarithms of probabilities, and
-  /// 0 for pieces of the user's, which never merge.
+  /// The scores of a SentencePiece BPE model are the negative ranks of its merges, the first of
+  /// them 0; llama.cpp merges by them as the library does. The scores of other models are log
+  /// probabilities, and those of user-defined pieces, which never merge, are 0.
   void write_pieces(const SentencePieces& pieces) {
     std::vector<double> scores = pieces.scores;
     int first_merges = 0;
@@ -270,9 +269,9 @@ class TokenizerWriter {
     write_scores(pieces.prepends_space, std::move(scores));
   }
 
-  /// What is done to spaces; says whether one is put in front of a text.
+  /// Checks and writes the treatment of spaces; returns whether one is put before a text.
   bool write_spaces() {
-    std::vector<nlohmann::json> steps;  // compared whatever the order of their keys
+    std::vector<nlohmann::json> steps;  // comparison ignores the order of keys
     const Json normalizer = member(source_.parts, "normalizer");
     if (type_of(normalizer) == "Sequence") {
       for (const Json& step : member(normalizer, "normalizers")) steps.emplace_back(step);
@@ -305,17 +304,18 @@ class TokenizerWriter {
     return true;
   }
 
-  /// Scores that make llama.cpp merge in the order of the merges. It joins whatever two tokens are
-  /// a token together, so the merges must be all there are, and those that make the same token must
-  /// follow each other.
+  /// Scores that make llama.cpp merge in the order of the merges. It joins any two tokens whose
+  /// concatenation is a token, so every such pair must be a merge, and the merges that form the
+  /// same token must have adjacent ranks.
   std::vector<double> scores() const {
-    std::map<std::string, std::map<std::string, std::size_t>> pairs;  // by what comes out, by left
+    std::map<std::string, std::map<std::string, std::size_t>>
+        pairs;  // ranks by merged token and left part
     for (std::size_t rank = 0; rank < source_.merges.size(); ++rank) {
       const auto& [left, right] = source_.merges[rank];
       pairs[left + right].emplace(left, rank);
     }
     std::vector<double> out(tokens_.size(), 0.0);
-    std::vector<std::pair<std::size_t, std::size_t>> spans;  // of ranks, a token each
+    std::vector<std::pair<std::size_t, std::size_t>> spans;  // range of ranks of each token
     for (std::size_t id = 0; id < tokens_.size(); ++id) {
       if (types_[id] != normal) continue;
       const auto found = pairs.find(tokens_[id]);
@@ -372,7 +372,7 @@ class TokenizerWriter {
     out_.metadata[key("token_type")] = std::move(types_);
   }
 
-  /// What is put around a text: one token in front and one behind at most.
+  /// Reads the tokens that are put around a text: at most one in front and one at the end.
   void read_template(const Json& part, std::optional<std::int64_t>& front,
                      std::optional<std::int64_t>& back) const {
     const std::string type = type_of(part);
@@ -402,7 +402,7 @@ class TokenizerWriter {
 
   const ModelSpec& spec_;
   Tokenizer tokenizer_;
-  Source source_;
+  SourceTokenizer source_;
   GgufTokenizer out_;
   std::vector<std::string> tokens_;
   std::vector<std::int64_t> types_;
@@ -493,20 +493,20 @@ class TokenizerReader {
 
   void read_merges(nlohmann::json& out) const {
     const std::string name = header_.string_or(key("pre"), "default");
-    const auto cut = word_cut_named(name);
-    if (!cut) {
+    const auto pre = pre_tokenizer_named(name);
+    if (!pre) {
       header_.fail_key(key("pre"),
-                       fmt::format("is {}, a way to cut words that is not known", name));
+                       fmt::format("is {}, a pre-tokenizer that is not supported", name));
     }
     const nlohmann::json bytes{{"type", "ByteLevel"},
                                {"add_prefix_space", false},
                                {"trim_offsets", true},
                                {"use_regex", true}};
-    out["normalizer"] = cut->name == "qwen2" ? nlohmann::json{{"type", "NFC"}} : nlohmann::json();
-    out["pre_tokenizer"] = pre_tokenizer_of(*cut);
-    out["post_processor"] = post_processor(cut->adds_bos);
+    out["normalizer"] = pre->name == "qwen2" ? nlohmann::json{{"type", "NFC"}} : nlohmann::json();
+    out["pre_tokenizer"] = pre_tokenizer_of(*pre);
+    out["post_processor"] = post_processor(pre->adds_bos);
     out["decoder"] = bytes;
-    out["model"] = {{"type", "BPE"}, {"ignore_merges", cut->ignores_merges}};
+    out["model"] = {{"type", "BPE"}, {"ignore_merges", pre->ignores_merges}};
     out["model"]["merges"] = header_.strings(key("merges"));
   }
 
@@ -539,7 +539,7 @@ class TokenizerReader {
     out["model"]["merges"] = merges_by_score();
   }
 
-  /// Whatever two tokens are a token together, the highest score first.
+  /// All pairs of tokens whose concatenation is a token, the highest score first.
   nlohmann::json merges_by_score() const {
     const std::vector<double> scores = header_.numbers(key("scores"));
     if (scores.size() != tokens_.size()) {
@@ -613,7 +613,7 @@ nlohmann::json tokenizer_config_of_gguf(const GgufHeader& header) {
   for (auto at = header.metadata.lower_bound(base);
        at != header.metadata.end() && at->first.starts_with(base); ++at) {
     const std::string rest = at->first.substr(base.size());
-    if (!rest.empty() && rest[0] != '.') continue;  // the list of the names
+    if (!rest.empty() && rest[0] != '.') continue;  // tokenizer.chat_templates, the list of names
     named.push_back({{"name", rest.empty() ? "default" : rest.substr(1)},
                      {"template", header.string(at->first)}});
   }

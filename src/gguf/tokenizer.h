@@ -1,5 +1,5 @@
-// Tokenizers as GGUF has them: a list of tokens with types, and either merges with the name of a
-// way to cut words ("gpt2") or scores ("llama").
+// Conversion of tokenizers to and from GGUF, which stores a list of tokens with types, and either
+// merges with the name of a pre-tokenizer ("gpt2") or scores ("llama").
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -17,13 +17,13 @@ struct GgufTokenizer {
   std::vector<std::string> warnings;  ///< texts for which llama.cpp gives other ids, and why
 };
 
-/// The tokenizer of a model's directory, chat templates included, filled up to the model's
-/// vocabulary. Throws Error naming the part that llama.cpp has no word for.
+/// Converts the tokenizer and the chat templates of a model's directory; the list of tokens is
+/// padded to the model's vocabulary. Throws Error naming a part that GGUF cannot express.
 GgufTokenizer tokenizer_to_gguf(const fs::path& model, const ModelSpec& spec);
 
-/// The tokenizer.json that says the same, in which a list of tokens with scores becomes merges.
+/// The equivalent tokenizer.json; scores of tokens are converted to merges.
 nlohmann::json tokenizer_of_gguf(const GgufHeader& header);
-/// The tokenizer_config.json: special tokens by name, chat templates.
+/// The equivalent tokenizer_config.json: special tokens by name, chat templates.
 nlohmann::json tokenizer_config_of_gguf(const GgufHeader& header);
 
 }  // namespace moebius

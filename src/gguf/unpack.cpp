@@ -27,7 +27,7 @@ fs::path unpack_gguf(const fs::path& file, const Context& ctx) {
                 "llama.cpp's llama-gguf-split --merge makes one file of them");
   }
   const Json config = config_of_gguf(header, mapped->bytes());
-  parse_model_spec(config, header.where);  // what is wrong is told of the file that users know
+  parse_model_spec(config, header.where);  // so that errors name the GGUF file
   const fs::path folder = ctx.scratch->make(file.filename().string());
   const auto write = [&](const char* name, const std::string& text) {
     OutputFile(folder / name).append(text + "\n");

@@ -1,4 +1,4 @@
-// A GGUF file as the directory that everything else reads.
+// Unpacking of a GGUF file into a directory in Hugging Face layout, which everything else reads.
 #pragma once
 
 #include "base/context.h"
@@ -6,12 +6,12 @@
 
 namespace moebius {
 
-/// Whether `path` is a file that begins as GGUF files do, or is called like one.
+/// Whether `path` is a file that starts with GGUF's magic number or has its extension.
 bool is_gguf(const fs::path& path);
 
-/// A folder, for as long as the context lives, with the config.json, tokenizer.json and
-/// tokenizer_config.json that say the same as the file's metadata, and the file itself as
-/// model.gguf. Throws Error naming the file and the key of what moebius does not know.
+/// Creates a directory, which exists as long as the context, with the config.json, tokenizer.json
+/// and tokenizer_config.json that correspond to the file's metadata, and a link to the file as
+/// model.gguf. Throws Error naming the file and the key of what is not supported.
 fs::path unpack_gguf(const fs::path& file, const Context& ctx);
 
 }  // namespace moebius

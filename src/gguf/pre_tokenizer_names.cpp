@@ -1,4 +1,4 @@
-#include "gguf/words.h"
+#include "gguf/pre_tokenizer_names.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -12,9 +12,10 @@ constexpr std::string_view llama3_words =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
     R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-/// A row: the name, an expression or, where it is empty, GPT-2's own, after digits alone if asked.
+/// A pre-tokenizer: an expression, or GPT-2's own if it is empty; `digits`: after a split into
+/// single digits.
 struct Row {
-  WordCut cut;
+  NamedPreTokenizer pre;
   std::string_view expression;
   bool digits = false;
 };
@@ -24,7 +25,7 @@ constexpr Row rows[] = {
     {{"qwen2"}, qwen2_words},
     {{"llama-bpe", true, true}, llama3_words},
 };
-/// Other names that llama.cpp cuts by in the same way.
+/// Other names of llama.cpp for the same pre-tokenizers.
 constexpr std::pair<std::string_view, std::string_view> aliases[] = {
     {"phi-2", "gpt-2"},      {"olmo", "gpt-2"},         {"granite-docling", "gpt-2"},
     {"refact", "starcoder"}, {"smollm", "starcoder"},   {"deepseek-r1-qwen", "qwen2"},
@@ -33,11 +34,11 @@ constexpr std::pair<std::string_view, std::string_view> aliases[] = {
 
 const Row* find_row(std::string_view name) {
   const auto at = std::find_if(std::begin(rows), std::end(rows),
-                               [&](const Row& row) { return row.cut.name == name; });
+                               [&](const Row& row) { return row.pre.name == name; });
   return at == std::end(rows) ? nullptr : at;
 }
 
-/// The members of nested sequences in line.
+/// Appends the members of nested sequences in order.
 void flatten(const Json& part, std::vector<Json>& out) {
   if (!part.is_object()) return;
   if (part.value("type", "") != "Sequence") return out.push_back(part);
@@ -51,7 +52,7 @@ bool flag(const Json& part, const char* key, bool fallback) {
   return at != part.end() && at->is_boolean() ? at->get<bool>() : fallback;
 }
 
-/// The expression of a Split that keeps every match apart; empty if it is anything else.
+/// The expression of a Split with the behaviour Isolated; empty for any other part.
 std::string split_expression(const Json& part) {
   if (part.value("type", "") != "Split" || part.value("behavior", "") != "Isolated" ||
       flag(part, "invert", false)) {
@@ -63,7 +64,7 @@ std::string split_expression(const Json& part) {
 
 }  // namespace
 
-std::optional<WordCut> word_cut_of(const Json& pre_tokenizer) {
+std::optional<NamedPreTokenizer> find_pre_tokenizer(const Json& pre_tokenizer) {
   std::vector<Json> parts;
   flatten(pre_tokenizer, parts);
   if (parts.empty() || parts.size() > 2) return std::nullopt;
@@ -80,21 +81,21 @@ std::optional<WordCut> word_cut_of(const Json& pre_tokenizer) {
   }
   if (flag(bytes, "use_regex", true) != expression.empty()) return std::nullopt;
   for (const Row& row : rows) {
-    if (row.expression == expression && row.digits == digits) return row.cut;
+    if (row.expression == expression && row.digits == digits) return row.pre;
   }
   return std::nullopt;
 }
 
-std::optional<WordCut> word_cut_named(std::string_view name) {
+std::optional<NamedPreTokenizer> pre_tokenizer_named(std::string_view name) {
   for (const auto& [alias, known] : aliases) {
     if (alias == name) name = known;
   }
   const Row* row = find_row(name);
-  return row == nullptr ? std::nullopt : std::optional(row->cut);
+  return row == nullptr ? std::nullopt : std::optional(row->pre);
 }
 
-Json pre_tokenizer_of(const WordCut& cut) {
-  const Row& row = *find_row(cut.name);
+Json pre_tokenizer_of(const NamedPreTokenizer& pre) {
+  const Row& row = *find_row(pre.name);
   const Json bytes{{"type", "ByteLevel"},
                    {"add_prefix_space", false},
                    {"trim_offsets", true},
