@@ -1,4 +1,4 @@
-// Binds the arguments of a call to parameters by position and name.
+// Binding of the arguments of a call to parameters, by position and name.
 #pragma once
 
 #include <array>
@@ -8,11 +8,11 @@
 
 namespace moebius::jinja {
 
-/// Names of the parameters of a filter, test, method or global function; no more than four.
+/// Parameter names of a filter, test, method or global function; at most four.
 struct Parameters {
   std::array<std::string_view, 4> names{};
   std::size_t required = 0;
-  bool any = false;  ///< takes whatever is given; the callee looks for itself
+  bool any = false;  ///< accepts any arguments; the callee reads them itself
 };
 
 /// The arguments in the order of the parameters.
@@ -22,14 +22,14 @@ class Bound {
   Bound(std::string_view function, const Parameters& parameters, const Arguments& arguments);
 
   bool has(std::size_t index) const { return values_[index].has_value(); }
-  /// The value given, or None.
+  /// The argument, or None if it was not given.
   Value operator[](std::size_t index) const { return values_[index].value_or(None{}); }
   bool truth(std::size_t index, bool fallback) const;
-  /// Throws Error if something else was given.
+  /// Throws Error if the argument has another type.
   std::int64_t integer(std::size_t index, std::int64_t fallback) const;
   std::string_view text(std::size_t index) const;
   std::string_view text_or(std::size_t index, std::string_view fallback) const;
-  /// All of them as they were given.
+  /// All arguments as they were passed.
   const Arguments& given() const { return *given_; }
   std::string_view function() const { return function_; }
 

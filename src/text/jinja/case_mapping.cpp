@@ -18,7 +18,7 @@ struct Special {
   std::u32string_view upper, title;
 };
 
-// Unicode's SpecialCasing: the characters whose upper case is more than one.
+// Unicode's SpecialCasing: characters whose upper case has several characters.
 constexpr Special kSpecial[] = {
     {0xdf, U"SS", U"Ss"},
     {0x149, U"\u02bcN", U"\u02bcN"},
@@ -140,7 +140,7 @@ void append_mapped(std::string& out, char32_t c, Form form) {
                                                              : utf8proc_totitle(simple)));
 }
 
-/// Characters that the search for a final sigma looks through.
+/// Characters that the search for a final sigma skips.
 bool is_case_ignorable(char32_t c) {
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
     case UTF8PROC_CATEGORY_MN:
@@ -180,7 +180,7 @@ void append_lower(std::string& out, const std::u32string& text, std::size_t at) 
   const char32_t c = text[at];
   if (c == 0x3A3) return append_utf8(out, is_final_sigma(text, at) ? 0x3C2 : 0x3C3);
   append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
-  if (c == 0x130) out.resize(out.size() - 1), out += "i\xCC\x87";  // keeps its dot
+  if (c == 0x130) out.resize(out.size() - 1), out += "i\xCC\x87";  // keeps the dot
 }
 
 bool in_any(char32_t c, std::initializer_list<std::pair<char32_t, char32_t>> ranges) {
@@ -201,7 +201,7 @@ Case case_of(char32_t c) {
     default:
       break;
   }
-  // Ordinals, Roman numerals, letters in circles and squares: no letters, but with case.
+  // Ordinals, Roman numerals, circled and squared letters have case although they are not letters.
   if (in_any(c, {{0xAA, 0xAA}, {0xBA, 0xBA}, {0x2B0, 0x2B8}, {0x2170, 0x217F}, {0x24D0, 0x24E9}})) {
     return Case::lower;
   }

@@ -1,4 +1,4 @@
-// Which case a character has. The mappings themselves stand in unicode_text.h.
+// The case of characters. The case mappings are in unicode_text.h.
 #pragma once
 
 namespace moebius::jinja {

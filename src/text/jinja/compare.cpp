@@ -10,7 +10,7 @@
 namespace moebius::jinja {
 namespace {
 
-/// Wide enough to hold every 64-bit integer and every double exactly.
+/// Represents every 64-bit integer and every double exactly.
 std::optional<long double> wide_number(const Value& value) {
   if (const auto* number = std::get_if<double>(&value)) return *number;
   if (const auto integer = as_integer(value)) return *integer;

@@ -1,4 +1,4 @@
-// Equality, order and membership, as Python's operators have them.
+// Equality, order and membership with the semantics of Python's operators.
 #pragma once
 
 #include "text/jinja/heap.h"
@@ -12,7 +12,7 @@ bool less(Heap& heap, const Value& a, const Value& b);
 bool compare(Heap& heap, std::string_view op, const Value& a, const Value& b);
 bool contains(Heap& heap, const Value& container, const Value& element);
 
-/// Entry of a dictionary, null if there is none. Throws Error for a key that Python can't hash.
+/// The entry of a dictionary, null if absent. Throws Error for a key that Python cannot hash.
 Value* find_entry(Heap& heap, Dict& dict, const Value& key);
 /// Sets or replaces an entry.
 void set_entry(Heap& heap, Dict& dict, const Value& key, const Value& value);

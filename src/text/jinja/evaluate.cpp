@@ -126,14 +126,14 @@ Value Interpreter::slice(const Expression& node, const Scope& scope) {
   return slice_of(heap_, parts[0], parts[1], parts[2], parts[3]);
 }
 
-/// What the filter `node` alone makes of `input`.
+/// Applies the filter `node` to `input`, without the filters before it.
 Value Interpreter::filtered(const Expression& node, const Value& input, const Scope& scope) {
   const Arguments arguments = arguments_of(node, scope);
   line_ = node.line;
   return apply_filter(heap_, node.name, input, arguments);
 }
 
-/// The same with the filters in front of it, of which the first has no input of its own.
+/// Applies the chain of filters that ends with `node`; the first of them has no input of its own.
 Value Interpreter::through_filters(const Expression& node, const Value& input, const Scope& scope) {
   if (!node.children[0]) return filtered(node, input, scope);
   return filtered(node, through_filters(*node.children[0], input, scope), scope);
@@ -176,7 +176,7 @@ Value Interpreter::call(const Expression& node, const Scope& scope, const Value*
   if (caller != nullptr) arguments.named.emplace_back("caller", *caller);
   line_ = node.line;
   if (method) {
-    // Called at once, a method needs no value of its own.
+    // A method that is called directly needs no bound value.
     if (const auto result = call_method(heap_, owner, callee.name, arguments)) return *result;
     function = attribute_of(heap_, owner, callee.name);
   }

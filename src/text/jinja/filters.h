@@ -7,7 +7,7 @@
 
 namespace moebius::jinja {
 
-/// Throws Error naming a filter or test that is not known.
+/// Throws Error naming an unknown filter or test.
 Value apply_filter(Heap& heap, std::string_view name, const Value& input,
                    const Arguments& arguments);
 bool apply_test(Heap& heap, std::string_view name, const Value& input, const Arguments& arguments);
@@ -20,7 +20,7 @@ struct Filter {
   Parameters parameters;
   Value (*body)(Heap& heap, const Value& input, const Bound& arguments);
 };
-/// The tables that `apply_filter` looks in.
+/// The tables that `apply_filter` searches.
 std::span<const Filter> text_filters();
 std::span<const Filter> sequence_filters();
 std::span<const Filter> order_filters();

@@ -21,7 +21,7 @@ std::string fixed_point(const Value& value, std::int64_t digits) {
   return fmt::format("{:.{}f}", *number, static_cast<int>(digits));
 }
 
-/// A field's text after its specification, which is empty or a precision.
+/// The text of a field by its specification: empty, a precision such as `.2f`, or `d`.
 std::string field_text(Heap& heap, const Value& value, std::string_view specification) {
   if (specification.empty()) return std::string(text_of(heap, value));
   if (specification.starts_with('.') && specification.ends_with('f')) {
@@ -113,7 +113,7 @@ class Percents {
       at = end;
     }
     const List* row = list_of(values_, List::Kind::tuple);
-    // What can be subscripted might be looked at by name, so Python lets it go unused.
+    // Python does not require that an argument with subscripts is used.
     const bool by_name =
         mapping_of(values_) != nullptr || is<List*>(values_) || is<Undefined>(values_);
     const bool used = row != nullptr ? next_ == row->elements.size() : next_ == 1 || by_name;

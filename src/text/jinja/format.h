@@ -1,4 +1,4 @@
-// Python's two ways to put values into a text: `"{}".format(x)` and `"%s" % x`.
+// Python's two kinds of string formatting: `"{}".format(x)` and `"%s" % x`.
 #pragma once
 
 #include "text/jinja/heap.h"

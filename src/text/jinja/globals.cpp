@@ -14,7 +14,7 @@
 namespace moebius::jinja {
 namespace {
 
-/// As many as Jinja's sandbox allows.
+/// The limit of Jinja's sandbox.
 constexpr std::int64_t kMaxRange = 100'000;
 
 Value range(Heap& heap, const Bound& arguments) {
@@ -37,7 +37,7 @@ Value range(Heap& heap, const Bound& arguments) {
   return made;
 }
 
-/// `dict(mapping or pairs, name=value, ...)`; also what a namespace begins with.
+/// `dict(mapping or pairs, name=value, ...)`; also the initial entries of a namespace.
 Dict* dict_from(Heap& heap, const Arguments& arguments) {
   Dict* made = heap.dict();
   if (arguments.positional.size() > 1) fail("dict takes one argument by position");
@@ -77,7 +77,8 @@ Value raise_exception(Heap& heap, const Bound& arguments) {
   throw Raised(std::string(text_of(heap, arguments[0])), "so says the model's chat template");
 }
 
-/// What Python's `strftime` of a time without zone gives: no zone, and microseconds.
+/// Expands the directives that Python's `strftime` treats differently from the C library's: %f are
+/// microseconds, and %z and %Z of a time without zone are empty.
 std::string python_format(std::string_view format, long microseconds) {
   std::string out;
   for (std::size_t at = 0; at < format.size(); ++at) {
@@ -105,7 +106,7 @@ Value strftime_now(Heap& heap, const Bound& arguments) {
   std::string format = python_format(
       arguments.text(0), std::chrono::duration_cast<std::chrono::microseconds>(rest).count());
   if (format.empty()) return std::string_view();
-  format += '|';  // tells an empty result from one that is too long
+  format += '|';  // distinguishes an empty result from one that is too long
   std::string text(kMaxText, '\0');
   const std::size_t size = std::strftime(text.data(), text.size(), format.c_str(), &local);
   if (size == 0) fail("strftime_now: the format gives more than {} bytes", kMaxText);

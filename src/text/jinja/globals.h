@@ -1,4 +1,4 @@
-// The functions that every chat template finds, and its variables.
+// The global functions and the variables of a chat template.
 #pragma once
 
 #include "base/error.h"
@@ -7,7 +7,7 @@
 
 namespace moebius::jinja {
 
-/// What a template says with `raise_exception`.
+/// The error that `raise_exception` in a template throws.
 class Raised : public Error {
  public:
   using Error::Error;
@@ -18,8 +18,8 @@ using Variables = std::vector<std::pair<std::string_view, Value>>;
 /// range, dict, namespace, raise_exception, strftime_now
 Variables global_functions(Heap& heap);
 
-/// The value that JSON stands for; its strings stay where they are. Throws Error for text that
-/// isn't UTF-8, integers beyond 64 bits and nesting beyond reason.
+/// Converts JSON to a value that refers to the strings of `json`. Throws Error for text that is not
+/// UTF-8, integers beyond 64 bits and nesting that is too deep.
 Value value_of(Heap& heap, const Json& json);
 
 }  // namespace moebius::jinja

@@ -1,5 +1,5 @@
-// Owns the strings and containers that one rendering makes, until it ends, and bounds what the
-// rendering may cost: a template is a program from outside.
+// The memory of one rendering: owns its strings and containers, and limits its steps, memory and
+// nesting, because templates are untrusted programs.
 #pragma once
 
 #include <cstddef>
@@ -12,10 +12,10 @@
 
 namespace moebius::jinja {
 
-/// What a rendering may take before it ends with an error.
+/// Limits of a rendering; beyond them it ends with an error.
 struct Limits {
-  std::int64_t steps = 20'000'000;             ///< nodes evaluated, elements looked at
-  std::size_t bytes = std::size_t{256} << 20;  ///< of strings and containers made
+  std::int64_t steps = 20'000'000;             ///< nodes evaluated and elements visited
+  std::size_t bytes = std::size_t{256} << 20;  ///< allocated for strings and containers
   int depth = 1500;                            ///< nested evaluations, macros included
 };
 
@@ -25,22 +25,22 @@ class Heap {
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
 
-  /// Counts work; throws Error beyond the limit.
+  /// Counts steps; throws Error beyond the limit.
   void spend(std::size_t steps = 1);
-  /// Counts memory that is about to be taken; throws Error beyond the limit.
+  /// Counts memory before it is allocated; throws Error beyond the limit.
   void reserve(std::size_t bytes);
-  /// Throws the same Error if so much would be beyond the limit, and counts nothing.
+  /// Throws the same Error if so many bytes would exceed the limit; counts nothing.
   void require(std::size_t bytes) const;
 
   std::string_view text(std::string text);
   List* list(List::Kind kind, std::vector<Value> elements);
-  /// What a generator of Python is: elements that can be drawn once.
+  /// An iterator as Python's generators: its elements can be consumed once.
   List* iterator(std::vector<Value> elements);
   Dict* dict();
   Function* function(std::string_view name, std::function<Value(const Arguments&)> body);
   Loop* loop();
 
-  /// Holds a place in the nesting of evaluations; throws Error beyond the limit.
+  /// Scope of one nested evaluation; throws Error beyond the limit of depth.
   class Nested {
    public:
     explicit Nested(Heap& heap);

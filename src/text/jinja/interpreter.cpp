@@ -130,7 +130,7 @@ Interpreter::Flow Interpreter::branches(const Statement& statement, Scope& scope
   return Flow::normal;
 }
 
-/// The loop over what `statement` names, before its first element.
+/// The state of a loop before its first element.
 Loop* Interpreter::make_loop(const Statement& statement, Scope& scope) {
   Loop* loop = heap_.loop();
   const Value source = evaluate(*statement.value, scope);

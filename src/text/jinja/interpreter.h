@@ -1,5 +1,5 @@
-// Walks the tree of a template and writes what it says. Statements stand in interpreter.cpp,
-// expressions in evaluate.cpp, macros in macro.cpp.
+// Interpreter of the syntax tree of a template. Statements are in interpreter.cpp, expressions in
+// evaluate.cpp, macros in macro.cpp.
 #pragma once
 
 #include <deque>
@@ -15,11 +15,11 @@ class Interpreter {
   Interpreter(Heap& heap, const Variables& variables);
 
   std::string run(const Body& body);
-  /// Line of the statement or operator that was last at work.
+  /// Line of the statement or operator that was evaluated last.
   int line() const { return line_; }
 
  private:
-  /// Variables of a block; names that it doesn't hold are looked up in the one around.
+  /// Variables of a block; other names are looked up in the enclosing block.
   struct Scope {
     const Scope* parent = nullptr;
     Variables variables;

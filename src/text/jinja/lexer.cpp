@@ -18,7 +18,7 @@ constexpr std::string_view kOperators[] = {"//", "**", "==", "!=", ">=", "<=", "
                                            "*",  "%",  "~",  "[",  "]",  "(",  ")", "{", "}",
                                            ">",  "<",  "=",  ".",  ":",  "|",  ",", ";"};
 
-/// Newlines of all systems become `\n`; the one that ends the template is dropped.
+/// Converts line ends to `\n` and drops the one at the end of the template.
 std::string with_plain_newlines(std::string_view source) {
   std::string out;
   out.reserve(source.size());
@@ -71,7 +71,7 @@ class Lexer {
   void advance(std::size_t bytes) { advance_to(at_ + bytes); }
   void skip_space() { advance(leading_space(source_, at_)); }
 
-  /// What stays of the text in front of a tag that begins with `sign`.
+  /// The text before a tag that begins with `sign`, after whitespace control.
   std::string_view before_tag(std::string_view text, char sign, bool is_output) const {
     if (sign == '-') return strip(text, Side::right);
     if (sign == '+' || is_output) return text;
@@ -86,7 +86,7 @@ class Lexer {
     if (!text.empty()) push(Kind::text, text);
   }
 
-  /// Offset of the next tag's beginning.
+  /// Offset of the start of the next tag.
   std::size_t find_tag() const {
     for (std::size_t at = source_.find('{', at_); at != npos; at = source_.find('{', at + 1)) {
       const char next = at + 1 < source_.size() ? source_[at + 1] : '\0';
@@ -115,7 +115,7 @@ class Lexer {
     }
   }
 
-  /// Behind `-%}` all white space goes, behind `%}` one newline, behind `+%}` nothing.
+  /// Skips all white space after `-%}`, one newline after `%}`, nothing after `+%}`.
   void skip_after_end(char sign) {
     if (sign == '-') return skip_space();
     if (sign == '\0' && peek() == '\n') advance(1);
@@ -130,7 +130,7 @@ class Lexer {
     skip_after_end(before == '-' || before == '+' ? before : '\0');
   }
 
-  /// Length of `[-+]? %}` at `at`, 0 if it isn't there; sets the sign.
+  /// Length of `[-+]? %}` at `at`, 0 if there is none; sets the sign.
   std::size_t block_end_at(std::size_t at, char& sign) const {
     const char c = at < source_.size() ? source_[at] : '\0';
     sign = c == '-' || c == '+' ? c : '\0';
@@ -138,8 +138,8 @@ class Lexer {
     return source_.compare(at + skip, 2, "%}") == 0 ? skip + 2 : 0;
   }
 
-  /// If `word` and nothing else stands in the tag whose inside begins at `at`: the offset behind
-  /// the tag, and the sign at its end.
+  /// If the tag whose content begins at `at` consists of `word` alone: the offset after the tag,
+  /// and the sign at its end.
   std::size_t lone_word(std::size_t at, std::string_view word, char& sign) const {
     at += leading_space(source_, at);
     if (source_.compare(at, word.size(), word) != 0) return npos;
@@ -149,7 +149,7 @@ class Lexer {
     return length == 0 ? npos : at + length;
   }
 
-  /// `{% raw %}` up to `{% endraw %}`, if that is what stands here.
+  /// Reads `{% raw %}` up to `{% endraw %}`, if it is at the current offset.
   bool lex_raw() {
     char sign = '\0';
     const std::size_t inside = lone_word(at_, "raw", sign);
@@ -173,7 +173,7 @@ class Lexer {
 
   void lex_tag(Kind begin, Kind end) {
     push(begin, "");
-    std::string open;  // brackets: inside them `}}` and `%}` end nothing
+    std::string open;  // open brackets; inside them `}}` and `%}` do not end the tag
     while (at_ < source_.size()) {
       if (open.empty() && lex_tag_end(end)) return;
       lex_token(open);
@@ -186,7 +186,7 @@ class Lexer {
     if (end == Kind::block_end) {
       length = block_end_at(at_, sign);
     } else if (looking_at("}}") || looking_at("-}}")) {
-      sign = peek() == '-' ? '-' : '+';  // one without a sign takes no newline with it
+      sign = peek() == '-' ? '-' : '+';  // without a sign the tag strips no newline
       length = sign == '-' ? 3 : 2;
     }
     if (length == 0) return false;

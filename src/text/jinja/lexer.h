@@ -1,5 +1,5 @@
-// Cuts a template into text and tags, and tags into tokens, with the whitespace control that
-// transformers sets: `trim_blocks`, `lstrip_blocks`, one newline dropped at the end.
+// Lexer: splits a template into text and tags, and tags into tokens, with the whitespace control
+// that transformers sets: `trim_blocks`, `lstrip_blocks`, one newline dropped at the end.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@ struct Token {
   int line = 1;
 };
 
-/// An error in a template: what is wrong, and in which line.
+/// Throws Error with a message that names the line of the template.
 [[noreturn]] void fail_at(int line, std::string_view what);
 
 /// All tokens, the last one of kind `end`. `source` must be UTF-8. Throws Error naming the line.

@@ -13,7 +13,7 @@ bool among(std::string_view name, const Names& names) {
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
 
-/// Methods that change their value: a sandbox refuses them.
+/// Methods that change their value; Jinja's sandbox refuses them.
 bool is_refused(const Value& self, std::string_view name) {
   constexpr std::string_view kDict[] = {"clear", "pop", "popitem", "setdefault", "update"};
   constexpr std::string_view kList[] = {"append", "clear",  "extend",  "insert",
@@ -22,7 +22,7 @@ bool is_refused(const Value& self, std::string_view name) {
   return list_of(self, List::Kind::list) != nullptr && among(name, kList);
 }
 
-/// Harmless methods that chat templates have no use for.
+/// Allowed methods of Python that are not supported.
 bool is_unsupported(const Value& self, std::string_view name) {
   constexpr std::string_view kText[] = {"casefold",   "center",      "encode",    "expandtabs",
                                         "format_map", "isascii",     "isdecimal", "isidentifier",

@@ -9,7 +9,7 @@ char char_at(std::string_view source, std::size_t at) {
   return at < source.size() ? source[at] : '\0';
 }
 
-/// Bytes of digits from `at` on; an underscore may stand before each, before the first if `led`.
+/// Length of the digits at `at`; each may follow an underscore, the first one only if `led`.
 std::size_t digits(std::string_view source, std::size_t at, int base = 10, bool led = false) {
   const std::size_t start = at;
   for (;; ++at) {

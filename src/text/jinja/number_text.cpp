@@ -11,7 +11,7 @@
 namespace moebius::jinja {
 namespace {
 
-/// Takes underscores out; false unless each stands between two digits.
+/// Removes underscores; false unless each is between two digits.
 bool drop_underscores(std::string& text) {
   for (std::size_t at = 0; at < text.size(); ++at) {
     if (text[at] != '_') continue;
@@ -24,7 +24,8 @@ bool drop_underscores(std::string& text) {
   return true;
 }
 
-/// Removes a prefix such as `0x` that fits `base`, and says which base it means.
+/// Removes a prefix such as `0x` that matches `base`. Returns the base: if `base` is 0, that of the
+/// prefix, or 10 without one.
 int take_prefix(std::string& digits, int base) {
   const char letter =
       digits.size() > 1 && digits[0] == '0' ? static_cast<char>(digits[1] | 0x20) : '\0';
@@ -95,13 +96,13 @@ std::optional<double> parse_real(std::string_view text) {
   if (!drop_underscores(spelling)) return std::nullopt;
   if (spelling.starts_with('+')) spelling.erase(0, 1);
   if (spelling.starts_with("+") || spelling.starts_with("-+")) return std::nullopt;
-  // Python knows "nan" and "infinity" in any case, but neither "nan(...)" nor hexadecimal.
+  // Python accepts "nan" and "infinity" in any case, but not "nan(...)" or hexadecimal floats.
   if (spelling.find_first_of("xX()") != spelling.npos) return std::nullopt;
   double value = 0;
   const char* last = spelling.data() + spelling.size();
   const auto [end, error] = std::from_chars(spelling.data(), last, value);
   if (end != last || spelling.empty() || error == std::errc::invalid_argument) return std::nullopt;
-  // Out of range: the C library says whether that is 0 or infinity.
+  // Out of range: strtod returns 0 or infinity.
   return error == std::errc() ? value : std::strtod(spelling.c_str(), nullptr);
 }
 

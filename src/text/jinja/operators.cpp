@@ -96,7 +96,7 @@ Value of_reals(std::string_view op, double a, double b) {
   return op == "//" ? floor_divide(a, b) : modulo(a, b);
 }
 
-/// List or tuple, since only these can be joined and repeated.
+/// Whether the value is a list or a tuple, which can be concatenated and repeated.
 const List* row_of(const Value& value) {
   const List* list = list_of(value, List::Kind::list);
   return list != nullptr ? list : list_of(value, List::Kind::tuple);
@@ -175,7 +175,7 @@ double round_to(double value, std::int64_t digits) {
     const double unit = std::pow(10.0, static_cast<double>(-digits));
     return std::nearbyint(value / unit) * unit;
   }
-  // Printing rounds the exact value, half to even.
+  // printf rounds the exact binary value, half to even.
   const std::string text = fmt::format("{:.{}f}", value, static_cast<int>(digits));
   return std::strtod(text.c_str(), nullptr);
 }

@@ -9,7 +9,7 @@
 namespace moebius::jinja {
 namespace {
 
-/// What an element is ordered by: the value at `path`, a text in lower case unless case counts.
+/// Sort key of an element: the value at `path`, in lower case unless the order is case-sensitive.
 Value key_of(Heap& heap, const Value& element, const Value& path, bool case_sensitive) {
   const Value value = at_path(heap, element, path);
   const auto* text = std::get_if<std::string_view>(&value);
@@ -18,7 +18,7 @@ Value key_of(Heap& heap, const Value& element, const Value& path, bool case_sens
   return heap.text(lower(*text));
 }
 
-/// Several attributes, separated by commas, make a list of keys.
+/// Sort key of several attributes, separated by commas: a list of values.
 Value keys_of(Heap& heap, const Value& element, const Value& paths, bool case_sensitive) {
   std::vector<Value> keys;
   const auto* text = std::get_if<std::string_view>(&paths);

@@ -9,7 +9,8 @@ Body Parser::parse(std::string_view source) {
   return Parser(tokenize(source)).statements({});
 }
 
-/// Up to the tag that one of `ends` begins, which stays current; or to the end of the template.
+/// Parses statements up to a tag that begins with one of `ends`, which stays the current token, or
+/// to the end of the template.
 Body Parser::statements(std::initializer_list<std::string_view> ends) {
   const Level level(*this);
   Body body;
@@ -88,7 +89,7 @@ Statement Parser::tag() {
   } else if (name == "continue") {
     made = jump_tag(Statement::Kind::proceed);
   } else if (name == "generation") {
-    // Marks what the assistant says, for training; it renders as its body, in a scope.
+    // `generation` marks the assistant's text for training; it renders its body in a scope.
     take();
     Signature nothing;
     made.kind = Statement::Kind::scope;
@@ -190,7 +191,7 @@ Signature Parser::signature() {
   return made;
 }
 
-/// Marks in `signature` which of the special variables the body looks at.
+/// Records in `signature` which of the special variables the body uses.
 Body Parser::function_body(std::string_view end, Signature& signature) {
   functions_.push_back(&signature);
   const int loops = std::exchange(loops_, 0);

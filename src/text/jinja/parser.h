@@ -1,4 +1,4 @@
-// From tokens to a tree, by the grammar of Jinja 3.1. The statements stand in parser.cpp, the
+// Parser of the grammar of Jinja 3.1: tokens to a syntax tree. Statements are in parser.cpp,
 // expressions in parser_expressions.cpp and parser_postfix.cpp.
 #pragma once
 
@@ -13,7 +13,7 @@ namespace moebius::jinja {
 
 class Parser {
  public:
-  /// Throws Error naming the line for whatever is malformed or not supported.
+  /// Throws Error naming the line of what is malformed or not supported.
   static Body parse(std::string_view source);
 
  private:
@@ -40,7 +40,7 @@ class Parser {
   std::string name_to_assign();
   [[noreturn]] void fail_unknown_tag(const std::string& name) const;
 
-  // Expressions, from the loosest binding to the tightest.
+  // Expressions, in order of increasing precedence.
   ExpressionPtr tuple(bool with_condition = true, bool in_parentheses = false);
   ExpressionPtr expression();
   ExpressionPtr either();
@@ -69,7 +69,7 @@ class Parser {
   bool tuple_ends() const;
 
   ExpressionPtr make(Expression::Kind kind, int line) const;
-  /// Counts the height of `node`; throws where the tree gets too high to walk.
+  /// Sets the height of `node`; throws if the tree is too high for recursion.
   ExpressionPtr finish(ExpressionPtr node) const;
   ExpressionPtr binary(Expression::Kind kind, std::string_view op, int line, ExpressionPtr left,
                        ExpressionPtr right) const;
@@ -88,14 +88,14 @@ class Parser {
   void expect(Token::Kind kind);
   [[noreturn]] void fail_unexpected(std::string_view wanted) const;
 
-  /// Holds a level of the recursion; throws where it gets too deep.
+  /// Scope of one level of recursion; throws if it is too deep.
   class Level;
 
   std::vector<Token> tokens_;
   std::size_t at_ = 0;
   int depth_ = 0;
-  int loops_ = 0;                        ///< loops around, within the function
-  std::vector<Signature*> functions_{};  ///< macros and call blocks around
+  int loops_ = 0;                        ///< enclosing loops within the function
+  std::vector<Signature*> functions_{};  ///< enclosing macros and call blocks
 };
 
 }  // namespace moebius::jinja

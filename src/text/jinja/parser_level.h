@@ -1,4 +1,4 @@
-// How deep the parser may recurse: its tree is walked by recursion too.
+// Limit on the recursion of the parser, and so of the recursive functions on its tree.
 #pragma once
 
 #include "text/jinja/parser.h"

@@ -1,4 +1,4 @@
-// What stands behind a value: attributes, subscripts, calls, filters and tests.
+// Postfix expressions: attributes, subscripts, calls, filters and tests.
 #include "text/jinja/parser.h"
 
 namespace moebius::jinja {
@@ -85,7 +85,7 @@ ExpressionPtr Parser::filter(ExpressionPtr node) {
   return finish(std::move(made));
 }
 
-/// Whether the token can begin the one argument of a test that stands without parentheses.
+/// Whether the token can begin the argument of a test without parentheses.
 bool Parser::argument_follows() const {
   switch (current().kind) {
     case Token::Kind::string:

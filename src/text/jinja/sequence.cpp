@@ -11,7 +11,7 @@
 namespace moebius::jinja {
 namespace {
 
-/// Reports `value`, whose attribute is missing, the way Jinja names it.
+/// Name of `value` in a message about its missing attribute, as in Jinja.
 const char* owner_name(const Value& value) {
   if (is<None>(value)) return "None";
   if (mapping_of(value) != nullptr) return "dict object";
@@ -39,7 +39,7 @@ Value character_at(Heap& heap, std::string_view text, std::int64_t index) {
   return text.substr(from, to - from);
 }
 
-/// `loop.index` and its kin.
+/// Attributes of `loop`, such as `loop.index`.
 std::optional<Value> loop_attribute(Heap& heap, Loop& loop, std::string_view name) {
   const auto index0 = static_cast<std::int64_t>(loop.index0);
   const auto length = [&] { return static_cast<std::int64_t>(loop.length()); };
@@ -50,7 +50,7 @@ std::optional<Value> loop_attribute(Heap& heap, Loop& loop, std::string_view nam
   if (name == "length") return length();
   if (name == "revindex") return length() - index0;
   if (name == "revindex0") return length() - index0 - 1;
-  if (name == "depth") return std::int64_t{1};  // only recursive loops go deeper
+  if (name == "depth") return std::int64_t{1};  // recursive loops are not supported
   if (name == "depth0") return std::int64_t{0};
   if (name == "previtem") {
     if (loop.index0 == 0) return Undefined{"loop", "previous item"};
@@ -70,7 +70,7 @@ std::optional<std::int64_t> slice_part(const Value& part) {
   return integer;
 }
 
-/// Which elements of `count` a slice takes, in order.
+/// Indices of the elements that a slice of `count` elements takes, in order.
 std::vector<std::size_t> slice_indices(std::int64_t count, const Value& from, const Value& to,
                                        const Value& by) {
   const auto start_part = slice_part(from), stop_part = slice_part(to);

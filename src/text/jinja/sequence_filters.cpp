@@ -15,7 +15,7 @@ Value length(Heap& heap, const Value& input, const Bound&) {
   return length_of(heap, input);
 }
 
-/// One element of an iterator is drawn, of anything else it is looked at.
+/// The first element; consumes it if `value` is an iterator.
 Value first(Heap& heap, const Value& input, const Bound&) {
   if (List* iterator = list_of(input, List::Kind::iterator)) {
     if (iterator->taken == iterator->elements.size()) return Undefined{"list object", "first item"};
@@ -74,7 +74,7 @@ Value sum(Heap& heap, const Value& input, const Bound& arguments) {
   return total;
 }
 
-/// The arguments of a filter or test that another filter was given, without the first ones.
+/// The arguments that a filter such as `map` passes on to another filter or test.
 Arguments rest_of(const Arguments& given, std::size_t skip) {
   Arguments rest{{}, given.named};
   rest.positional.assign(given.positional.begin() + static_cast<std::ptrdiff_t>(skip),

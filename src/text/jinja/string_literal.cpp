@@ -7,7 +7,7 @@
 namespace moebius::jinja {
 namespace {
 
-/// Appends the character whose code is written in `count` digits of `base` at `at`.
+/// Appends the character whose code is given by `count` digits of `base` at `at`.
 void append_code(std::string& out, std::string_view literal, std::size_t& at, std::size_t count,
                  int base, int line) {
   char32_t code = 0;
@@ -28,7 +28,7 @@ void append_escape(std::string& out, std::string_view literal, std::size_t& at, 
   if (const auto simple = kFrom.find(c); simple != npos) {
     out += kTo[simple];
   } else if (c == '\n') {
-    return;  // the line goes on
+    return;  // line continuation
   } else if (c >= '0' && c <= '7') {
     append_code(out, literal, --at, 3, 8, line);
   } else if (c == 'x' || c == 'u' || c == 'U') {

@@ -1,4 +1,4 @@
-// String literals of templates, which have Python's escapes.
+// String literals of templates, with Python's escape sequences.
 #pragma once
 
 #include <string>
@@ -6,7 +6,7 @@
 
 namespace moebius::jinja {
 
-/// What the text between the quotes stands for. Throws Error naming the line for a broken escape.
+/// The value of the text between the quotes. Throws Error naming the line of a malformed escape.
 std::string unescape(std::string_view literal, int line);
 
 }  // namespace moebius::jinja

@@ -1,4 +1,4 @@
-// The tree of a parsed template.
+// The syntax tree of a template.
 #pragma once
 
 #include <memory>
@@ -17,13 +17,13 @@ using Body = std::vector<Statement>;
 
 struct Expression {
   enum class Kind {
-    constant,     ///< `constant`; a string constant stands in `name`
+    constant,     ///< `constant`; a string constant is in `name`
     variable,     ///< `name`
     attribute,    ///< children[0].name
     item,         ///< children[0][children[1]]
     slice,        ///< children[0][children[1]:children[2]:children[3]], absent parts null
     call,         ///< children[0](arguments)
-    filter,       ///< children[0] | name(arguments); children[0] is null in front of a block
+    filter,       ///< children[0] | name(arguments); children[0] is null for a filter block
     test,         ///< children[0] is name(arguments)
     list,         ///< [children...]
     tuple,        ///< (children...)
@@ -45,7 +45,7 @@ struct Expression {
 
   Kind kind = Kind::constant;
   int line = 1;
-  int height = 1;  ///< levels of the tree below, this one included
+  int height = 1;  ///< levels of the tree from this node down
   std::string name;
   Value constant;
   std::vector<ExpressionPtr> children;
@@ -53,15 +53,15 @@ struct Expression {
   std::vector<std::string> operators;
 };
 
-/// What is assigned to: a name, an attribute of a namespace, or several of them.
+/// Target of an assignment: a name, an attribute of a namespace, or a tuple of targets.
 struct Target {
-  std::string name, attribute;  ///< `name.attribute` where the latter isn't empty
+  std::string name, attribute;  ///< `name.attribute` if the latter is not empty
   std::vector<Target> parts;    ///< of a tuple
   bool is_tuple = false;
   int line = 1;
 };
 
-/// The part of a macro or a call block that makes it a function.
+/// The parameters of a macro or of a call block.
 struct Signature {
   std::string name;
   std::vector<std::string> parameters;

@@ -1,6 +1,5 @@
-// Templates in Jinja2 as transformers renders chat templates: the same text for the same
-// variables. A template is a program from outside: it sees its variables and nothing else, and its
-// steps, memory and nesting are bounded.
+// Jinja2 templates, rendered to the same text as by transformers' chat templates. A template is
+// untrusted: it can access only its variables, and its steps, memory and nesting are limited.
 #pragma once
 
 #include <memory>
@@ -15,12 +14,12 @@ namespace moebius::jinja {
 /// Cheap to copy; any number of threads may render one at once.
 class Template {
  public:
-  /// `name` stands in front of errors. Throws Error naming the line of what is malformed or not
-  /// supported. Any bytes may be given.
+  /// `name` is the prefix of errors. Throws Error naming the line of what is malformed or not
+  /// supported. `source` may be any bytes.
   static Template parse(std::string_view source, std::string name);
 
-  /// `variables` is an object. Throws Error naming the line where rendering fails, or with what the
-  /// template itself raises.
+  /// `variables` is an object. Throws Error naming the line where rendering fails, or with the
+  /// message that the template raises.
   std::string render(const Json& variables, const Limits& limits = {}) const;
 
  private:
@@ -29,8 +28,8 @@ class Template {
   std::shared_ptr<const Parsed> parsed_;
 };
 
-/// Both at once, for a template that is used once. Whatever the bytes, it returns or throws Error
-/// within `limits`: a fuzzer's way in.
+/// Parses and renders a template that is used once. For any bytes it returns or throws Error within
+/// `limits`; fuzzing uses it.
 std::string render(std::string_view source, const Json& variables, const Limits& limits = {});
 
 }  // namespace moebius::jinja

@@ -28,7 +28,7 @@ bool is_type(Heap&, const Value& value, const Bound&) {
   return is<T>(value);
 }
 
-/// To Jinja what is undefined can be called too: it fails then.
+/// As in Jinja an undefined value counts as callable; calling it fails.
 bool callable(Heap&, const Value& value, const Bound&) {
   return is<Function*>(value) || is<Loop*>(value) || is<Undefined>(value);
 }
@@ -59,7 +59,8 @@ bool iterable(Heap&, const Value& value, const Bound&) {
          is<Loop*>(value) || mapping_of(value) != nullptr;
 }
 
-/// Has a length and can be indexed; to Jinja that includes mappings and what is undefined.
+/// Whether a value has a length and can be indexed; as in Jinja mappings and undefined values
+/// count.
 bool sequence(Heap&, const Value& value, const Bound&) {
   List* const* list = std::get_if<List*>(&value);
   return is<std::string_view>(value) || is<Undefined>(value) || mapping_of(value) != nullptr ||
@@ -119,7 +120,7 @@ constexpr Test kTests[] = {
     {"upper", 0, letters<CharTest::upper>},
 };
 
-/// Tests that are comparisons, and the operators they stand for.
+/// Tests that are comparisons, and their operators.
 constexpr std::pair<std::string_view, std::string_view> kComparisons[] = {
     {"==", "=="}, {"eq", "=="}, {"equalto", "=="},    {"!=", "!="}, {"ne", "!="},
     {">", ">"},   {"gt", ">"},  {"greaterthan", ">"}, {">=", ">="}, {"ge", ">="},

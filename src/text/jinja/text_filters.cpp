@@ -10,7 +10,7 @@
 namespace moebius::jinja {
 namespace {
 
-/// Filters that make a text of their input first, then call its method.
+/// Filters that convert their input to text and call its method.
 template <const char* const& method>
 Value text_method(Heap& heap, const Value& input, const Bound& arguments) {
   return *call_method(heap, text_of(heap, input), method, arguments.given());
@@ -24,7 +24,7 @@ Value trimmed(Heap& heap, const Value& input, const Bound& arguments) {
   return *call_method(heap, text_of(heap, input), "strip", chars);
 }
 
-/// Jinja's own way of titles: words begin behind white space and some marks.
+/// Jinja's title case: words begin after white space and some punctuation.
 Value titled(Heap& heap, const Value& input, const Bound&) {
   const std::string_view text = text_of(heap, input);
   heap.spend(text.size() / 8);
@@ -100,7 +100,7 @@ Value indented(Heap& heap, const Value& input, const Bound& arguments) {
                                       ? std::get<std::string_view>(width)
                                       : repeat(heap, " ", arguments.integer(0, 4));
   const bool blank = arguments.truth(2, false);
-  // A newline more keeps the last line where the text ends with one.
+  // The additional newline preserves an empty last line.
   const std::vector<std::string_view> lines = split_lines(join(heap, {*text, "\n"}, {}));
   heap.spend(text->size() / 16 + lines.size());
   heap.require(text->size() + indent.size() * lines.size());
@@ -129,7 +129,7 @@ Value formatted(Heap& heap, const Value& input, const Bound& arguments) {
   return format_percent(heap, text_of(heap, input), names);
 }
 
-/// Separators as `json.dumps` takes them, or its defaults.
+/// The separators argument of `json.dumps`, or its defaults.
 void set_separators(JsonStyle& style, const Value& separators) {
   style.item_separator = style.indent ? "," : ", ";
   if (is<None>(separators)) return;
@@ -142,7 +142,7 @@ void set_separators(JsonStyle& style, const Value& separators) {
   style.key_separator = std::get<std::string_view>((*row)->elements[1]);
 }
 
-/// transformers' own, which leaves HTML as it is.
+/// The `tojson` of transformers, which does not escape HTML.
 Value to_json(Heap& heap, const Value& input, const Bound& arguments) {
   JsonStyle style;
   style.escape_unicode = arguments.truth(0, false);

@@ -15,7 +15,7 @@ std::string_view text(const Value& self) {
   return std::get<std::string_view>(self);
 }
 
-/// A case mapping; it works on code points of four bytes.
+/// Calls a case mapping; counts four bytes per code point.
 template <std::string (*map)(std::string_view)>
 Value mapped(Heap& heap, const Value& self, const Bound&) {
   heap.spend(text(self).size() / 8);
@@ -36,12 +36,12 @@ Value tested(Heap& heap, const Value& self, const Bound&) {
   return all_are(text(self), test);
 }
 
-/// The part between the optional code point positions `arguments[from]` and `[from + 1]`.
+/// The part between the optional positions `arguments[from]` and `[from + 1]`, in code points.
 std::string_view window(Heap& heap, const Value& self, const Bound& arguments, std::size_t from) {
   return text(slice_of(heap, self, arguments[from], arguments[from + 1], None{}));
 }
 
-/// Whether the text, or its part, begins or ends with one of the given ones.
+/// `startswith` and `endswith` of one text or a tuple of texts.
 template <bool at_end>
 Value touches(Heap& heap, const Value& self, const Bound& arguments) {
   const std::string_view part = window(heap, self, arguments, 1);
@@ -59,7 +59,7 @@ Value touches(Heap& heap, const Value& self, const Bound& arguments) {
   return touch(arguments[0]);
 }
 
-/// `find` and its kin: the position in code points, -1 if it isn't there.
+/// `find`, `rfind`, `index` and `rindex`: the position in code points, -1 if absent.
 template <bool last, bool must>
 Value found(Heap& heap, const Value& self, const Bound& arguments) {
   const std::string_view whole = text(self), part = window(heap, self, arguments, 1);
@@ -117,7 +117,7 @@ Value joined(Heap& heap, const Value& self, const Bound& arguments) {
   return join(heap, parts, text(self));
 }
 
-/// (before, separator, after) the first or last place where it stands.
+/// `partition` and `rpartition`: (before, separator, after) its first or last occurrence.
 template <bool last>
 Value partitioned(Heap& heap, const Value& self, const Bound& arguments) {
   const std::string_view whole = text(self), separator = arguments.text(0);
@@ -145,7 +145,7 @@ Value without_suffix(Heap&, const Value& self, const Bound& arguments) {
   return whole;
 }
 
-/// Filled up to a width of code points.
+/// Pads a text to a width in code points.
 template <bool at_left>
 Value justified(Heap& heap, const Value& self, const Bound& arguments) {
   const std::string_view whole = text(self), fill = arguments.text_or(1, " ");

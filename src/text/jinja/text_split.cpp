@@ -73,7 +73,7 @@ std::string_view replace(Heap& heap, std::string_view text, std::string_view fro
   std::string out;
   std::size_t at = 0;
   for (std::int64_t count = 0; limit < 0 || count < limit; ++count) {
-    // An empty one stands before every character and at the end.
+    // An empty text occurs before every character and at the end.
     const std::size_t next = from.empty() && count > 0
                                  ? (at < text.size() ? at + offset_of(text.substr(at), 1) : kNone)
                                  : find(text, from, at);

@@ -48,7 +48,7 @@ bool passes(char32_t c, CharTest test) {
   return alpha || (number && test == CharTest::alnum);
 }
 
-/// `str.isupper` and `str.islower`: some letter has case, and none has the other one.
+/// `str.isupper` and `str.islower`: at least one cased letter, and none of the other case.
 bool has_only_case(std::string_view text, bool want_upper) {
   bool found = false;
   for (std::size_t at = 0; at < text.size();) {
@@ -113,7 +113,8 @@ std::string_view strip_word(std::string_view text, Side side) {
 std::size_t find(std::string_view text, std::string_view needle, std::size_t from) {
   if (from > text.size()) return npos;
   if (needle.empty()) return from;
-  if (needle.size() > text.size() - from) return npos;  // an empty text may have no address
+  if (needle.size() > text.size() - from)
+    return npos;  // the data pointer of an empty text may be null
   const void* found =
       ::memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
   if (found == nullptr) return npos;

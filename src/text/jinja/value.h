@@ -1,5 +1,5 @@
-// What an expression of a template stands for: Python's values as far as chat templates use them.
-// Values are small and copied freely; strings and containers belong to the rendering's Heap.
+// Values of expressions: the types of Python that chat templates use. Values are small and cheap to
+// copy; strings and containers are owned by the Heap of the rendering.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,9 @@ struct Function;
 struct List;
 struct Loop;
 
-/// The absence of a variable, an attribute or an element. Prints as nothing; any other use fails.
+/// An undefined variable, attribute or element. Prints as an empty text; any other use fails.
 struct Undefined {
-  const char* owner = nullptr;  ///< type of what lacks `name`; null for a variable
+  const char* owner = nullptr;  ///< type of the value without `name`; null for a variable
   std::string_view name;
 };
 struct None {};
@@ -28,16 +28,16 @@ struct None {};
 using Value = std::variant<Undefined, None, bool, std::int64_t, double, std::string_view, List*,
                            Dict*, Function*, Loop*>;
 
-/// Everything with elements in a row. An iterator yields each element once and has no length.
+/// A list, tuple, range or iterator. An iterator yields each element once and has no length.
 struct List {
   enum class Kind { list, tuple, range, keys, values, items, iterator };
   Kind kind = Kind::list;
   std::vector<Value> elements;
-  std::size_t taken = 0;   ///< of an iterator: elements that were drawn already
-  std::string_view label;  ///< how a range or an iterator prints
+  std::size_t taken = 0;   ///< of an iterator: number of elements consumed
+  std::string_view label;  ///< printed form of a range or an iterator
 };
 
-/// In order of insertion. A namespace is one whose entries are attributes and may be set.
+/// A dictionary in order of insertion. The entries of a namespace are attributes and may be set.
 struct Dict {
   std::vector<std::pair<Value, Value>> entries;
   bool is_namespace = false;
@@ -49,12 +49,12 @@ struct Function {
   std::function<Value(const Arguments&)> body;
 };
 
-/// The variable `loop`. Elements are drawn only as far as somebody looks, for the loop's condition
-/// may depend on what its body did.
+/// The variable `loop`. Elements are computed on demand, since the loop's condition may depend on
+/// the effects of its body.
 struct Loop {
-  const std::vector<Value>* elements = nullptr;  ///< known so far: those of a list, or `drawn`
+  const std::vector<Value>* elements = nullptr;  ///< computed so far: those of a list, or `drawn`
   std::vector<Value> drawn;
-  std::function<std::optional<Value>()> draw;  ///< the next one; empty where all are known
+  std::function<std::optional<Value>()> draw;  ///< computes the next one; empty if all are known
   std::size_t index0 = 0;
   std::optional<std::vector<Value>> last_changed;
 
@@ -73,24 +73,24 @@ template <class T>
 bool is(const Value& value) {
   return std::holds_alternative<T>(value);
 }
-/// The list that a value is if it is of this kind, else null.
+/// The list of a value of this kind, otherwise null.
 List* list_of(const Value& value, List::Kind kind);
-/// The dictionary that a value is, else null; a namespace is none.
+/// The dictionary of a value, otherwise null, also for a namespace.
 Dict* mapping_of(const Value& value);
 
-/// The integer that an int or a bool is.
+/// The integer of an int or a bool.
 std::optional<std::int64_t> as_integer(const Value& value);
-/// The number that an int, a bool or a float is.
+/// The number of an int, a bool or a float.
 std::optional<double> as_number(const Value& value);
 
-/// Name of the value's type, as Python has it: "str", "NoneType".
+/// Name of the value's type in Python: "str", "NoneType".
 const char* type_name(const Value& value);
-/// What Python's `bool(value)` gives.
+/// `bool(value)` of Python.
 bool truthy(const Value& value);
 
-/// Fails with the message of an undefined value: what isn't there.
+/// Throws Error naming what is undefined.
 [[noreturn]] void fail_undefined(const Undefined& undefined);
-/// Does so if `value` is undefined.
+/// Throws it if `value` is undefined.
 void require_defined(const Value& value);
 
 }  // namespace moebius::jinja

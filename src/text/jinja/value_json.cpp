@@ -76,7 +76,7 @@ class JsonWriter {
 
   static const char* type_of(const List* list) { return type_name(const_cast<List*>(list)); }
   [[noreturn]] static void refuse(const char* type) {
-    fail("a value of type {} has no form in JSON", type);
+    fail("a value of type {} cannot be written as JSON", type);
   }
 
   std::string key_text(const Value& key) const {
@@ -85,7 +85,7 @@ class JsonWriter {
     if (const auto* integer = std::get_if<std::int64_t>(&key)) return std::to_string(*integer);
     if (const auto* number = std::get_if<double>(&key)) return json_number(*number);
     if (is<None>(key)) return "null";
-    fail("a key of type {} has no form in JSON", type_name(key));
+    fail("a key of type {} cannot be written as JSON", type_name(key));
   }
 
   void open(char bracket) {
