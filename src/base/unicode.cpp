@@ -1,6 +1,6 @@
-// utf8proc and PCRE2 hold the character database of the Unicode version they were built for (15.0
-// and 14.0 in Debian 12); Hugging Face's library is newer. What was added after 14.0 to the classes
-// used here is listed in `kNewer`, so that all see the same words.
+// utf8proc and PCRE2 have the character database of the Unicode version that they were built for
+// (15.0 and 14.0 in Debian 12); that of Hugging Face's library is newer. Characters that were added
+// after 14.0 to the classes used here are listed in `kNewer`, so that all split words alike.
 #include "base/unicode.h"
 
 #include <fmt/format.h>
@@ -47,7 +47,7 @@ constexpr Range kNewer[] = {
     {0x31350, 0x323af, L},
 };
 
-/// The symbols that are alphabetic all the same: letters in circles and squares.
+/// Symbols that are alphabetic: circled and squared letters.
 constexpr Range kCircled[] = {
     {0x24b6, 0x24e9, L}, {0x1f130, 0x1f149, L}, {0x1f150, 0x1f169, L}, {0x1f170, 0x1f189, L}};
 
@@ -133,7 +133,7 @@ std::string range_members(const Range& range) {
 }  // namespace
 
 std::string newer_members(std::string_view property) {
-  constexpr char32_t kNoDigits = 0x1d2c0;  // the newer numbers that are no decimal digits
+  constexpr char32_t kNoDigits = 0x1d2c0;  // newer numbers that are not decimal digits
   constexpr Range kUpper[] = {{0x1c89, 0x1c89, L},
                               {0xa7cb, 0xa7cc, L},
                               {0xa7da, 0xa7da, L},
@@ -162,7 +162,7 @@ std::string newer_members(std::string_view property) {
 
 std::string word_members(bool in_set) {
   std::string out = "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}";
-  // On its own it also takes Latin-1's superscripts and fractions.
+  // Outside a set it also matches Latin-1's superscripts and fractions.
   if (!in_set) out += "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
   for (const Range& range : kCircled) out += range_members(range);
   return out + newer_members("L") + newer_members("M") + newer_members("Nd");
@@ -170,7 +170,7 @@ std::string word_members(bool in_set) {
 
 namespace {
 
-/// Lower cases that are newer than utf8proc's: of `first` to `last`, that many further on.
+/// Lower cases that are newer than utf8proc's: for `first` to `last`, the offset to add.
 struct NewerCase {
   char32_t first, last;
   std::int32_t distance;
@@ -196,7 +196,7 @@ char32_t lowercase(char32_t c) {
 
 void append_lowercase(std::string& out, char32_t c) {
   append_utf8(out, lowercase(c));
-  // The one character whose lower case is two: a dotted capital I keeps its dot.
+  // The only character whose lower case has two characters: a dotted capital I keeps its dot.
   if (c == 0x130) out.resize(out.size() - 1), out += "i\xCC\x87";
 }
 

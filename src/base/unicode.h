@@ -1,4 +1,4 @@
-// What the tokenizer asks of the Unicode standard: classes of characters and lower case.
+// Classes of Unicode characters, as tokenizers and templates need them, and lower case.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@ namespace moebius {
 
 enum class CharClass : unsigned char { letter, number, space, other };
 
-/// `\p{L}`, `\p{N}`, `\s` or none of them.
+/// The class of a character: `\p{L}`, `\p{N}`, `\s` or none of them.
 CharClass char_class(char32_t c);
 inline bool is_white_space(char32_t c) {
   return char_class(c) == CharClass::space;
@@ -16,19 +16,18 @@ inline bool is_white_space(char32_t c) {
 /// `\w` of Unicode's annex 18: alphabetic, mark, decimal digit, connector or joiner.
 bool is_word_char(char32_t c);
 
-/// A number to Rust's standard library, which knows two more ranges than the regular expressions.
+/// `char::is_numeric` of Rust, which has two more ranges than the regular expressions.
 bool is_numeric(char32_t c);
 /// ASCII punctuation and symbols, and the general categories of punctuation.
 bool is_punctuation(char32_t c);
 
-/// What a set of PCRE2's syntax needs beside a property such as L or Nd, whose data may be older;
-/// empty if nothing.
+/// Members, in PCRE2's syntax for sets, that a property such as L or Nd has in newer versions of
+/// Unicode than PCRE2's data; empty if none.
 std::string newer_members(std::string_view property);
-/// What a set of PCRE2's syntax needs for the `\w` of Oniguruma, in which it is another inside a
-/// set than on its own.
+/// Members, in PCRE2's syntax for sets, of Oniguruma's `\w`, which differs inside a set.
 std::string word_members(bool in_set);
 
-/// Appends the lower case of one character, so without the rule for a final sigma.
+/// Appends the lower case of one character, regardless of its context (a final sigma).
 void append_lowercase(std::string& out, char32_t c);
 
 }  // namespace moebius

@@ -29,7 +29,7 @@ std::string line_of(const Encoding& encoding) {
   if (encoding.offsets.empty()) return fmt::format("{}\n", fmt::join(encoding.ids, " "));
   std::string out;
   for (std::size_t i = 0; i < encoding.ids.size(); ++i) {
-    const Range& range = encoding.offsets[i];
+    const CharacterRange& range = encoding.offsets[i];
     fmt::format_to(std::back_inserter(out), "{}{}:{}-{}", i == 0 ? "" : " ", encoding.ids[i],
                    range.begin, range.end);
   }
@@ -38,7 +38,7 @@ std::string line_of(const Encoding& encoding) {
 
 Json offsets_json(const Encoding& encoding) {
   Json out = Json::array();
-  for (const Range& range : encoding.offsets) out.push_back({range.begin, range.end});
+  for (const CharacterRange& range : encoding.offsets) out.push_back({range.begin, range.end});
   return out;
 }
 

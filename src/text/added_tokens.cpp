@@ -25,8 +25,8 @@ StringSet::StringSet(std::vector<std::pair<std::string, std::int32_t>> entries)
 StringSet::Match StringSet::longest_at(std::string_view text, std::size_t at) const {
   const std::string_view rest = text.substr(at);
   const auto first = static_cast<unsigned char>(rest[0]);
-  // Entries [low, high) share the first `size` bytes with `rest`; of those the one that ends there
-  // stands first.
+  // Entries [low, high) share the first `size` bytes with `rest`. An entry of exactly `size` bytes
+  // comes first among them.
   std::size_t low = starts_[first], high = starts_[first + 1u];
   Match best;
   for (std::size_t size = 1; low < high; ++size) {
@@ -64,7 +64,7 @@ bool starts_with_word(std::string_view text) {
   return !text.empty() && is_word_char(next_code_point(text, at));
 }
 
-/// Where the white space begins that `text` ends with.
+/// Offset of the white space at the end of `text`.
 std::size_t trailing_space(std::string_view text) {
   std::size_t end = text.size();
   while (end > 0) {
@@ -112,7 +112,7 @@ AddedTokens::AddedTokens(const nlohmann::json& list, const std::string& where,
 }
 
 void AddedTokens::find_in_text(const Normalizer* normalizer) {
-  // Special ones first: of two that read the same after normalisation they win.
+  // Special ones first: they take precedence over others with the same normalised form.
   std::vector<const std::string*> contents = special_contents_;
   contents.insert(contents.end(), other_contents_.begin(), other_contents_.end());
   std::vector<std::pair<std::string, std::int32_t>> raw, normalized;
@@ -169,7 +169,7 @@ std::int32_t AddedTokens::max_id() const {
 
 void AddedTokens::split(const StringSet& set, AlignedView view, const Piece& piece) const {
   const std::string_view text = view.text;
-  std::size_t from = 0;  // end of what was given out
+  std::size_t from = 0;  // end of the last part passed to `piece`
   for (std::size_t at = 0; at < text.size() && !set.empty();) {
     if (!set.may_start(text[at])) {
       ++at;
@@ -189,7 +189,7 @@ void AddedTokens::split(const StringSet& set, AlignedView view, const Piece& pie
     }
     if (token.lstrip) begin = std::max(trailing_space(text.substr(0, begin)), from);
     if (token.rstrip) end += leading_space(text.substr(end));
-    if (begin >= end) continue;  // the token before has stripped all of it away
+    if (begin >= end) continue;  // rstrip of the previous token has taken all of it
     if (from < begin) piece(-1, view.sub(from, begin));
     piece(match.value, view.sub(begin, end));
     from = end;

@@ -1,4 +1,5 @@
-// Tokens that are found in the text before the model sees it: `<s>`, `<|endoftext|>` and the like.
+// Added tokens: tokens such as `<s>` and `<|endoftext|>` that are matched in the text before the
+// tokenizer's model encodes the rest.
 #pragma once
 
 #include <array>
@@ -19,8 +20,8 @@
 
 namespace moebius {
 
-/// Finds, at a position, the longest of a set of strings. Sorted strings, so that a million cost
-/// what they are long and no more.
+/// A set of strings that finds the longest one at a position of a text. It holds them sorted, so
+/// that its memory is that of the strings.
 class StringSet {
  public:
   struct Match {
@@ -28,10 +29,10 @@ class StringSet {
     std::size_t size = 0;
   };
   StringSet() = default;
-  /// The value comes back from `longest_at`; the first of equal strings wins. "" is left out.
+  /// `longest_at` returns the value of an entry. Of equal strings the first counts; "" is ignored.
   explicit StringSet(std::vector<std::pair<std::string, std::int32_t>> entries);
   bool empty() const { return entries_.empty(); }
-  /// `value` is -1 if none starts at `at`.
+  /// The longest entry that starts at `at`; `value` is -1 if there is none.
   Match longest_at(std::string_view text, std::size_t at) const;
   bool may_start(char c) const {
     const auto byte = static_cast<unsigned char>(c);
@@ -39,29 +40,30 @@ class StringSet {
   }
 
  private:
-  std::vector<std::pair<std::string, std::int32_t>> entries_;  // sorted, none twice
-  std::array<std::size_t, 257> starts_{};  // the entries that begin with a byte, and where they end
+  std::vector<std::pair<std::string, std::int32_t>> entries_;  // sorted, distinct
+  std::array<std::size_t, 257> starts_{};  // by first byte: its first entry; [256]: the end
 };
 
 class AddedTokens {
  public:
-  /// `list` is a file's "added_tokens"; `where` names it in errors. As in Hugging Face's library a
-  /// token of the model keeps the model's number and the others are numbered on from there in the
-  /// file's order, whatever "id" says.
+  /// `list` is the "added_tokens" of a file, or null; `where` names it in errors. As in Hugging
+  /// Face's library a token of the model's vocabulary keeps its id, and the others get the next
+  /// free ids in the order of the list, whatever "id" says.
   AddedTokens(const nlohmann::json& list, const std::string& where, const Vocabulary& model);
-  /// From now on `split_raw` and `split_normalized` find the tokens.
+  /// Makes `split_raw` and `split_normalized` match the tokens; before, they match none.
   void find_in_text(const Normalizer* normalizer);
 
   std::optional<std::int32_t> id_of(std::string_view content) const;
-  /// Null if none of these has this number. `text_of` is what the decoder gets: the normalised
-  /// form of a token that is looked for in the normalised text.
+  /// The token with this id; null if there is none. `text_of` is what the decoder gets: the
+  /// normalised form of a token that is matched in the normalised text.
   const std::string* token_of(std::int32_t id) const;
   const std::string* text_of(std::int32_t id) const;
   bool is_special(std::string_view content) const { return special_.contains(content); }
   std::int32_t max_id() const;
 
-  /// Cuts `text` and calls `piece(id, part)`, with id -1 for what lies between the tokens: first
-  /// those that are looked for in the raw text, or those that are looked for in the normalised.
+  /// Splits `text` at added tokens and calls `piece(id, part)` for each part in order, with id -1
+  /// for text between tokens. The first matches tokens of the raw text, the second those of the
+  /// normalised text.
   using Piece = std::function<void(std::int32_t id, AlignedView part)>;
   void split_raw(AlignedView text, const Piece& piece) const { split(raw_, text, piece); }
   void split_normalized(AlignedView text, const Piece& piece) const {
@@ -72,9 +74,9 @@ class AddedTokens {
   struct Token {
     std::string content;
     bool special, normalized, lstrip, rstrip, single_word;
-    std::string text;  // what is looked for, and what the decoder gets
+    std::string text;  // what is matched in a text, and what the decoder gets
   };
-  /// Its content, which stays where it is.
+  /// Returns the token's content, at an address that stays valid.
   const std::string& add(Token token, const Vocabulary& model);
   void split(const StringSet& set, AlignedView text, const Piece& piece) const;
 

@@ -7,16 +7,16 @@
 
 namespace moebius {
 
-std::vector<Origin> identity_origins(std::string_view text) {
+std::vector<ByteRange> identity_origins(std::string_view text) {
   if (text.size() > std::numeric_limits<std::uint32_t>::max()) {
     fail("a text of {} bytes is too long for offsets", text.size());
   }
-  std::vector<Origin> out;
+  std::vector<ByteRange> out;
   out.reserve(text.size());
   for (std::size_t at = 0; at < text.size();) {
     const auto begin = static_cast<std::uint32_t>(at);
     next_code_point(text, at);
-    out.insert(out.end(), at - begin, Origin{begin, static_cast<std::uint32_t>(at)});
+    out.insert(out.end(), at - begin, ByteRange{begin, static_cast<std::uint32_t>(at)});
   }
   return out;
 }

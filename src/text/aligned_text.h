@@ -1,6 +1,6 @@
-// A text on its way through a tokenizer and, where offsets are asked for, the place in the original
-// text that each of its bytes came from. The parts of a tokenizer work on it one way; whether
-// origins are kept is the text's own affair.
+// A text that the parts of a tokenizer transform. Where offsets are requested, it holds for each of
+// its bytes the range of the original text that the byte came from (its origin). The parts need not
+// know whether it does.
 #pragma once
 
 #include <cstddef>
@@ -13,16 +13,16 @@
 
 namespace moebius {
 
-/// Bytes [begin, end) of the original text. All bytes of a character have the same.
-struct Origin {
+/// Bytes [begin, end) of the original text. All bytes of one character have the same range.
+struct ByteRange {
   std::uint32_t begin = 0, end = 0;
 };
 
-/// A part of an AlignedText, valid as long as that doesn't change.
+/// A view of a part of an AlignedText, valid as long as that is not changed.
 struct AlignedView {
   std::string_view text;
-  const Origin* origins = nullptr;  // one per byte; null where they aren't kept
-  bool at_start = false;            // whether it begins where the original text begins
+  const ByteRange* origins = nullptr;  // one per byte; null if they are not kept
+  bool at_start = false;               // the part begins where the original text begins
 
   std::size_t size() const { return text.size(); }
   AlignedView sub(std::size_t begin, std::size_t end) const {
@@ -30,20 +30,21 @@ struct AlignedView {
     return {text.substr(begin, end - begin), origins + begin,
             begin < end && origins[begin].begin == 0};
   }
-  /// Of the first byte; nowhere where origins aren't kept.
-  Origin first_origin() const { return origins == nullptr ? Origin{} : origins[0]; }
+  /// Origin of the first byte; an empty range at 0 if origins are not kept.
+  ByteRange first_origin() const { return origins == nullptr ? ByteRange{} : origins[0]; }
 };
 
 class AlignedText {
  public:
-  /// A copy, which keeps origins if `view` has them. `base` is where the original text of it
-  /// begins.
+  /// A copy of `view`, with origins if `view` has them. `base`: offset in the original text at
+  /// which the view begins.
   explicit AlignedText(AlignedView view, std::uint32_t base = 0)
       : base_(base), tracked_(view.origins != nullptr), at_start_(view.at_start) {
     append(view);
     limit_ = most_grown(view.size());
   }
-  /// `prefix`, which gets the origin of the first character, and `word`, which isn't empty.
+  /// `prefix`, with the origin of the first character of `word`, followed by `word`, which is not
+  /// empty.
   AlignedText(std::string_view prefix, AlignedView word)
       : tracked_(word.origins != nullptr), at_start_(word.at_start) {
     append(prefix, word.first_origin());
@@ -65,25 +66,25 @@ class AlignedText {
 
   const std::string& text() const { return text_; }
   AlignedView view() const {
-    static constexpr Origin kNowhere;
+    static constexpr ByteRange kNowhere;
     if (!tracked_) return {text_, nullptr, at_start_};
     if (text_.empty()) return {text_, &kNowhere, at_start_};
     return AlignedView{text_, origins_.data(), at_start_}.sub(0, text_.size());
   }
-  /// What bytes have that are put in behind the first `at` of the text: their predecessor's.
-  Origin origin_before(std::size_t at) const {
-    return at == 0 ? Origin{base_, base_} : origin_at(at - 1);
+  /// Origin of bytes that are inserted after the first `at` bytes: that of the byte before them.
+  ByteRange origin_before(std::size_t at) const {
+    return at == 0 ? ByteRange{base_, base_} : origin_at(at - 1);
   }
-  Origin origin_at(std::size_t at) const { return tracked_ ? origins_[at] : Origin{}; }
+  ByteRange origin_at(std::size_t at) const { return tracked_ ? origins_[at] : ByteRange{}; }
 
-  /// Throw Error if the text outgrows the one it began as by more than any honest part makes it,
-  /// which one that replaces a by aa twenty times would do.
+  /// Throw Error if the text has grown far beyond the original one, as it would if a file's parts
+  /// replaced "a" by "aa" many times.
   void append(AlignedView part) {
     grow(part.size());
     text_.append(part.text);
     if (tracked_) origins_.insert(origins_.end(), part.origins, part.origins + part.size());
   }
-  void append(std::string_view bytes, Origin origin) {
+  void append(std::string_view bytes, ByteRange origin) {
     grow(bytes.size());
     text_.append(bytes);
     if (tracked_) origins_.insert(origins_.end(), bytes.size(), origin);
@@ -92,17 +93,18 @@ class AlignedText {
  private:
   static constexpr std::size_t most_grown(std::size_t size) { return 4096 + 64 * size; }
   void grow(std::size_t bytes) const {
-    if (text_.size() + bytes > limit_) fail("the tokenizer blows a text up to {} bytes", limit_);
+    if (text_.size() + bytes > limit_)
+      fail("the tokenizer expands a text to more than {} bytes", limit_);
   }
 
   std::string text_;
   std::size_t limit_ = SIZE_MAX;
-  std::vector<Origin> origins_;
+  std::vector<ByteRange> origins_;
   std::uint32_t base_ = 0;
   bool tracked_ = false, at_start_ = false;
 };
 
-/// One origin per byte of a text that was not changed yet.
-std::vector<Origin> identity_origins(std::string_view text);
+/// Origins of an unchanged text, one per byte.
+std::vector<ByteRange> identity_origins(std::string_view text);
 
 }  // namespace moebius

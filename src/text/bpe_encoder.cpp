@@ -8,24 +8,26 @@
 namespace moebius {
 namespace {
 
-constexpr std::size_t kLongWord = 128;   // bytes; a longer one is cut before it is merged
-constexpr std::size_t kScanLimit = 48;   // symbols; where the heap begins to win
+constexpr std::size_t kLongWord = 128;   // bytes; longer words are split before merging
+constexpr std::size_t kScanLimit = 48;   // symbols; above it the heap is faster
 constexpr std::size_t kCachedPart = 32;  // symbols
 
-/// The symbols as the bytes that the cache takes for a key.
+/// The bytes of the symbols, which are the key of the cache.
 template <class Symbol>
 std::string_view key_of(const std::vector<Symbol>& symbols) {
   return {reinterpret_cast<const char*>(symbols.data()), symbols.size() * sizeof(Symbol)};
 }
 
 /// Appends `pieces` of a part that begins at byte `at`.
-void append_moved(std::span<const Piece> pieces, std::uint32_t at, std::vector<Piece>& out) {
-  for (const Piece& piece : pieces) out.push_back({piece.id, piece.begin + at, piece.end + at});
+void append_moved(std::span<const TokenPiece> pieces, std::uint32_t at,
+                  std::vector<TokenPiece>& out) {
+  for (const TokenPiece& piece : pieces)
+    out.push_back({piece.id, piece.begin + at, piece.end + at});
 }
 
 }  // namespace
 
-void BpeEncoder::encode(std::string_view word, std::vector<Piece>& out) {
+void BpeEncoder::encode(std::string_view word, std::vector<TokenPiece>& out) {
   if (word.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
     fail("a word of {} bytes is too long to tokenize", word.size());
   }
@@ -45,7 +47,7 @@ void BpeEncoder::encode(std::string_view word, std::vector<Piece>& out) {
   words_.insert(place, word, std::span(out).subspan(before));
 }
 
-void BpeEncoder::encode_word(std::string_view word, std::vector<Piece>& out) {
+void BpeEncoder::encode_word(std::string_view word, std::vector<TokenPiece>& out) {
   symbols_.clear();
   model_.each_symbol(word, [&](std::int32_t id, std::uint32_t size, char32_t, char32_t) {
     symbols_.push_back({id, size});
@@ -53,7 +55,7 @@ void BpeEncoder::encode_word(std::string_view word, std::vector<Piece>& out) {
   merge(symbols_, 0, out);
 }
 
-void BpeEncoder::encode_text(std::string_view word, std::vector<Piece>& out) {
+void BpeEncoder::encode_text(std::string_view word, std::vector<TokenPiece>& out) {
   symbols_.clear();
   char32_t last_of_previous = 0;
   std::uint32_t begin = 0, end = 0;  // bytes of the part that `symbols_` hold
@@ -84,7 +86,8 @@ void BpeEncoder::encode_text(std::string_view word, std::vector<Piece>& out) {
   if (!symbols_.empty()) finish_part();
 }
 
-void BpeEncoder::merge(std::span<const Symbol> symbols, std::uint32_t at, std::vector<Piece>& out) {
+void BpeEncoder::merge(std::span<const Symbol> symbols, std::uint32_t at,
+                       std::vector<TokenPiece>& out) {
   work_.assign(symbols.begin(), symbols.end());
   if (work_.size() <= kScanLimit) {
     merge_by_scan();
@@ -121,7 +124,7 @@ void BpeEncoder::merge_by_scan() {
 
 namespace {
 
-/// Heap order: the candidate that is merged first comes out first.
+/// Heap order: the candidate to merge first is on top.
 constexpr auto kLater = [](const auto& a, const auto& b) {
   return a.rank != b.rank ? a.rank > b.rank : a.at > b.at;
 };
@@ -152,7 +155,7 @@ void BpeEncoder::merge_by_heap() {
     const Candidate top = heap_.back();
     heap_.pop_back();
     Link& left = link(top.at);
-    // Stale: one of the two was merged with a neighbour in the meantime.
+    // Stale: one of the two has been merged with a neighbour since.
     if (left.symbol.id != top.left || left.next < 0 || link(left.next).symbol.id != top.right) {
       continue;
     }

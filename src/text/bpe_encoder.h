@@ -1,4 +1,4 @@
-// Merges: from a word to its tokens.
+// Byte-pair encoding of a word: merges its symbols by rank.
 #pragma once
 
 #include <cstdint>
@@ -14,23 +14,24 @@ namespace moebius {
 class BpeEncoder final : public WordEncoder {
  public:
   explicit BpeEncoder(const BpeModel& model) : model_(model) {}
-  void encode(std::string_view word, std::vector<Piece>& out) override;
+  void encode(std::string_view word, std::vector<TokenPiece>& out) override;
 
  private:
-  /// A token under way and how many bytes of the word it stands for.
+  /// A token that may still be merged, and the number of bytes of the word that it covers.
   struct Symbol {
     std::int32_t id;
     std::uint32_t size;
   };
-  void encode_word(std::string_view word, std::vector<Piece>& out);
-  /// A word that may be a whole text: cut where no merge can reach across, merged part by part.
-  void encode_text(std::string_view word, std::vector<Piece>& out);
+  void encode_word(std::string_view word, std::vector<TokenPiece>& out);
+  /// Encodes a word that may be a whole text: splits it where no merge can span the border, and
+  /// merges part by part.
+  void encode_text(std::string_view word, std::vector<TokenPiece>& out);
   /// Merges `symbols`, the first of which begins at byte `at`, lowest rank first and leftmost among
   /// equals, and appends the result.
-  void merge(std::span<const Symbol> symbols, std::uint32_t at, std::vector<Piece>& out);
-  /// By looking at all pairs for each merge: n^2, and quickest while n is small.
+  void merge(std::span<const Symbol> symbols, std::uint32_t at, std::vector<TokenPiece>& out);
+  /// Scans all pairs for each merge: O(n^2), the fastest way for small n.
   void merge_by_scan();
-  /// With a linked list and a heap: n log n.
+  /// Uses a linked list and a heap: O(n log n).
   void merge_by_heap();
 
   struct Link {
@@ -46,7 +47,7 @@ class BpeEncoder final : public WordEncoder {
   WordCache words_, parts_;
   std::vector<Symbol> symbols_;
   std::vector<Symbol> work_;
-  std::vector<Piece> part_;
+  std::vector<TokenPiece> part_;
   std::vector<FlatMap::Value> pairs_;
   std::vector<Link> links_;
   std::vector<Candidate> heap_;

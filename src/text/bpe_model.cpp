@@ -71,7 +71,7 @@ void BpeModel::load_vocabulary(const nlohmann::json& vocab, const std::string& w
     if (!number.is_number_integer()) {
       fail("{}: vocab: the id of \"{}\" is not an integer", where, token);
     }
-    // A huge unsigned number reads as a negative one, so both ends are covered.
+    // An unsigned number above the signed range converts to a negative one, which is refused too.
     const auto wide = number.get<std::int64_t>();
     if (wide < 0 || wide >= kIdLimit) {
       fail("{}: vocab: the id of \"{}\" is {}, which is not in [0, {}]", where, token,
@@ -122,7 +122,7 @@ void BpeModel::add_merge(const std::string& left, const std::string& right, std:
   }
   merges_.set(FlatMap::pair_key(l, r), {rank, id(left + right.substr(prefix_.size()))});
   if (left.empty() || right.empty()) {
-    cuts_ = false;  // a token without characters has no border to look at
+    cuts_ = false;  // an empty token has no first or last character
     return;
   }
   const char32_t last = edges(left).second, first = edges(right).first;

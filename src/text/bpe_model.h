@@ -1,4 +1,4 @@
-// The model of a byte-pair encoding, as its file states it and as merging needs it.
+// The BPE model of a tokenizer: vocabulary, merge ranks and options.
 #pragma once
 
 #include <array>
@@ -10,27 +10,27 @@
 #include "base/json.h"
 #include "base/utf8.h"
 #include "text/flat_map.h"
-#include "text/model.h"
+#include "text/tokenizer_model.h"
 
 namespace moebius {
 
-/// The two tokens that are joined.
+/// The two tokens that a merge joins.
 using Merge = std::pair<std::string, std::string>;
 /// A list of merges as the files have it, each "a b" or ["a", "b"], in order; lines that begin with
-/// "#version" are passed over. Throws Error naming `where` and the entry that is no pair.
+/// "#version" are skipped. Throws Error naming `where` and the entry that is not a pair.
 std::vector<Merge> merge_pairs(const nlohmann::json& merges, const std::string& where);
 
-class BpeModel final : public Model {
+class BpeModel final : public TokenizerModel {
  public:
-  /// `options` is the file's "model" without the two large members, which come apart.
+  /// `options` is the file's "model" without its two large members, which are passed separately.
   BpeModel(const JsonView& options, const nlohmann::json& vocab, const nlohmann::json& merges);
 
   const Vocabulary& vocabulary() const override { return vocabulary_; }
   std::unique_ptr<WordEncoder> encoder() const override;
-  /// Whether a word that is a token is that token, whatever the merges say.
+  /// Whether a word that is in the vocabulary is encoded as that token without merging.
   bool ignore_merges() const { return ignore_merges_; }
 
-  /// {rank, merged token}; null if the two never merge.
+  /// {rank, merged token}; null if no merge joins the two.
   const FlatMap::Value* merge(std::int32_t left, std::int32_t right) const {
     return merges_.find(
         FlatMap::pair_key(static_cast<std::uint32_t>(left), static_cast<std::uint32_t>(right)));
@@ -42,9 +42,8 @@ class BpeModel final : public Model {
   template <class Add>
   void each_symbol(std::string_view word, Add add) const;
 
-  /// False if no merge can ever span a border with these characters on its sides. Every merge
-  /// joins a token that ends with some character to one that begins with another; what isn't
-  /// among those pairs cuts a text into parts that can be merged one by one.
+  /// Whether a merge may join a token that ends with the character `last` and one that begins with
+  /// `first`. Where none may, a text can be split into parts that are merged independently.
   bool may_join(char32_t last, char32_t first) const {
     if (!cuts_) return true;
     if (last < 128 && first < 128) return ascii_joins_[last * 128 + first];
@@ -64,7 +63,7 @@ class BpeModel final : public Model {
   /// The token of a character as it is written at its place in a word: with the prefix unless it
   /// comes first, with the suffix if it comes last.
   std::string affixed(std::string_view character, bool first, bool last) const;
-  /// Throws Error if the file's unknown token isn't in its vocabulary.
+  /// Throws Error if the file's unknown token is not in its vocabulary.
   std::int32_t unknown_id() const;
   /// Whether each byte of `text` has a token.
   bool has_bytes(std::string_view text) const;
@@ -75,7 +74,7 @@ class BpeModel final : public Model {
   bool cuts_ = true;
   std::array<std::int32_t, 128> ascii_ids_;
   std::array<std::int32_t, 256> byte_ids_;  // of <0x00> to <0xFF>
-  std::string prefix_, suffix_;             // of all but a word's first, and of its last token
+  std::string prefix_, suffix_;  // of all tokens of a word but the first, and of the last
   bool byte_fallback_, fuse_unknown_, ignore_merges_;
   bool has_unknown_;
   std::string unknown_;
@@ -86,8 +85,8 @@ std::pair<char32_t, char32_t> edges(std::string_view text);
 
 template <class Add>
 void BpeModel::each_symbol(std::string_view word, Add add) const {
-  // An unknown token waits until a known character follows, as in Hugging Face's library: bytes
-  // that stand for a character overtake it.
+  // As in Hugging Face's library an unknown token is emitted when a known character follows; byte
+  // tokens of a character are emitted before it.
   std::int32_t waiting = -1;
   std::uint32_t waiting_size = 0;
   const auto add_token = [&](std::int32_t id, std::uint32_t size, std::string_view text) {
@@ -126,7 +125,7 @@ void BpeModel::each_symbol(std::string_view word, Add add) const {
       }
       continue;
     }
-    if (!has_unknown_) continue;  // the character vanishes
+    if (!has_unknown_) continue;  // the character is dropped
     if (waiting >= 0 && fuse_unknown_) {
       waiting_size += size;
       continue;

@@ -1,6 +1,7 @@
-// Counts the distinct words once; from then on a merge visits only the words that hold its pair
-// and corrects the counts of the pairs around it. The most frequent pair stands on top of a heap
-// whose entries may be out of date: one is checked, and put back if need be, when it comes up.
+// Training of a byte-level BPE vocabulary. Distinct words are counted once; a merge then visits
+// only the words that hold its pair and updates the counts of neighbouring pairs. The most frequent
+// pair is taken from a heap whose entries may be stale: an entry is checked when it reaches the
+// top, and pushed again with the current count if that has changed.
 #include "text/bpe_trainer.h"
 
 #include <algorithm>
@@ -34,13 +35,13 @@ struct Word {
   std::int64_t count;
 };
 
-/// A pair that may be merged, with the words in which it was formed.
+/// A pair that may be merged, and the indices of the words in which it was formed.
 struct Candidate {
   std::int64_t count;
   Pair pair;
   std::vector<std::uint32_t> words;
 
-  /// More frequent first, then the pair with the lower ids.
+  /// Heap order: the more frequent pair first, then the one with the lower ids.
   bool operator<(const Candidate& other) const {
     return count != other.count ? count < other.count : pair > other.pair;
   }
@@ -51,7 +52,7 @@ class Trainer {
   Trainer(std::span<const std::string> special_tokens) {
     for (const std::string& token : special_tokens) add_token(token);
     specials_ = static_cast<int>(tokens_.size());
-    // In the order of the characters that stand for the bytes.
+    // Ids follow the order of the characters that represent the bytes.
     std::vector<std::pair<char32_t, unsigned>> alphabet;
     for (unsigned byte = 0; byte < 256; ++byte) {
       alphabet.emplace_back(char_of_byte(static_cast<unsigned char>(byte)), byte);
@@ -91,7 +92,7 @@ class Trainer {
     queue_formed();
   }
 
-  /// Makes the next merge; false if no pair is left.
+  /// Applies the most frequent merge; false if no pair is left.
   bool merge_next() {
     while (!queue_.empty()) {
       Candidate top = queue_.top();
@@ -174,7 +175,7 @@ std::string quoted(const std::string& text) {
   return nlohmann::json(text).dump();
 }
 
-/// One item a line, as far as the two long lists go.
+/// The tokenizer.json, with one entry of the vocabulary and of the merges per line.
 std::string Trainer::to_json() const {
   std::string added, vocab, merges;
   const auto separate = [](std::string& list) { list += list.empty() ? "\n      " : ",\n      "; };
@@ -189,7 +190,7 @@ std::string Trainer::to_json() const {
     separate(vocab);
     vocab += fmt::format("{}: {}", quoted(tokens_[id]), id);
   }
-  // Two ways to one token may queue a pair twice; the later place counts.
+  // A pair that was merged twice, to tokens of the same text, is listed at its later place.
   std::unordered_map<std::uint64_t, std::size_t> last;
   for (std::size_t i = 0; i < merges_.size(); ++i) last[key_of(merges_[i])] = i;
   for (std::size_t i = 0; i < merges_.size(); ++i) {

@@ -8,7 +8,7 @@
 namespace moebius {
 namespace {
 
-/// Bytes that are printable in Latin-1 stand for themselves, the others for U+0100 onwards.
+/// Bytes that are printable in Latin-1 represent themselves, the others get U+0100 onwards.
 struct Alphabet {
   std::array<char32_t, 256> chars{};
   std::array<int, 512> bytes{};
@@ -36,7 +36,7 @@ const Alphabet& alphabet() {
   return instance;
 }
 
-/// The class of the character at `at`, which moves behind it.
+/// Class of the character at `at`; advances `at` past it.
 CharClass step(std::string_view text, std::size_t& at) {
   return char_class(next_code_point(text, at));
 }
@@ -50,7 +50,7 @@ std::size_t end_of_run(std::string_view text, std::size_t at, CharClass kind) {
   return at;
 }
 
-/// Length of the contraction behind an apostrophe at `at`, 0 if there is none.
+/// Length of the contraction after an apostrophe at `at`, 0 if there is none.
 std::size_t contraction(std::string_view text, std::size_t at) {
   const std::string_view rest = text.substr(at + 1, 2);
   if (rest.empty()) return 0;
@@ -69,7 +69,7 @@ std::size_t gpt2_word_end(std::string_view text, std::size_t at) {
   if (text[at] == ' ' && next < text.size()) kind = step(text, next);  // ` ?` of the pattern
   if (kind != CharClass::space) return end_of_run(text, next, kind);
 
-  // White space gives its last character to the word that follows, if there is one.
+  // The last character of white space belongs to the word that follows, if there is one.
   std::size_t last = at, end = at;
   while (end < text.size()) {
     next = end;
@@ -88,7 +88,7 @@ void append_byte_level(std::string& out, std::string_view bytes) {
   for (const char c : bytes) {
     const auto byte = static_cast<unsigned char>(c);
     to[0] = table.utf8[byte][0];
-    to[1] = table.utf8[byte][1];  // overwritten by the next where one byte was enough
+    to[1] = table.utf8[byte][1];  // overwritten by the next character if this one has one byte
     to += table.length[byte];
   }
   out.resize(static_cast<std::size_t>(to - out.data()));

@@ -1,5 +1,5 @@
-// GPT-2's way with bytes: its word pattern, and its alphabet of 256 printable characters that
-// stand for the 256 byte values.
+// GPT-2's byte-level encoding: its word pattern, and its alphabet of 256 printable characters that
+// represent the 256 byte values.
 #pragma once
 
 #include <cstddef>
@@ -13,12 +13,12 @@ namespace moebius {
 /// the words cover the whole text.
 std::size_t gpt2_word_end(std::string_view text, std::size_t at);
 
-/// Appends the alphabet's character for each byte.
+/// Appends the character of the alphabet that represents each byte.
 void append_byte_level(std::string& out, std::string_view bytes);
 
-/// The byte that `c` stands for; -1 if it's not of the alphabet.
+/// The byte that `c` represents; -1 if `c` is not in the alphabet.
 int byte_of_char(char32_t c);
-/// The character that stands for `byte`.
+/// The character that represents `byte`.
 char32_t char_of_byte(unsigned char byte);
 
 }  // namespace moebius

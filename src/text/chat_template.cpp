@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t kMaxFile = std::size_t{64} << 20;
 constexpr const char* kConfig = "tokenizer_config.json";
 
-/// A file of the model as JSON; null if it isn't there.
+/// A JSON file of the model; null if it does not exist.
 Json json_of(const fs::path& file) {
   if (!fs::exists(file)) return nullptr;
   return parse_json(read_file(file, kMaxFile), file.string());
@@ -72,7 +72,8 @@ Json special_tokens(const fs::path& model) {
   return CompanionTokens(model, kind).names();
 }
 
-/// Without absent values, and with the model's reasoning under each name templates know it by.
+/// A copy without null values, with the model's reasoning under each of the names that templates
+/// use for it.
 Json normalised(const Json& message) {
   if (!message.is_object()) fail("a message of a conversation must be an object");
   Json out = Json::object();

@@ -1,8 +1,8 @@
-// From tokens back to text. Tokens go in one by one and bytes come out as soon as no later token
-// can change them, so that decoding a whole text and streaming it are the same code.
+// Decoding of tokens to text. Tokens are pushed one by one, and bytes are available as soon as no
+// later token can change them, so that decoding a whole text and streaming it are the same code.
 //
-// Between the stages travel pieces, which begin as the tokens. A piece may come in several
-// fragments: what fuses pieces needn't wait for the last one.
+// Stages pass pieces to each other; initially a piece is a token. A piece may be passed in several
+// fragments, so that a stage that joins pieces need not wait for the last one.
 #pragma once
 
 #include <functional>
@@ -16,17 +16,17 @@
 
 namespace moebius {
 
-/// Takes fragments of pieces; the work on one text, so it has state.
+/// A stage at work on one text; receives fragments of pieces.
 class PieceSink {
  public:
   virtual ~PieceSink() = default;
   /// `begins`: the first fragment of a piece; `ends`: its last one.
   virtual void push(std::string_view fragment, bool begins, bool ends) = 0;
-  /// The text is over.
+  /// Called once, at the end of the text.
   virtual void finish() = 0;
 };
 
-/// A chain of stages that hand pieces to each other; the last one collects the text.
+/// The decoding of one text: a chain of stages, of which the last one collects the text.
 class DecoderRun {
  public:
   using MakeStage = std::function<std::unique_ptr<PieceSink>(PieceSink& next)>;
@@ -34,11 +34,11 @@ class DecoderRun {
 
   void push(std::string_view token) { stages_.back()->push(token, true, true); }
   void finish() { stages_.back()->finish(); }
-  /// The bytes that came out since the last call.
+  /// The bytes that were decoded since the last call.
   std::string take() { return std::exchange(*text_, {}); }
 
  private:
-  std::unique_ptr<std::string> text_;               // at an address that the last stage keeps
+  std::unique_ptr<std::string> text_;               // the last stage holds a reference to it
   std::vector<std::unique_ptr<PieceSink>> stages_;  // the last stage first
 };
 

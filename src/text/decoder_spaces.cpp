@@ -1,4 +1,4 @@
-// The decoder stages that know where words begin: each rewrites a piece by its place in the text.
+// Decoder stages that restore spaces: each rewrites a piece depending on its place in the text.
 #include <array>
 
 #include "text/decoder_stages.h"
@@ -16,7 +16,7 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
   text = out.append(text, done);
 }
 
-/// Collects the fragments of a piece and rewrites it whole.
+/// Base of stages that collect the fragments of a piece and rewrite it as a whole.
 class Rewriting : public PieceSink {
  public:
   explicit Rewriting(PieceSink& next) : next_(next) {}
@@ -30,7 +30,7 @@ class Rewriting : public PieceSink {
   void finish() override { next_.finish(); }
 
  protected:
-  /// Calls `emit` with what `piece` becomes, now or later.
+  /// Calls `emit` with the rewritten piece, at once or when the next piece is known.
   virtual void rewrite(std::string& piece) = 0;
   void emit(std::string_view piece) { next_.push(piece, true, true); }
   bool is_first() const { return first_; }
@@ -67,7 +67,7 @@ class SuffixStage final : public Rewriting {
   }
 
  private:
-  /// A piece waits until it is known not to be the last.
+  /// Holds a piece back until it is known not to be the last.
   void rewrite(std::string& piece) override {
     if (!is_first()) {
       replace_all(held_, suffix_, " ");

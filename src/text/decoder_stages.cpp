@@ -8,7 +8,7 @@
 namespace moebius {
 namespace {
 
-/// A stage that makes one piece of all.
+/// Base of stages that join all pieces.
 class Fusing : public PieceSink {
  public:
   explicit Fusing(PieceSink& next) : next_(next) {}
@@ -40,7 +40,7 @@ class ByteLevel final : public Fusing {
   }
 
  private:
-  /// A piece with a character outside the alphabet, such as an added token's, stays what it is.
+  /// A piece with a character outside the alphabet, such as an added token, is left unchanged.
   std::string decoded() const {
     std::string out;
     if (find_invalid_utf8(piece_) != npos) return piece_;
@@ -73,7 +73,7 @@ int hex_digit(char c) {
   return -1;
 }
 
-/// The byte that a token such as `<0xE2>` stands for, -1 if it's another kind of token.
+/// The byte that a token such as `<0xE2>` represents, -1 for other tokens.
 int byte_of_token(std::string_view token) {
   if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return -1;
   const int high = hex_digit(token[3]), low = hex_digit(token[4]);
@@ -132,12 +132,12 @@ class Replace final : public PieceSink {
   void finish() override { next_.finish(); }
 
  private:
-  /// Up to here no later byte can become part of a match. Of a regular expression nothing is
-  /// known; of a literal, that a match needs one of its own beginnings at the end.
+  /// Number of held bytes that no later byte can make part of a match. 0 for a regular expression;
+  /// for a literal, all but the longest proper prefix of it that the held bytes end with.
   std::size_t decided() const {
     const std::string& literal = pattern_.text();
     if (literal.empty()) return 0;
-    std::size_t after = 0;  // behind the last match
+    std::size_t after = 0;  // end of the last match
     for (std::size_t at; (at = held_.find(literal, after)) != std::string::npos;) {
       after = at + literal.size();
     }
@@ -148,7 +148,8 @@ class Replace final : public PieceSink {
     }
     return held_.size() - tail;
   }
-  /// Regular expressions need well-formed text; ids that cut a character don't give it.
+  /// Text that is not well-formed UTF-8, as after ids that cut a character, is not matched against
+  /// a regular expression.
   std::string replaced(std::string_view text) const {
     if (pattern_.text().empty() && find_invalid_utf8(text) != npos) return std::string(text);
     return pattern_.replace(text, content_);
@@ -199,7 +200,7 @@ class Strip final : public PieceSink {
   std::size_t start_, stop_;
   PieceSink& next_;
   std::string held_;
-  std::size_t left_ = 0;  // how often `content_` may still come off the front
+  std::size_t left_ = 0;  // times that `content_` may still be removed from the front
   bool first_ = true;
 };
 

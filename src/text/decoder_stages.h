@@ -1,4 +1,4 @@
-// The stages of decoder.h, one class each. `next` must outlive the stage.
+// The decoder stages (decoder.h). `next` must outlive the stage.
 #pragma once
 
 #include <memory>
@@ -9,26 +9,27 @@
 
 namespace moebius {
 
-/// Characters of the byte-level alphabet become bytes; all pieces become one.
+/// Converts characters of the byte-level alphabet to bytes and joins all pieces.
 std::unique_ptr<PieceSink> make_byte_level_stage(PieceSink& next);
-/// `<0xE2>` becomes its byte; neighbours among these become one piece.
+/// Converts pieces such as `<0xE2>` to bytes and joins adjacent ones.
 std::unique_ptr<PieceSink> make_byte_fallback_stage(PieceSink& next);
-/// All pieces become one, with `between` where they met.
+/// Joins all pieces, with `between` between them.
 std::unique_ptr<PieceSink> make_fuse_stage(std::string between, PieceSink& next);
-/// Replaces what `pattern` finds within a piece.
+/// Replaces the matches of `pattern` within a piece by `content`.
 std::unique_ptr<PieceSink> make_replace_stage(const Pattern& pattern, std::string content,
                                               PieceSink& next);
-/// Takes up to `start` times `content` off a piece's front and up to `stop` times off its end.
+/// Removes `content` up to `start` times from the front of a piece and up to `stop` times from its
+/// end.
 std::unique_ptr<PieceSink> make_strip_stage(std::string content, std::size_t start,
                                             std::size_t stop, PieceSink& next);
 
-/// Writes `replacement` as a space; in the first piece as nothing if `drops_first`.
+/// Replaces `replacement` by a space, in the first piece by nothing if `drops_first`.
 std::unique_ptr<PieceSink> make_metaspace_stage(std::string replacement, bool drops_first,
                                                 PieceSink& next);
-/// Puts a space where a piece ends with `suffix`, none behind the last.
+/// Replaces `suffix` by a space, in the last piece by nothing.
 std::unique_ptr<PieceSink> make_suffix_stage(std::string suffix, PieceSink& next);
-/// Puts a space before each piece that doesn't begin with `prefix`; `cleanup` takes out those that
-/// English puts before no punctuation.
+/// Puts a space before each piece that does not begin with `prefix`; `cleanup` removes spaces
+/// before punctuation and English contractions.
 std::unique_ptr<PieceSink> make_prefix_stage(std::string prefix, bool cleanup, PieceSink& next);
 
 constexpr std::string_view kVisibleSpace = "\xE2\x96\x81";
@@ -36,7 +37,7 @@ constexpr std::string_view kVisibleSpace = "\xE2\x96\x81";
 /// How the SentencePiece library writes the pieces of a model.
 struct PieceSpelling {
   std::string unknown, unknown_text;
-  /// What becomes of the spaces that a text begins with.
+  /// Treatment of the spaces at the start of a text.
   enum class Leading { keep, drop_one, drop_all } leading = Leading::drop_one;
 };
 std::unique_ptr<PieceSink> make_sentencepiece_stage(const PieceSpelling& spelling, PieceSink& next);

@@ -1,4 +1,4 @@
-// The walk of a text through the parts of a tokenizer.
+// Encoding: applies the parts of a tokenizer to a text in order.
 #include <optional>
 
 #include "base/error.h"
@@ -8,7 +8,7 @@
 namespace moebius {
 namespace {
 
-/// From bytes to characters.
+/// Converts byte offsets of a text to character offsets.
 class CharacterIndex {
  public:
   explicit CharacterIndex(std::string_view text) {
@@ -20,22 +20,22 @@ class CharacterIndex {
     }
     before_.push_back(count);
   }
-  Range range(Origin bytes) const { return {before_[bytes.begin], before_[bytes.end]}; }
+  CharacterRange range(ByteRange bytes) const { return {before_[bytes.begin], before_[bytes.end]}; }
 
  private:
   std::vector<std::uint32_t> before_;
 };
 
-/// One call of encode.
-class Walk {
+/// State of one call of encode.
+class EncodeRun {
  public:
-  Walk(const Tokenizer::Impl& tokenizer, std::string_view text, bool with_offsets)
+  EncodeRun(const Tokenizer::Impl& tokenizer, std::string_view text, bool with_offsets)
       : tokenizer_(tokenizer), encoder_(tokenizer.model->encoder()) {
     tokens_.with_offsets = with_offsets;
-    // A normaliser may strip what the text begins with.
-    const bool where_matters = tokenizer.normalizer != nullptr && tokenizer.pre_tokenizer &&
+    // A normaliser may strip the start of the text, so origins tell whether a word is the first.
+    const bool needs_origins = tokenizer.normalizer != nullptr && tokenizer.pre_tokenizer &&
                                tokenizer.pre_tokenizer->reads_origins();
-    if (with_offsets || where_matters) origins_ = identity_origins(text);
+    if (with_offsets || needs_origins) origins_ = identity_origins(text);
     if (with_offsets) characters_.emplace(text);
     text_ = {text, origins_.empty() ? nullptr : origins_.data(), true};
   }
@@ -65,7 +65,7 @@ class Walk {
   void add_word(AlignedView word) {
     pieces_.clear();
     encoder_->encode(word.text, pieces_);
-    for (const Piece& piece : pieces_) {
+    for (const TokenPiece& piece : pieces_) {
       tokens_.ids.push_back(piece.id);
       if (!tokens_.with_offsets) continue;
       tokens_.offsets.push_back(range_of(word, piece));
@@ -76,29 +76,29 @@ class Walk {
   void add_token(std::int32_t id, AlignedView part) {
     tokens_.ids.push_back(id);
     if (!tokens_.with_offsets) return;
-    const Piece whole{id, 0, static_cast<std::uint32_t>(part.size())};
+    const TokenPiece whole{id, 0, static_cast<std::uint32_t>(part.size())};
     tokens_.offsets.push_back(range_of(part, whole));
     tokens_.texts.emplace_back(part.text);
   }
 
-  Range range_of(AlignedView word, const Piece& piece) const {
+  CharacterRange range_of(AlignedView word, const TokenPiece& piece) const {
     const auto size = static_cast<std::uint32_t>(word.size());
     const std::uint32_t begin = std::min(piece.begin, size), end = std::min(piece.end, size);
     if (begin < end) {
       return characters_->range({word.origins[begin].begin, word.origins[end - 1].end});
     }
-    // Bytes of a character whose last token has it all.
+    // An empty piece: the last piece of its character covers the whole character.
     const std::uint32_t at = begin < size ? word.origins[begin].begin : word.origins[size - 1].end;
     return characters_->range({at, at});
   }
 
   const Tokenizer::Impl& tokenizer_;
   std::unique_ptr<WordEncoder> encoder_;
-  std::vector<Origin> origins_;
+  std::vector<ByteRange> origins_;
   std::optional<CharacterIndex> characters_;
   AlignedView text_;
   Words words_;
-  std::vector<Piece> pieces_;
+  std::vector<TokenPiece> pieces_;
   Tokens tokens_;
 };
 
@@ -107,7 +107,7 @@ class Walk {
 Tokens Tokenizer::Impl::encode(std::string_view utf8_text, bool add_special,
                                bool with_offsets) const {
   check_utf8(utf8_text, "the text to tokenize");
-  Tokens tokens = Walk(*this, utf8_text, with_offsets).run();
+  Tokens tokens = EncodeRun(*this, utf8_text, with_offsets).run();
   if (post_processor) post_processor->apply(tokens, add_special);
   return tokens;
 }

@@ -1,5 +1,5 @@
-// A hash table from 64-bit keys to pairs of 32-bit numbers, in one array: merges are looked up
-// several times per character, where a node-based map spends most of the time on cache misses.
+// A hash table with open addressing from 64-bit keys to pairs of 32-bit numbers. Merges are looked
+// up several times per character; a node-based map would spend most of that time on cache misses.
 #pragma once
 
 #include <bit>
@@ -17,7 +17,7 @@ class FlatMap {
 
   explicit FlatMap(std::size_t expected = 0) { rehash(std::bit_ceil(2 * expected + 16)); }
 
-  /// Replaces what stands there.
+  /// Inserts or replaces an entry.
   void set(std::uint64_t key, Value value) {
     if (2 * (size_ + 1) > slots_.size()) rehash(2 * slots_.size());
     Slot& slot = slots_[index(key)];

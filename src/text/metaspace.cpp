@@ -9,7 +9,7 @@ Metaspace::Metaspace(const JsonView& part) : replacement(part.string("replacemen
   if (replacement.empty() || (next_code_point(replacement, at), at != replacement.size())) {
     part.fail_key("replacement", "is not a single character");
   }
-  // Files from before there were schemes have the flag alone.
+  // Older files have the flag instead of the scheme.
   const bool prefix = part.boolean_or("add_prefix_space", true);
   const std::string name = part.string_or("prepend_scheme", prefix ? "always" : "never");
   if (name == "always") {

@@ -1,4 +1,5 @@
-// SentencePiece's visible space, which a pre-tokenizer puts in and a decoder takes out.
+// Metaspace: spaces of a text are replaced by a visible character, as SentencePiece does. Options
+// of the pre-tokenizer that inserts it and of the decoder that removes it.
 #pragma once
 
 #include <string>
@@ -8,7 +9,7 @@
 namespace moebius {
 
 struct Metaspace {
-  /// Whether a word gets one more in front: never, the one the text begins with, or each.
+  /// Which words get one in front: none, the one at the start of the text, or each.
   enum class Scheme { never, first, always };
 
   explicit Metaspace(const JsonView& part);

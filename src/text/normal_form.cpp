@@ -1,6 +1,6 @@
-// utf8proc knows decompositions, classes and compositions but not which character went where, so
-// the sorting and composing of the standard (annex 15) is done here, with counts. Only stretches
-// with a character that the form may touch are looked at.
+// Unicode normalisation (annex 15) with origins. utf8proc provides decompositions, combining
+// classes and compositions, but not the origin of each character of a result, so sorting and
+// composing are done here. Only ranges with a character that the form may change are processed.
 #include "text/normal_form.h"
 
 #include <utf8proc.h>
@@ -15,15 +15,15 @@
 namespace moebius {
 namespace {
 
-/// A character of the result. `consumed`: how many of the text's went into it; 0 for the further
-/// parts of one that was decomposed.
+/// A character of the result. `consumed`: number of characters of the text that it was made of; 0
+/// for the second and later parts of a decomposition.
 struct Formed {
   char32_t c;
   int consumed;
 };
 
-/// Hugging Face's library normalises with the tables of Unicode 9 whatever else it knows of later
-/// versions: these have got a class or a decomposition since, and there they have none.
+/// Characters that got a combining class or a decomposition after Unicode 9, whose tables Hugging
+/// Face's library normalises with: it treats them as having neither.
 constexpr std::pair<char32_t, char32_t> kLater[] = {
     {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},
     {0xc3c, 0xc3c},     {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0x1715, 0x1715},
@@ -71,7 +71,7 @@ void decompose(char32_t c, NormalForm form, std::vector<Formed>& out) {
   }
 }
 
-/// The character that `first` and `second` make together, 0 if they don't.
+/// The composition of `first` and `second`, 0 if they do not compose.
 char32_t compose_pair(char32_t first, char32_t second) {
   std::array<utf8proc_int32_t, 2> pair{static_cast<utf8proc_int32_t>(first),
                                        static_cast<utf8proc_int32_t>(second)};
@@ -81,7 +81,7 @@ char32_t compose_pair(char32_t first, char32_t second) {
   return is_later(whole) ? 0 : whole;
 }
 
-/// Puts each run of marks in the order of their classes.
+/// Sorts each run of combining marks by combining class.
 void sort_marks(std::vector<Formed>& chars) {
   for (auto at = chars.begin(); at != chars.end();) {
     const auto is_starter = [](const Formed& f) { return combining_class(f.c) == 0; };
@@ -96,7 +96,7 @@ void sort_marks(std::vector<Formed>& chars) {
 void compose(std::vector<Formed>& chars) {
   constexpr std::size_t kNone = npos;
   std::size_t starter = kNone, out = 0;
-  int last_class = -1;  // of the marks kept behind the starter; -1 while there are none
+  int last_class = -1;  // combining class of the last mark kept after the starter; -1: none
   for (std::size_t i = 0; i < chars.size(); ++i) {
     const Formed next = chars[i];
     const int kind = combining_class(next.c);
@@ -122,7 +122,7 @@ std::vector<Formed> formed(std::string_view text, NormalForm form) {
   return out;
 }
 
-/// The characters of the basic plane that the form leaves alone whatever stands before them.
+/// Characters of the basic multilingual plane that the form never changes, whatever precedes them.
 using Stable = std::bitset<0x10000>;
 
 Stable stable_characters(NormalForm form) {
@@ -150,7 +150,7 @@ const Stable& stable_of(NormalForm form) {
   return others[static_cast<std::size_t>(form) - 1];
 }
 
-/// Appends the form of bytes [begin, end) of `text`.
+/// Appends the normalised form of bytes [begin, end) of `text`.
 void append_formed(const AlignedText& text, std::size_t begin, std::size_t end, NormalForm form,
                    AlignedText& out) {
   std::size_t at = begin;  // of the next character that goes into the result
@@ -181,8 +181,8 @@ void to_normal_form(AlignedText& text, NormalForm form) {
       last_stable = begin;
       continue;
     }
-    // The stretch goes from the last stable character, which may compose with what follows, to
-    // the next one.
+    // The range to normalise starts at the last stable character, which may compose with what
+    // follows, and ends before the next one.
     std::size_t end = at;
     while (at < bytes.size()) {
       c = next_code_point(bytes, at);

@@ -1,4 +1,4 @@
-// Unicode's normal forms of a text that remembers where its characters came from.
+// Unicode normalisation forms of a text with origins.
 #pragma once
 
 #include "text/aligned_text.h"

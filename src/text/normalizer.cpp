@@ -55,7 +55,7 @@ class Strip final : public Normalizer {
       : left_(part.boolean_or("strip_left", true)), right_(part.boolean_or("strip_right", true)) {}
   void apply(AlignedText& text) const override {
     const std::string& bytes = text.text();
-    std::size_t begin = 0, end = 0;  // of what is no white space
+    std::size_t begin = 0, end = 0;  // of the text without white space at its ends
     for (std::size_t at = 0; at < bytes.size();) {
       const std::size_t start = at;
       if (is_white_space(next_code_point(bytes, at))) continue;
@@ -89,7 +89,7 @@ class Lowercase final : public Normalizer {
     AlignedText out = AlignedText::replacing(text);
     std::string lower;
     for (std::size_t at = 0; at < text.text().size();) {
-      const Origin origin = text.origin_at(at);
+      const ByteRange origin = text.origin_at(at);
       lower.clear();
       append_lowercase(lower, next_code_point(text.text(), at));
       out.append(lower, origin);

@@ -1,4 +1,4 @@
-// The first part of a tokenizer: what happens to the characters before they are split.
+// Normalisers: the first part of a tokenizer, which changes characters before the text is split.
 #pragma once
 
 #include <memory>
@@ -14,8 +14,8 @@ class Normalizer {
   /// `text` is well-formed UTF-8 and stays so.
   virtual void apply(AlignedText& text) const = 0;
 
-  /// The one under `key` of `parent`; null where there is none. Throws Error naming a type that
-  /// is not supported.
+  /// Reads the normaliser under `key` of `parent`; null if there is none. Throws Error naming a
+  /// type that is not supported.
   static std::unique_ptr<const Normalizer> load(const JsonView& parent, std::string_view key);
 };
 

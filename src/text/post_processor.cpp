@@ -14,12 +14,12 @@ namespace {
 
 std::int32_t checked_id(const JsonView& part, std::string_view key, std::int64_t id) {
   if (id < 0 || id > std::numeric_limits<std::int32_t>::max()) {
-    part.fail_key(key, fmt::format("holds {}, which is no token id", id));
+    part.fail_key(key, fmt::format("holds {}, which is not a token id", id));
   }
   return static_cast<std::int32_t>(id);
 }
 
-/// Puts tokens that no text stands for behind those of `tokens`.
+/// Appends tokens that correspond to no text.
 void append_special(Tokens& tokens, const std::vector<std::int32_t>& ids) {
   tokens.ids.insert(tokens.ids.end(), ids.begin(), ids.end());
   if (!tokens.with_offsets) return;
@@ -37,7 +37,7 @@ bool is_blank(char32_t c) {
   return is_white_space(c) || byte_of_char(c) == ' ';
 }
 
-/// White space at the front and at the end of a token, in characters.
+/// Number of white-space characters at the front and at the end of a token.
 std::pair<std::size_t, std::size_t> blanks_of(std::string_view token) {
   std::size_t front = 0, back = 0, count = 0;
   for (std::size_t at = 0; at < token.size(); ++count) {
@@ -48,11 +48,11 @@ std::pair<std::size_t, std::size_t> blanks_of(std::string_view token) {
   return {front, back};
 }
 
-/// Takes the white space off the ranges of byte-level tokens, but for one blank at the front of the
-/// text, which the prefix put there.
+/// Excludes white space from the ranges of byte-level tokens, except one space at the start of the
+/// text that the prefix space put there.
 void trim_offsets(Tokens& tokens, bool add_prefix_space) {
   for (std::size_t i = 0; i < tokens.offsets.size(); ++i) {
-    Range& range = tokens.offsets[i];
+    CharacterRange& range = tokens.offsets[i];
     auto [front, back] = blanks_of(tokens.texts[i]);
     const bool is_first = i == 0 || range.begin == 0;
     if (front == 1 && is_first && add_prefix_space) front = 0;
@@ -61,7 +61,7 @@ void trim_offsets(Tokens& tokens, bool add_prefix_space) {
   }
 }
 
-/// Moves only the offsets of tokens.
+/// ByteLevel: changes only the offsets of tokens.
 class ByteLevel final : public PostProcessor {
  public:
   explicit ByteLevel(const JsonView& part)
@@ -76,7 +76,8 @@ class ByteLevel final : public PostProcessor {
   bool trim_, prefix_space_;
 };
 
-/// One token in front and one behind: RobertaProcessing, and BertProcessing, which trims nothing.
+/// One token in front and one at the end: RobertaProcessing, and BertProcessing, which does not
+/// trim offsets.
 class Around final : public PostProcessor {
  public:
   Around(const JsonView& part, bool trims)

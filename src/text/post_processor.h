@@ -1,4 +1,4 @@
-// The part that adds `<s>` and the like around the tokens of a text.
+// Post-processors: the part of a tokenizer that adds special tokens around those of a text.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ class PostProcessor {
   virtual ~PostProcessor() = default;
   virtual void apply(Tokens& tokens, bool add_special) const = 0;
 
-  /// The one under `key` of `parent`; null where there is none. Throws Error naming a type that
-  /// is not supported.
+  /// Reads the post-processor under `key` of `parent`; null if there is none. Throws Error naming a
+  /// type that is not supported.
   static std::unique_ptr<const PostProcessor> load(const JsonView& parent, std::string_view key);
   /// Every id that `apply` may add.
   virtual std::vector<std::int32_t> added_ids() const = 0;

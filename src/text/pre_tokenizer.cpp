@@ -31,7 +31,7 @@ class ByteLevel final : public PreTokenizer {
     std::string bytes;
     for (std::size_t at = 0; at < word.size();) {
       const std::size_t end = use_regex_ ? gpt2_word_end(word.text, at) : word.size();
-      // Without origins a word is one step, with them a byte.
+      // Without origins a word is appended as a whole, with them byte by byte.
       const std::size_t step = word.origins == nullptr ? end - at : 1;
       for (; at < end; at += step) {
         bytes.clear();
@@ -55,7 +55,7 @@ class Split final : public PreTokenizer {
     std::vector<Span> spans;
     std::size_t from = 0;
     const auto add = [&](std::size_t begin, std::size_t end, bool match) {
-      // An empty match is none of the words, but it parts its neighbours.
+      // An empty match makes no word, but separates its neighbours.
       if (begin != end || match) spans.push_back({begin, end, match != invert_});
     };
     pattern_.each_match(word.text, [&](std::size_t begin, std::size_t end) {
@@ -73,7 +73,7 @@ class Split final : public PreTokenizer {
   Behavior behavior_;
 };
 
-/// Delimiters that are known by the character alone.
+/// Splits at delimiters that are single characters.
 class SplitAt final : public PreTokenizer {
  public:
   SplitAt(std::function<bool(char32_t)> is_delimiter, Behavior behavior)

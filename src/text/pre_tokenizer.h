@@ -1,5 +1,5 @@
-// The second part of a tokenizer: cuts the normalised text into the words that the model sees
-// one by one. A new kind is one class with one function and one line in `make`.
+// Pre-tokenizers: the second part of a tokenizer, which splits the normalised text into the words
+// that the model encodes one by one. A new type is a class with one function and a line in `make`.
 #pragma once
 
 #include <cstddef>
@@ -11,12 +11,12 @@
 
 namespace moebius {
 
-/// Words that lie one behind the other in one buffer; none is empty.
+/// A list of non-empty words, stored consecutively in one buffer.
 class Words {
  public:
   void clear() { ends_.clear(), text_.clear(), origins_.clear(); }
   void add(AlignedView word) { append(word), close(); }
-  /// Adds to the word that `close` will end.
+  /// Appends to the last word, which is open until `close`.
   void append(AlignedView part) {
     start(part);
     text_.append(part.text);
@@ -24,7 +24,7 @@ class Words {
       origins_.insert(origins_.end(), part.origins, part.origins + part.size());
     }
   }
-  /// Same with other bytes that stand for `part`'s first character.
+  /// The same with other bytes, which get the origin of the first character of `part`.
   void append(std::string_view bytes, AlignedView part) {
     start(part);
     text_.append(bytes);
@@ -46,7 +46,7 @@ class Words {
     if (text_.empty()) at_start_ = part.at_start;
   }
   std::string text_;
-  std::vector<Origin> origins_;
+  std::vector<ByteRange> origins_;
   std::vector<std::size_t> ends_;
   bool at_start_ = false;
 };
@@ -54,13 +54,13 @@ class Words {
 class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
-  /// Appends what `word` becomes to `out`.
+  /// Appends the words that `word` is split into to `out`.
   virtual void split(AlignedView word, Words& out) const = 0;
-  /// Whether the words depend on where they stood in the original text.
+  /// Whether the result depends on the place of a word in the original text.
   virtual bool reads_origins() const { return false; }
 
-  /// The one under `key` of `parent`; null where there is none. Throws Error naming a type that
-  /// is not supported.
+  /// Reads the pre-tokenizer under `key` of `parent`; null if there is none. Throws Error naming a
+  /// type that is not supported.
   static std::unique_ptr<const PreTokenizer> load(const JsonView& parent, std::string_view key);
 };
 

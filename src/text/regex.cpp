@@ -17,7 +17,7 @@ namespace {
 constexpr std::string_view kSpace = "\\p{Z}\\x{9}-\\x{d}\\x{85}";
 constexpr std::string_view kHex = "0-9A-Fa-f";
 
-/// As much of an expression as an error can show.
+/// The part of an expression that an error message shows.
 std::string shown(std::string_view expression) {
   constexpr std::size_t kShown = 200;
   if (expression.size() <= kShown) return std::string(expression);
@@ -30,8 +30,8 @@ std::string_view property_in(std::string_view text) {
   return end == std::string_view::npos ? "" : text.substr(1, end - 1);
 }
 
-/// Hugging Face's library matches with Oniguruma in Ruby's syntax. Rewrites what PCRE2 would take
-/// for something else and refuses what it can't express.
+/// Translates an expression of Oniguruma in Ruby's syntax, which Hugging Face's library uses, to
+/// PCRE2. Throws Error for what PCRE2 cannot express.
 std::string from_oniguruma(std::string_view expression, const std::string& where) {
   std::string out;
   bool in_class = false;
@@ -85,7 +85,7 @@ std::string from_oniguruma(std::string_view expression, const std::string& where
     if (c == '[' && !in_class) {
       in_class = true;
       if (next == '^') out += next, ++i;
-      // A bracket right behind the opening one is a member.
+      // A bracket directly after the opening one is a member.
       if (i + 1 < expression.size() && expression[i + 1] == ']') out += "\\]", ++i;
     } else if (c == ']') {
       in_class = false;
@@ -111,15 +111,15 @@ std::shared_ptr<const void> compile(const std::string& expression, const std::st
     fail("{}: malformed regular expression {} at {}: {}", where, shown(expression), offset,
          describe(error));
   }
-  // Where this machine has no compiler for it the interpreter does the work.
+  // Without a JIT compiler for this machine PCRE2 interprets the expression.
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
   return {code,
           [](const void* p) { pcre2_code_free(static_cast<pcre2_code*>(const_cast<void*>(p))); }};
 }
 
-/// A text on which an expression backtracks without end must not hold the program up, nor may one
-/// on which it recurses deeply take all memory. Nearly every match ends within the first limit; how
-/// many may go on to the second is limited too, for there may be one at every place of the text.
+/// Limits on backtracking and on memory for one match. Nearly every match stays within the first
+/// limits; the number of those that may use the second is limited too, since there may be one at
+/// every position of the text.
 constexpr std::uint32_t kFewSteps = 100'000, kSteps = 10'000'000;
 constexpr std::size_t kLongMatches = 16;
 
@@ -179,7 +179,7 @@ void Pattern::each_match(std::string_view text,
     const int found =
         pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, data.get(), context);
     if (found != PCRE2_ERROR_JIT_STACKLIMIT) return found;
-    // The interpreter takes its memory from the heap.
+    // The interpreter allocates on the heap.
     return pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
                        data.get(), context);
   };

@@ -10,7 +10,7 @@
 
 namespace moebius {
 
-/// Immutable after construction, so any number of threads may match with it.
+/// Immutable after construction; any number of threads may use one at once.
 class Pattern {
  public:
   /// Reads `{"String": ...}` or `{"Regex": ...}` under `key`.
@@ -20,8 +20,8 @@ class Pattern {
   static Pattern regex(std::string_view expression, const std::string& where);
 
   /// Calls `match(begin, end)` for every match from left to right. `text` must be well-formed
-  /// UTF-8. An empty match right behind another match doesn't count. Throws Error naming file and
-  /// expression where looking for a match takes too many steps.
+  /// UTF-8. An empty match directly after another match is skipped. Throws Error naming file and
+  /// expression if the search for a match takes too many steps.
   void each_match(std::string_view text,
                   const std::function<void(std::size_t, std::size_t)>& match) const;
   /// Copy with each match replaced by `content`, taken literally.
@@ -34,8 +34,8 @@ class Pattern {
   Pattern() = default;
   std::string text_;
   std::string name_;                  // file and expression, for errors
-  std::shared_ptr<const void> code_;  // a pcre2_code; absent in a literal
-  // pcre2_match_contexts: the limits of most matches, and of a few
+  std::shared_ptr<const void> code_;  // a pcre2_code; null for a literal
+  // pcre2_match_contexts with the limits for most matches, and for few
   std::shared_ptr<const void> few_steps_, steps_;
 };
 

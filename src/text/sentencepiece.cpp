@@ -2,6 +2,7 @@
 // uses the stages of every tokenizer (decoder.h), because the library cannot stream.
 #include <sentencepiece_processor.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -16,14 +17,14 @@ namespace {
 
 using sentencepiece::SentencePieceProcessor;
 
-class SentencePieceModel final : public Model {
+class SentencePieceModel final : public TokenizerModel {
  public:
   /// `bytes` are those of `file`, which errors name. `spreads_bytes`: each byte piece stands for
   /// its whole character, as in transformers; otherwise the last one of the character does.
   SentencePieceModel(const std::string& bytes, const fs::path& file, bool spreads_bytes)
       : spreads_bytes_(spreads_bytes) {
     const auto status = processor_.LoadFromSerializedProto(bytes);
-    if (!status.ok()) fail("{}: no SentencePiece model: {}", file.string(), status.ToString());
+    if (!status.ok()) fail("{}: not a SentencePiece model: {}", file.string(), status.ToString());
     for (int id = 0; id < processor_.GetPieceSize(); ++id) {
       if (!vocabulary_.add(processor_.IdToPiece(id), id)) {
         fail("{}: the piece {} (\"{}\") occurs twice", file.string(), id, processor_.IdToPiece(id));
@@ -46,7 +47,7 @@ class SentencePieceEncoder final : public WordEncoder {
   SentencePieceEncoder(const SentencePieceProcessor& processor, bool spreads_bytes)
       : processor_(processor), spreads_bytes_(spreads_bytes) {}
 
-  void encode(std::string_view word, std::vector<Piece>& out) override {
+  void encode(std::string_view word, std::vector<TokenPiece>& out) override {
     sentencepiece::ImmutableSentencePieceText text;
     const auto status = processor_.Encode({word.data(), word.size()}, text.mutable_proto());
     if (!status.ok()) fail("SentencePiece cannot encode the text: {}", status.ToString());
@@ -139,8 +140,9 @@ struct SentencePieceFiles {
   std::vector<AddedTokenEntry> declared_tokens() const {
     std::vector<AddedTokenEntry> out;
     const std::vector<PieceType> types = piece_types(bytes);
-    for (int id = 0; id < processor().GetPieceSize(); ++id) {
-      const PieceType type = types.at(static_cast<std::size_t>(id));
+    const int count = std::min(processor().GetPieceSize(), static_cast<int>(types.size()));
+    for (int id = 0; id < count; ++id) {
+      const PieceType type = types[static_cast<std::size_t>(id)];
       if (type != PieceType::control && type != PieceType::user_defined) continue;
       out.push_back({processor().IdToPiece(id), type == PieceType::control});
     }

@@ -1,4 +1,4 @@
-// Streaming is the decoder itself (decoder.h) plus the rule that half a character waits.
+// Streaming: a decoder run (decoder.h) that holds incomplete characters back.
 #include "base/utf8.h"
 #include "text/tokenizer_impl.h"
 
@@ -7,7 +7,7 @@ namespace moebius {
 struct StreamDecoder::State {
   std::shared_ptr<const Tokenizer::Impl> tokenizer;
   DecoderRun run;
-  std::string pending;  // fewer than four bytes: the beginning of a character
+  std::string pending;  // at most three bytes: the start of an incomplete character
 };
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, std::span<const std::int32_t> prompt_ids)

@@ -12,7 +12,7 @@ namespace {
 
 using Layout = TokenizerFiles::Layout;
 
-/// tokenizer.model, or the last tokenizer.model.vN; empty if there is none.
+/// Path of tokenizer.model, or of the highest tokenizer.model.vN; empty if there is none.
 fs::path sentencepiece_file(const fs::path& directory) {
   std::vector<fs::path> found;
   std::error_code error;

@@ -1,5 +1,5 @@
-// What a tokenizer is made of, however its files are laid out: the keys of a tokenizer.json. Other
-// layouts are written down as the tokenizer.json that says the same.
+// A tokenizer's parts as the keys of a tokenizer.json. Files in other layouts are read as the
+// equivalent tokenizer.json.
 #pragma once
 
 #include <functional>
@@ -11,11 +11,11 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "text/decoder.h"
-#include "text/model.h"
+#include "text/tokenizer_model.h"
 
 namespace moebius {
 
-/// How Qwen2's tokenizer cuts words.
+/// Regular expression of the words of Qwen2's tokenizer.
 inline constexpr std::string_view qwen2_words =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
     R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
@@ -24,17 +24,17 @@ struct TokenizerDocument {
   std::string where;            // names the file in errors
   Json parts = Json::object();  // "normalizer", "pre_tokenizer", "post_processor"
   nlohmann::json added_tokens;
-  bool finds_added_tokens = true;  // false: in a text they are text like any other
-  std::unique_ptr<const Model> model;
+  bool finds_added_tokens = true;  // false: they are not matched in texts
+  std::unique_ptr<const TokenizerModel> model;
   Decoder decoder;
 };
 
-/// What a model's tokenizer is written in.
+/// Layout and main file of a model's tokenizer.
 struct TokenizerFiles {
   enum class Layout { tokenizer_json, sentencepiece, vocab_and_merges } layout;
   fs::path file;  ///< vocab.json of vocab_and_merges
 };
-/// The first of these that `directory` has; none if it has no tokenizer.
+/// The first layout that `directory` has, in the order of the enum; none if it has no tokenizer.
 std::optional<TokenizerFiles> find_tokenizer(const fs::path& directory);
 /// Throws Error if it has none.
 TokenizerFiles require_tokenizer(const fs::path& directory);
@@ -42,8 +42,8 @@ TokenizerFiles require_tokenizer(const fs::path& directory);
 /// The file and its companions. Throws Error naming what is wrong with them.
 TokenizerDocument read_tokenizer_json(const fs::path& file);
 TokenizerDocument parse_tokenizer_json(std::string_view text, const std::string& where);
-/// GPT-2's layout: `directory` holds vocab.json and merges.txt, and perhaps files that say which
-/// class of transformers they are for and which tokens are special.
+/// Reads GPT-2's layout: `directory` holds vocab.json and merges.txt, and may hold companions that
+/// name the class of transformers and special tokens.
 TokenizerDocument read_vocab_and_merges(const fs::path& directory);
 /// The lines of a merges.txt as a list.
 nlohmann::json read_merges(const fs::path& file);
@@ -53,10 +53,10 @@ nlohmann::json read_merges(const fs::path& file);
 /// tokenizer_config.json says otherwise.
 TokenizerDocument read_sentencepiece(const fs::path& file);
 
-/// What a SentencePiece model says of its pieces, and what it does to texts besides.
+/// Properties of the pieces of a SentencePiece model and of its treatment of texts.
 struct SentencePieces {
   std::vector<double> scores;  ///< by id
-  std::vector<bool> plain;     ///< by id: no control, unknown, unused or byte piece
+  std::vector<bool> plain;     ///< by id: not a control, unknown, unused or byte piece
   std::string unknown;
   bool prepends_space = false, keeps_spaces = true, keeps_characters = true;
   bool prepends_only_first = false;  ///< no space is put before what follows an added token
@@ -69,7 +69,7 @@ SentencePieces describe_sentencepiece(const fs::path& file);
 void apply_companions(const fs::path& directory, Json& parts, nlohmann::json& added_tokens,
                       const std::function<bool(const std::string&)>& in_vocabulary);
 
-/// A template that puts these tokens around a text; empty names put none.
+/// A TemplateProcessing that puts `front` and `back` around a text; an empty one is left out.
 Json template_around(const std::string& front, std::int32_t front_id, const std::string& back,
                      std::int32_t back_id);
 
@@ -77,7 +77,7 @@ Json template_around(const std::string& front, std::int32_t front_id, const std:
 /// objects may have very many keys, for which parse_json is too slow.
 nlohmann::json read_large_json(const fs::path& file);
 nlohmann::json parse_large_json(std::string_view text, const std::string& where);
-/// The whole of a file that must be UTF-8 and no larger than that.
+/// The content of a file that must be UTF-8 and at most 256 MiB.
 std::string read_large_text(const fs::path& file);
 
 }  // namespace moebius

@@ -1,14 +1,14 @@
-// What a Tokenizer shares among its copies.
+// The parts of a Tokenizer, which its copies share.
 #pragma once
 
 #include "text/added_tokens.h"
 #include "text/decoder.h"
-#include "text/model.h"
 #include "text/normalizer.h"
 #include "text/post_processor.h"
 #include "text/pre_tokenizer.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_document.h"
+#include "text/tokenizer_model.h"
 
 namespace moebius {
 
@@ -17,18 +17,18 @@ struct Tokenizer::Impl {
 
   std::unique_ptr<const Normalizer> normalizer;
   std::unique_ptr<const PreTokenizer> pre_tokenizer;
-  std::unique_ptr<const Model> model;
+  std::unique_ptr<const TokenizerModel> model;
   AddedTokens added;
   std::unique_ptr<const PostProcessor> post_processor;
   Decoder decoder;
   std::int32_t vocab_size = 0, base_vocab_size = 0;
 
   Tokens encode(std::string_view utf8_text, bool add_special, bool with_offsets) const;
-  /// Null if no token has this number.
+  /// Null if no token has this id.
   const std::string* find(std::int32_t id) const;
   /// Throws Error if there is none.
   const std::string& token_of(std::int32_t id) const;
-  /// Hands a token to a decoder. Throws Error if there is none.
+  /// Pushes the token of an id to a decoder run. Throws Error if there is none.
   void feed(DecoderRun& run, std::int32_t id, bool skip_special) const;
 };
 

@@ -12,9 +12,10 @@ namespace moebius {
 namespace {
 
 constexpr std::size_t kFileLimit = std::size_t{256} << 20;
-constexpr int kDepthLimit = 100;  // as much as Hugging Face's library allows, or less
+constexpr int kDepthLimit = 100;  // at most what Hugging Face's library allows
 
-/// Throws Error if brackets outside strings nest too deep for what walks the values recursively.
+/// Throws Error if brackets outside strings are nested too deep for recursive functions on the
+/// values.
 void check_depth(std::string_view text, const std::string& where) {
   int depth = 0;
   for (std::size_t at = 0; at < text.size(); ++at) {
@@ -31,7 +32,7 @@ void check_depth(std::string_view text, const std::string& where) {
   }
 }
 
-/// Takes `key` out of an object; null if it isn't there.
+/// Removes `key` from an object and returns its value; null if it is absent.
 nlohmann::json take(nlohmann::json& object, const char* key) {
   if (!object.is_object()) return nullptr;
   const auto at = object.find(key);
@@ -41,12 +42,13 @@ nlohmann::json take(nlohmann::json& object, const char* key) {
   return out;
 }
 
-std::unique_ptr<const Model> make_model(nlohmann::json& document, const std::string& where) {
+std::unique_ptr<const TokenizerModel> make_model(nlohmann::json& document,
+                                                 const std::string& where) {
   nlohmann::json model = take(document, "model");
   const nlohmann::json vocab = take(model, "vocab"), merges = take(model, "merges");
   const Json options(model);
   const JsonView view(options, where + ": model");
-  // Files from before the key existed have no type but the two members.
+  // Older files have no type.
   const std::string type = view.string_or("type", "BPE");
   if (type != "BPE") {
     fail("{}: a model of type \"{}\" is not supported, only BPE", view.where(), type);
@@ -54,7 +56,7 @@ std::unique_ptr<const Model> make_model(nlohmann::json& document, const std::str
   return std::make_unique<BpeModel>(view, vocab, merges);
 }
 
-/// `directory` holds the companions, if there are any.
+/// `directory`: where the companions are; none: there are no companions.
 TokenizerDocument make_document(nlohmann::json document, const std::string& where,
                                 const std::optional<fs::path>& directory) {
   TokenizerDocument out;
@@ -76,7 +78,7 @@ TokenizerDocument make_document(nlohmann::json document, const std::string& wher
   return out;
 }
 
-/// Sets `key` of the parts of one type, also of those within sequences.
+/// Sets `key` of all parts of one type, including members of sequences.
 void set_flag(Json& part, std::string_view type, const char* key, bool value) {
   if (part.is_array()) {
     for (Json& each : part) set_flag(each, type, key, value);
@@ -89,7 +91,7 @@ void set_flag(Json& part, std::string_view type, const char* key, bool value) {
   }
 }
 
-/// Takes parts of one type out of a part that may be a sequence of parts under `list`.
+/// Removes the parts for which `drop` is true: `part` itself, or members of its `list`.
 void remove_parts(Json& part, const char* list, const std::function<bool(const Json&)>& drop) {
   if (!part.is_object()) return;
   if (drop(part)) {
@@ -109,7 +111,7 @@ bool has_type(const Json& part, std::string_view type) {
   return part.is_object() && part.contains("type") && part["type"] == type;
 }
 
-/// Makes a tokenizer of Llama's kind put no space before a text.
+/// Removes the space that a tokenizer of Llama's kind puts before a text.
 void drop_prefix_space(Json& parts) {
   remove_parts(parts["normalizer"], "normalizers",
                [](const Json& part) { return has_type(part, "Prepend"); });

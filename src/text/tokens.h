@@ -1,4 +1,4 @@
-// The tokens of a text as they leave the model, and what the post-processor makes of them.
+// The tokens of a text between the model and the post-processor.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,9 @@ namespace moebius {
 
 struct Tokens {
   std::vector<std::int32_t> ids;
-  /// Only where offsets are asked for; else these two stay empty.
-  std::vector<Range> offsets;
-  /// What each token looks like: the model's spelling, or the text that an added token matched.
+  /// One per id if `with_offsets`, otherwise empty; so is `texts`.
+  std::vector<CharacterRange> offsets;
+  /// Text of each token: its spelling in the vocabulary, or the text that an added token matched.
   std::vector<std::string> texts;
   bool with_offsets = false;
 };

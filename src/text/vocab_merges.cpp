@@ -11,7 +11,8 @@
 namespace moebius {
 namespace {
 
-/// By the class that tokenizer_config.json names, or else by the model's type in config.json.
+/// The tokenizer's class; GPT2Tokenizer if no file names one. Throws Error for one that does not
+/// use this layout.
 TokenizerClass require_class(const fs::path& directory) {
   const NamedTokenizerClass found = find_tokenizer_class(directory);
   const bool known = found.kind != TokenizerClass::other && found.kind != TokenizerClass::llama;

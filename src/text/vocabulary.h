@@ -1,4 +1,4 @@
-// Tokens and their numbers. Numbers may have gaps.
+// A two-way map between tokens and ids. Ids may have gaps.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ class Vocabulary {
   Vocabulary& operator=(Vocabulary&&) = default;
   Vocabulary(const Vocabulary&) = delete;
 
-  /// False if the token or its number is taken; then nothing changes.
+  /// False, without a change, if the token or its id is present already.
   bool add(std::string_view token, std::int32_t id) {
     const auto [entry, fresh] = ids_.emplace(token, id);
     if (!fresh) return false;
@@ -35,7 +35,7 @@ class Vocabulary {
     const auto at = ids_.find(token);
     return at == ids_.end() ? std::nullopt : std::optional(at->second);
   }
-  /// Null if no token has this number.
+  /// Null if no token has this id.
   const std::string* token_of(std::int32_t id) const {
     const auto at = tokens_.find(id);
     return at == tokens_.end() ? nullptr : at->second;

@@ -1,5 +1,5 @@
-// Remembers what short byte strings were encoded to. It belongs to one call of encode, so it needs
-// no lock; words repeat enough within a text to make it worth while.
+// A cache of the encodings of short words. It belongs to one call of encode, so it needs no lock;
+// words repeat often enough within a text.
 #pragma once
 
 #include <cstdint>
@@ -9,24 +9,24 @@
 #include <string_view>
 #include <vector>
 
-#include "text/model.h"
+#include "text/tokenizer_model.h"
 
 namespace moebius {
 
 class WordCache {
  public:
-  /// Where a key was found, or where it would go: what `insert` needs.
+  /// Result of `find`: the entry, or the slot for `insert`.
   struct Place {
     std::uint64_t hash;
     std::size_t slot;
     bool found;
-    std::span<const Piece> pieces;
+    std::span<const TokenPiece> pieces;
   };
 
   WordCache() : slots_(64) {}
 
   Place find(std::string_view key) const {
-    const std::uint64_t hash = std::hash<std::string_view>{}(key) | 1;  // 0 marks a free slot
+    const std::uint64_t hash = std::hash<std::string_view>{}(key) | 1;  // 0: free slot
     std::size_t at = (hash >> 7) & (slots_.size() - 1);
     for (;; at = (at + 1) & (slots_.size() - 1)) {
       const Slot& slot = slots_[at];
@@ -37,8 +37,8 @@ class WordCache {
     }
   }
 
-  /// `place` comes from a `find` of the same key since which nothing was inserted.
-  void insert(const Place& place, std::string_view key, std::span<const Piece> pieces) {
+  /// `place` is the result of `find` for the same key, with no `insert` in between.
+  void insert(const Place& place, std::string_view key, std::span<const TokenPiece> pieces) {
     if (size_ == kLimit) return;
     slots_[place.slot] = {place.hash, static_cast<std::uint32_t>(keys_.size()),
                           static_cast<std::uint32_t>(key.size()),
@@ -69,7 +69,7 @@ class WordCache {
 
   std::vector<Slot> slots_;
   std::string keys_;
-  std::vector<Piece> pieces_;
+  std::vector<TokenPiece> pieces_;
   std::size_t size_ = 0;
 };
 

@@ -42,7 +42,7 @@ Json tokenize(const Json& request) {
   const bool special = request.at("special").get<bool>();
   const Encoding encoding = tokenizer.encode_with_offsets(text, special);
   Json offsets = Json::array();
-  for (const Range& range : encoding.offsets) offsets.push_back({range.begin, range.end});
+  for (const CharacterRange& range : encoding.offsets) offsets.push_back({range.begin, range.end});
   return {{"ids", encoding.ids}, {"offsets", offsets}, {"plain", tokenizer.encode(text, special)}};
 }
 

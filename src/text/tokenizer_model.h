@@ -1,4 +1,4 @@
-// The part of a tokenizer that turns words into tokens.
+// Models of tokenizers: the part that encodes words as tokens.
 #pragma once
 
 #include <cstdint>
@@ -10,24 +10,24 @@
 
 namespace moebius {
 
-/// A token and the bytes of its word that it stands for.
-struct Piece {
+/// A token and the range [begin, end) of bytes of its word that it covers.
+struct TokenPiece {
   std::int32_t id;
   std::uint32_t begin, end;
 };
 
-/// Holds the working memory of one call of encode.
+/// Encodes the words of one text; holds the scratch memory of that.
 class WordEncoder {
  public:
   virtual ~WordEncoder() = default;
   /// Appends the tokens of `word`.
-  virtual void encode(std::string_view word, std::vector<Piece>& out) = 0;
+  virtual void encode(std::string_view word, std::vector<TokenPiece>& out) = 0;
 };
 
 /// Immutable; any number of encoders may use it at once. It must outlive them.
-class Model {
+class TokenizerModel {
  public:
-  virtual ~Model() = default;
+  virtual ~TokenizerModel() = default;
   virtual const Vocabulary& vocabulary() const = 0;
   virtual std::unique_ptr<WordEncoder> encoder() const = 0;
 };
