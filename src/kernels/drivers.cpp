@@ -58,6 +58,17 @@ void multiply_panels(const CpuContext& cpu, const Product& p, const TileRows& x)
 
 }  // namespace
 
+Matrix transposed(const Matrix& w, PackedType type) {
+  Matrix out{.shape = {type, w.shape.k, w.shape.n}};
+  if (w.packed()) {
+    out.transpose_shape = w.shape;
+    out.transpose_data = w.data;
+  } else {
+    out.plain = transposed(w.plain);
+  }
+  return out;
+}
+
 void linear(const CpuContext& cpu, const Plain& x, std::int64_t m,
             std::span<const Product> products) {
   if (m == 0) return;

@@ -22,17 +22,31 @@ struct Plain {
   bool transposed = false;
 };
 
-/// A matrix w [N, K] to multiply by: packed, or plain, which is then packed on the way to the dot
-/// products: f32, what widens to it, or bf16 as bf16. Empty without data.
+/// A matrix w [N, K] to multiply by, in one of three forms: packed panels; a plain matrix, packed
+/// piece by piece as it is used, f32, what widens to it, or bf16 as bf16; or the transpose of a
+/// packed matrix [K, N], made piece by piece. Empty without any of them.
 struct Matrix {
   PackedShape shape;
   const std::byte* data = nullptr;
   Plain plain;
   std::int64_t first = 0;  ///< the panel that data begins with
+  PackedShape transpose_shape{};
+  const std::byte* transpose_data = nullptr;  ///< panels of the transpose
 
-  bool defined() const { return data != nullptr || plain.data != nullptr; }
-  bool packed() const { return plain.data == nullptr; }
+  bool defined() const {
+    return data != nullptr || plain.data != nullptr || transpose_data != nullptr;
+  }
+  bool packed() const { return data != nullptr; }
 };
+
+/// The type in which gradients pass through w: bf16 if it is bf16, else f32.
+inline PackedType gradient_type(const Matrix& w) {
+  return w.shape.type == PackedType::bf16 ? PackedType::bf16 : PackedType::f32;
+}
+
+/// The transpose of a matrix, packed or plain, to be multiplied by in `type`: f32, or bf16 where w
+/// is bf16. Quantised weights are dequantised.
+Matrix transposed(const Matrix& w, PackedType type);
 
 /// What drivers work with.
 struct CpuContext {

@@ -230,7 +230,7 @@ class GroupedRun {
             std::int64_t n, std::int64_t columns, std::int64_t ld) const {
     if (kept == nullptr) return;
     const std::int64_t width = job.down.shape.k;
-    const ValueType type = stored_as(job.up.shape);
+    const ValueType type = gradient_type(job);
     cpu_.table.convert({x, at(kept, type, r * width + n), type, m, columns, ld, width});
   }
 
@@ -290,13 +290,13 @@ class BackwardRun {
     for (std::size_t j = 0; j < args_.jobs.size(); ++j) {
       const FfnJob& job = args_.jobs[j];
       if (job.begin == job.end) continue;
-      compute_ = job.up.shape.type;
-      type_ = stored_as(job.up.shape);
+      type_ = gradient_type(job);
+      compute_ = type_ == ValueType::bf16 ? PackedType::bf16 : PackedType::f32;
       width_ = job.up.shape.n;
       columns_ = job.up.shape.k;
       gated_ = job.gate.defined();
       active_[count_++] = {&job, &args_.gradients[j],
-                           Tiling(job.begin, job.end, most_rows(cpu_.table, job.up.shape))};
+                           Tiling(job.begin, job.end, most_rows(cpu_.table, shape(0, 0)))};
       rows_ = std::max(rows_, job.end);
     }
     const std::int64_t bytes = rows_ * width_ * size_of(type_);
@@ -332,9 +332,8 @@ class BackwardRun {
       const Active& active = active_[piece / blocks];
       const std::int64_t block = piece % blocks, begin = block * most;
       const std::int64_t end = std::min(begin + most, pairs);
-      const Matrix w = on_hand(
-          cpu_.table, {.shape = back, .plain = transposed(active.job->down.plain)},  // [D, F]
-          2 * begin, 2 * end, rooms.of(thread));
+      const Matrix w = on_hand(cpu_.table, transposed(active.job->down, compute_), 2 * begin,
+                               2 * end, rooms.of(thread));
       alignas(64) float dh[max_tile_rows * pair_width];
       for (std::int64_t t = 0; t < active.tiling.count; ++t) {
         const std::int64_t r = active.tiling.start(t), m = active.tiling.size(t);
@@ -421,12 +420,10 @@ class BackwardRun {
       const RowStore tiles = tiles_of_rows(gradient, width_, nullptr);
       for (std::int64_t a = 0; a < count_; ++a) {
         const FfnJob& job = *active_[a].job;
-        const Plain w = transposed((job.*matrix).plain);  // [F, D]
         RowStore own = tiles;
         own.x += job.begin * tiles.row_bytes();
-        jobs[jobs_count++] = {
-            active_[a].tiling, own,        {.shape = shape(columns_, width_), .plain = w},
-            nullptr,           args_.rows, nullptr};
+        jobs[jobs_count++] = {active_[a].tiling, own,        transposed(job.*matrix, compute_),
+                              nullptr,           args_.rows, nullptr};
       }
     };
     if (gated_) add(dgate_, &FfnJob::gate);
@@ -448,6 +445,12 @@ class BackwardRun {
 };
 
 }  // namespace
+
+ValueType gradient_type(const FfnJob& job) {
+  const auto bf16 = [](const Matrix& w) { return gradient_type(w) == PackedType::bf16; };
+  const bool gate = !job.gate.defined() || bf16(job.gate);
+  return gate && bf16(job.up) && bf16(job.down) ? ValueType::bf16 : ValueType::f32;
+}
 
 void grouped_ffn(const CpuContext& cpu, const GroupedFfn& args) {
   const Arena::Scope scope(cpu.arena);

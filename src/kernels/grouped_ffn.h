@@ -25,8 +25,8 @@ struct GroupedFfn {
   std::int64_t tokens = 0, ldx = 0, ldy = 0;
   Activation activation = Activation::silu;
   ValueType type = ValueType::f32;  ///< of x
-  /// Where gate x and up x of the sorted rows are kept for the way back [N, F], if anywhere: in the
-  /// type that is computed in.
+  /// Where gate x and up x of the sorted rows are kept for the backward pass [N, F], if anywhere:
+  /// in the jobs' `gradient_type`.
   void *gate_x = nullptr, *up_x = nullptr;
 };
 void grouped_ffn(const CpuContext& cpu, const GroupedFfn& args);
@@ -37,9 +37,13 @@ struct FfnGradients {
   float *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
 };
 
-/// The way back of `grouped_ffn`, for plain weights of one type, which x, dy, what was kept and the
-/// gradients of matrices have too. All jobs have one width. Sums run in an order that does not
-/// depend on threads.
+/// The type in which gradients pass through an FFN: bf16 if all its matrices are bf16, else f32.
+ValueType gradient_type(const FfnJob& job);
+
+/// Backward pass of `grouped_ffn`: x, dy, what was kept and the gradients of matrices have the
+/// jobs' `gradient_type`. Plain matrices have that type too. Packed ones, of any type, are frozen:
+/// no gradient of them is asked for, and x and the scales have those of the dequantised weights.
+/// All jobs have one width and one type. Sums run in an order that does not depend on threads.
 struct GroupedFfnBackward {
   std::span<const FfnJob> jobs;
   std::span<const FfnGradients> gradients;

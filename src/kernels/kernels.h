@@ -44,6 +44,17 @@ struct LayOut {
   void* out;
 };
 
+/// Panels of the transpose of a packed matrix w [N, K]: [K, N] in f32, quantised weights
+/// dequantised, or in bf16 where w is bf16. The backward pass to x multiplies by it.
+struct TransposePanels {
+  PackedShape shape;  ///< of w
+  const void* w;      ///< its panels
+  std::int64_t begin,
+      end;          ///< panels of the transpose: columns [16 begin, 16 end) of w, zero beyond K
+  PackedType type;  ///< of the transpose
+  void* out;        ///< as the panels of {type, K, N}
+};
+
 /// Rows of activations before they meet a packed matrix: of what, and `ld` elements apart.
 struct Prepared {
   void* x;             ///< f32, bf16 or int8 [M, padded K], zero beyond K
@@ -285,6 +296,7 @@ struct KernelTable {
   void (*interleave)(const PackedShape& shape, const Prepared& from, const std::int32_t* ids,
                      const TileRows& out);
   void (*lay_out)(const LayOut& args);
+  void (*transpose_panels)(const TransposePanels& args);
   void (*tile)(const PackedShape& shape, const Tile& tile);
   void (*activate)(const Activate& args);
   void (*activate_backward)(const ActivateBackward& args);

@@ -149,8 +149,17 @@ inline void lay_tiles(const KernelTable& table, const Plain& x, const Tiling& ti
 inline Matrix on_hand(const KernelTable& table, const Matrix& w, std::int64_t begin,
                       std::int64_t end, std::byte* room) {
   if (w.packed()) return w;
-  lay_lanes(table, w.shape, w.plain, begin * panel_width, w.shape.n, panel_width, end - begin,
-            room);
+  if (w.transpose_data != nullptr) {
+    table.transpose_panels({.shape = w.transpose_shape,
+                            .w = w.transpose_data,
+                            .begin = begin,
+                            .end = end,
+                            .type = w.shape.type,
+                            .out = room});
+  } else {
+    lay_lanes(table, w.shape, w.plain, begin * panel_width, w.shape.n, panel_width, end - begin,
+              room);
+  }
   return {.shape = w.shape, .data = room, .first = begin};
 }
 
@@ -184,6 +193,7 @@ struct Ahead {
   /// 0 where they do not lie in one piece.
   static std::int64_t bytes_of_panel(const Matrix& w) {
     if (w.packed()) return w.shape.panel_bytes();
+    if (w.plain.data == nullptr) return 0;
     const bool together = !w.plain.transposed && w.plain.ids == nullptr && w.plain.ld == w.shape.k;
     return together ? panel_width * w.shape.k * size_of(w.plain.type) : 0;
   }

@@ -129,6 +129,21 @@ float row_at(const PackedShape& s, const TileRows& rows, int i, std::int64_t k) 
   return s.quantised() ? x * rows.scales[k / s.x_group() * rows.m + i] : x;
 }
 
+void transpose_panels(const TransposePanels& a) {
+  const PackedShape out{a.type, (a.end - a.begin) * panel_width, a.shape.n};
+  const std::int64_t step = step_of(a.type), padded = out.padded_k();
+  const ValueType type = a.type == PackedType::bf16 ? ValueType::bf16 : ValueType::f32;
+  for (std::int64_t lane = 0; lane < out.n; ++lane) {
+    const std::int64_t k = a.begin * panel_width + lane;
+    for (std::int64_t n = 0; n < padded; ++n) {
+      const float value = k < a.shape.k && n < a.shape.n ? unpack(a.shape, a.w, n, k) : 0;
+      const std::int64_t at = (lane / panel_width * padded + n / step * step) * panel_width +
+                              lane % panel_width * step + n % step;
+      store_value(a.out, type, at, value);
+    }
+  }
+}
+
 void put_sum(const TileOutput& out, int row, std::int64_t column, float sum) {
   const std::int64_t at = (out.ids != nullptr ? out.ids[row] : row) * out.ldy + column;
   float value = sum * (out.scales != nullptr ? out.scales[row] : 1);

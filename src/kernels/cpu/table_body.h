@@ -7,6 +7,7 @@
 #include "kernels/cpu/layout_body.h"
 #include "kernels/cpu/panel_body.h"
 #include "kernels/cpu/elementwise_body.h"
+#include "kernels/cpu/transpose_body.h"
 #include "kernels/cpu/attention_body.h"
 #include "kernels/cpu/limits_body.h"
 #include "kernels/cpu/table_entries.h"

@@ -8,6 +8,7 @@ static constexpr KernelTable table_named(const char* isa) {
           .prepare = prepare,
           .interleave = interleave,
           .lay_out = lay_out,
+          .transpose_panels = transpose_panels,
           .tile = tile,
           .activate = activate,
           .activate_backward = activate_backward,
