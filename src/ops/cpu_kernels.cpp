@@ -43,6 +43,10 @@ bool kernels_serve(const at::Tensor& x, const at::Tensor& w) {
           (x.scalar_type() == at::kBFloat16 && w.scalar_type() == at::kBFloat16));
 }
 
+bool kernels_serve_packed(const at::Tensor& x) {
+  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+}
+
 bool recording(std::initializer_list<at::Tensor> inputs) {
   return at::GradMode::is_enabled() &&
          std::any_of(inputs.begin(), inputs.end(),

@@ -48,6 +48,8 @@ bool readable(const at::Tensor& t);
 /// Whether kernels take x and a weight w together: they compute in f32 with a weight of any of
 /// those types, or in bf16.
 bool kernels_serve(const at::Tensor& x, const at::Tensor& w);
+/// Whether kernels multiply x with packed weights: f32 or bf16 on the CPU.
+bool kernels_serve_packed(const at::Tensor& x);
 /// Whether a function of these has to record how its gradients come about.
 bool recording(std::initializer_list<at::Tensor> inputs);
 

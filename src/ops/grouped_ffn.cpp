@@ -11,6 +11,7 @@
 #include "kernels/grouped_ffn.h"
 #include "kernels/routing.h"
 #include "ops/cpu_kernels.h"
+#include "ops/saved_value.h"
 
 namespace moebius::ops {
 namespace {
@@ -20,28 +21,27 @@ using torch::autograd::variable_list;
 
 /// The leaves of an FFN, as an operation takes them.
 enum Leaf : std::size_t { gate, up, down, gate_bias, up_bias, down_bias, leaves };
-using Leaves = std::array<at::Tensor, leaves>;
+using Leaves = std::array<Weight, leaves>;
 
 Leaves leaves_of(const FfnOf<Weight>& w) {
-  const auto plain = [](const Weight& leaf) {
-    return leaf.defined() ? leaf.plain() : at::Tensor();
-  };
-  return {plain(w.gate),      plain(w.up),      plain(w.down),
-          plain(w.gate_bias), plain(w.up_bias), plain(w.down_bias)};
+  return {w.gate, w.up, w.down, w.gate_bias, w.up_bias, w.down_bias};
 }
 
-kernels::Activation kernel_activation(Activation activation) {
-  switch (activation) {
-    case Activation::silu:
-      return kernels::Activation::silu;
-    case Activation::gelu_tanh:
-      return kernels::Activation::gelu_tanh;
-    case Activation::gelu_erf:
-      return kernels::Activation::gelu_erf;
-    case Activation::relu:
-      return kernels::Activation::relu;
+/// Plain leaves; a leaf that is packed or that a layer lacks is undefined.
+at::Tensor tensor_of(const Weight& leaf) {
+  return leaf.packed() == nullptr ? leaf.plain() : at::Tensor();
+}
+
+/// Of a leaf [E, N, K].
+struct LeafShape {
+  std::int64_t experts, n, k;
+};
+LeafShape shape_of(const Weight& w) {
+  if (const PackedWeight* packed = w.packed()) {
+    return {packed->count(), packed->shape().n, packed->shape().k};
   }
-  fail("[grouped_ffn] unknown activation");
+  const at::Tensor& t = w.plain();
+  return {t.size(0), t.size(1), t.size(2)};
 }
 
 /// The T K assignments sorted by expert, as `kernels::sort_by_expert` does it.
@@ -77,11 +77,11 @@ class Experts {
  public:
   explicit Experts(const Leaves& w) : w_(w) {
     for (std::size_t leaf = gate_bias; leaf < leaves; ++leaf) {
-      if (w_[leaf].defined()) w_[leaf] = w_[leaf].to(at::kFloat).contiguous();
+      if (w_[leaf].defined()) w_[leaf] = w_[leaf].plain().to(at::kFloat).contiguous();
     }
   }
 
-  /// One job an expert; what is computed in is of the type of x.
+  /// One job an expert; plain matrices are computed with in the type of x.
   std::vector<kernels::FfnJob> jobs(const at::Tensor& x, const at::Tensor& offsets_E) const {
     const auto* offset = offsets_E.const_data_ptr<std::int64_t>();
     std::vector<kernels::FfnJob> out;
@@ -95,17 +95,29 @@ class Experts {
  private:
   kernels::Matrix matrix(const at::Tensor& x, Leaf leaf, std::int64_t e) const {
     if (!w_[leaf].defined()) return {};
-    const at::Tensor w = w_[leaf].select(0, e);
+    if (const PackedWeight* packed = w_[leaf].packed()) return packed->matrix(e);
+    const at::Tensor w = w_[leaf].plain().select(0, e);
     return {.shape = {compute_type(x), w.size(0), w.size(1)}, .plain = plain_of(w)};
   }
   const float* bias(Leaf leaf, std::int64_t e) const {
-    return w_[leaf].defined() ? w_[leaf].select(0, e).const_data_ptr<float>() : nullptr;
+    return w_[leaf].defined() ? w_[leaf].plain().select(0, e).const_data_ptr<float>() : nullptr;
   }
 
   Leaves w_;
 };
 
-/// What the way back needs.
+/// The type that gradients of a call's jobs pass in.
+at::ScalarType gradient_type(const std::vector<kernels::FfnJob>& jobs) {
+  return kernels::gradient_type(jobs[0]) == kernels::ValueType::bf16 ? at::kBFloat16 : at::kFloat;
+}
+
+/// x as the jobs take it: bf16 meets matrices in bf16 only.
+at::Tensor rows_for(const at::Tensor& x_TD, const std::vector<kernels::FfnJob>& jobs) {
+  const bool bf16 = jobs[0].up.shape.type == kernels::PackedType::bf16;
+  return (bf16 ? x_TD : x_TD.to(at::kFloat)).contiguous();
+}
+
+/// What the backward pass needs.
 struct Kept {
   Assignments assignments;
   at::Tensor gate_NF, up_NF;
@@ -114,19 +126,20 @@ struct Kept {
 /// y, and what is kept where `keep` is set.
 at::Tensor run(const at::Tensor& x_TD, const at::Tensor& weights_TK, const Leaves& w,
                const at::Tensor& ids_TK, Activation activation, bool keep, Kept& kept) {
-  kept.assignments = sort_by_expert(ids_TK, weights_TK, w[up].size(0));
+  const LeafShape shape = shape_of(w[up]);
+  kept.assignments = sort_by_expert(ids_TK, weights_TK, shape.experts);
   const Assignments& a = kept.assignments;
-  const at::Tensor x = x_TD.contiguous();
-  at::Tensor y = at::zeros(x.sizes(), at::kFloat);
-  if (keep) {
-    kept.up_NF = at::empty({a.rows_N.size(0), w[up].size(1)}, x_TD.options());
-    if (w[gate].defined()) kept.gate_NF = at::empty_like(kept.up_NF);
-  }
-  const auto room = [](const at::Tensor& t) {
-    return t.defined() ? t.mutable_data_ptr() : nullptr;
-  };
   const Experts experts(w);
   const std::vector<kernels::FfnJob> jobs = experts.jobs(x_TD, a.offsets_E);
+  const at::Tensor x = rows_for(x_TD, jobs);
+  at::Tensor y = at::zeros(x.sizes(), at::kFloat);
+  if (keep) {
+    kept.up_NF = at::empty({a.rows_N.size(0), shape.n}, gradient_type(jobs));
+    if (w[gate].defined()) kept.gate_NF = at::empty_like(kept.up_NF);
+  }
+  const auto data_of = [](const at::Tensor& t) {
+    return t.defined() ? t.mutable_data_ptr() : nullptr;
+  };
   const CpuKernels cpu;
   kernels::grouped_ffn(cpu, {.jobs = jobs,
                              .rows = a.rows_N.const_data_ptr<std::int32_t>(),
@@ -136,10 +149,10 @@ at::Tensor run(const at::Tensor& x_TD, const at::Tensor& weights_TK, const Leave
                              .tokens = x.size(0),
                              .ldx = x.size(1),
                              .ldy = x.size(1),
-                             .activation = kernel_activation(activation),
+                             .activation = activation,
                              .type = value_type(x),
-                             .gate_x = room(kept.gate_NF),
-                             .up_x = room(kept.up_NF)});
+                             .gate_x = data_of(kept.gate_NF),
+                             .up_x = data_of(kept.up_NF)});
   return y.to(x_TD.scalar_type());
 }
 
@@ -147,28 +160,33 @@ class GroupedFfnFunction : public torch::autograd::Function<GroupedFfnFunction> 
  public:
   /// Leaves that a layer lacks have no value.
   using Given = std::optional<at::Tensor>;
+  /// Of plain leaves; undefined where nobody asks.
+  using Gradients = std::array<at::Tensor, leaves>;
 
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weights_TK,
                             const Given& gate_w, const Given& up_w, const Given& down_w,
                             const Given& gate_b, const Given& up_b, const Given& down_b,
-                            const at::Tensor& ids_TK, std::int64_t activation) {
+                            const at::Tensor& ids_TK, std::int64_t activation,
+                            const Leaves& packed) {
     Kept kept;
-    Leaves w;
+    Leaves w = packed;
+    variable_list to_save;
     std::int64_t wanted = x.requires_grad() ? 1 << leaves : 0;  // a bit for each gradient
     std::size_t leaf = 0;
     for (const Given& each : {gate_w, up_w, down_w, gate_b, up_b, down_b}) {
-      w[leaf] = each.value_or(at::Tensor());
-      if (w[leaf].defined() && w[leaf].requires_grad()) wanted |= 1 << leaf;
+      if (each.has_value()) w[leaf] = *each;
+      to_save.push_back(each.value_or(at::Tensor()));
+      if (each.has_value() && each->requires_grad()) wanted |= 1 << leaf;
       ++leaf;
     }
     at::Tensor y = run(x, weights_TK, w, ids_TK, static_cast<Activation>(activation), true, kept);
     const Assignments& a = kept.assignments;
-    variable_list saved(w.begin(), w.end());
     for (const at::Tensor& each :
          {x, weights_TK, a.rows_N, a.places_N, a.offsets_E, a.scales_N, kept.gate_NF, kept.up_NF}) {
-      saved.push_back(each);
+      to_save.push_back(each);
     }
-    ctx->save_for_backward(std::move(saved));
+    ctx->save_for_backward(std::move(to_save));
+    ctx->saved_data["packed"] = saved(packed);
     ctx->saved_data["activation"] = activation;
     ctx->saved_data["wanted"] = wanted;
     return y;
@@ -177,22 +195,26 @@ class GroupedFfnFunction : public torch::autograd::Function<GroupedFfnFunction> 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const variable_list saved = ctx->get_saved_variables();
     const std::int64_t wanted = ctx->saved_data["wanted"].toInt();
-    Leaves w;
-    std::copy_n(saved.begin(), leaves, w.begin());
-    const at::Tensor x = saved[leaves].contiguous(), dy = gradients[0].contiguous();
+    Leaves w = value_of<Leaves>(ctx->saved_data["packed"]);
+    for (std::size_t leaf = 0; leaf < leaves; ++leaf) {
+      if (saved[leaf].defined()) w[leaf] = saved[leaf];
+    }
     const at::Tensor& weights_TK = saved[leaves + 1];
     const at::Tensor &rows_N = saved[leaves + 2], &places_N = saved[leaves + 3];
     const at::Tensor &offsets_E = saved[leaves + 4], &scales_N = saved[leaves + 5];
     const at::Tensor &gate_NF = saved[leaves + 6], &up_NF = saved[leaves + 7];
 
-    Leaves dw;
+    Gradients dw;
     for (std::size_t leaf = 0; leaf < leaves; ++leaf) {
       if ((wanted >> leaf & 1) == 0) continue;
-      dw[leaf] = leaf < gate_bias ? at::empty_like(w[leaf], at::MemoryFormat::Contiguous)
-                                  : at::zeros(w[leaf].sizes(), at::kFloat);
+      dw[leaf] = leaf < gate_bias ? at::empty_like(saved[leaf], at::MemoryFormat::Contiguous)
+                                  : at::zeros(saved[leaf].sizes(), at::kFloat);
     }
     const Experts experts(w);
-    const std::vector<kernels::FfnJob> jobs = experts.jobs(x, offsets_E);
+    const std::vector<kernels::FfnJob> jobs = experts.jobs(saved[leaves], offsets_E);
+    const at::ScalarType type = gradient_type(jobs);
+    const at::Tensor x = saved[leaves].to(type).contiguous();
+    const at::Tensor dy = gradients[0].to(type).contiguous();
     std::vector<kernels::FfnGradients> to;
     for (std::size_t e = 0; e < jobs.size(); ++e) to.push_back(gradients_of(dw, jobs[e], e));
     at::Tensor dscales_N = at::zeros_like(scales_N), dx;
@@ -208,24 +230,23 @@ class GroupedFfnFunction : public torch::autograd::Function<GroupedFfnFunction> 
                 .dy = dy.const_data_ptr(),
                 .gate_x = gate_NF.defined() ? gate_NF.const_data_ptr() : nullptr,
                 .up_x = up_NF.const_data_ptr(),
-                .activation = kernel_activation(
-                    static_cast<Activation>(ctx->saved_data["activation"].toInt())),
+                .activation = static_cast<Activation>(ctx->saved_data["activation"].toInt()),
                 .dx = dx.defined() ? dx.mutable_data_ptr<float>() : nullptr,
                 .dscales = dscales_N.mutable_data_ptr<float>()});
     }
     variable_list out{
-        dx.defined() ? dx.to(x.scalar_type()) : dx,
+        dx.defined() ? dx.to(saved[leaves].scalar_type()) : dx,
         dscales_N.index_select(0, places_N).view(weights_TK.sizes()).to(weights_TK.scalar_type())};
     for (std::size_t leaf = 0; leaf < leaves; ++leaf) {
-      out.push_back(dw[leaf].defined() ? dw[leaf].to(w[leaf].scalar_type()) : at::Tensor());
+      out.push_back(dw[leaf].defined() ? dw[leaf].to(saved[leaf].scalar_type()) : at::Tensor());
     }
-    out.resize(10);
+    out.resize(11);
     return out;
   }
 
  private:
   /// Where those of expert e go; of one without rows they are zero.
-  static kernels::FfnGradients gradients_of(const Leaves& dw, const kernels::FfnJob& job,
+  static kernels::FfnGradients gradients_of(const Gradients& dw, const kernels::FfnJob& job,
                                             std::size_t e) {
     const auto at_e = [&](Leaf leaf) -> void* {
       if (!dw[leaf].defined()) return nullptr;
@@ -245,36 +266,41 @@ class GroupedFfnFunction : public torch::autograd::Function<GroupedFfnFunction> 
 }  // namespace
 
 bool suits_grouped_ffn(const at::Tensor& x, const FfnOf<Weight>& w) {
-  return kernels_serve(x, w.up);
+  if (w.up.packed() != nullptr) return x.numel() > 0 && kernels_serve_packed(x);
+  return kernels_serve(x, w.up.plain());
 }
 
 at::Tensor grouped_ffn(const at::Tensor& x_TD, const at::Tensor& ids_TK,
                        const at::Tensor& weights_TK, const FfnOf<Weight>& weights,
                        Activation activation) {
-  Leaves w = leaves_of(weights);
-  if (x_TD.size(-1) != w[up].size(-1)) {
-    fail("[grouped_ffn] x has D={} but the experts have D={}", x_TD.size(-1), w[up].size(-1));
+  const Leaves w = leaves_of(weights);
+  if (x_TD.size(-1) != shape_of(w[up]).k) {
+    fail("[grouped_ffn] x has D={} but the experts have D={}", x_TD.size(-1), shape_of(w[up]).k);
   }
-  if (!recording(
-          {x_TD, weights_TK, w[gate], w[up], w[down], w[gate_bias], w[up_bias], w[down_bias]})) {
+  const auto tensor = [&](Leaf leaf) { return tensor_of(w[leaf]); };
+  if (!recording({x_TD, weights_TK, tensor(gate), tensor(up), tensor(down), tensor(gate_bias),
+                  tensor(up_bias), tensor(down_bias)})) {
     Kept kept;
     return run(x_TD, weights_TK, w, ids_TK, activation, false, kept);
   }
-  for (at::Tensor& leaf : w) {
-    if (leaf.defined()) leaf = leaf.to(x_TD.scalar_type());
-  }
   const auto given = [&](Leaf leaf) {
-    return w[leaf].defined() ? std::optional(w[leaf]) : std::nullopt;
+    const at::Tensor t = tensor(leaf);
+    return t.defined() ? std::optional(t.to(x_TD.scalar_type())) : std::nullopt;
   };
+  Leaves packed;
+  for (std::size_t leaf = 0; leaf < leaves; ++leaf) {
+    if (w[leaf].packed() != nullptr) packed[leaf] = w[leaf];
+  }
   return GroupedFfnFunction::apply(x_TD, weights_TK, given(gate), given(up), given(down),
                                    given(gate_bias), given(up_bias), given(down_bias), ids_TK,
-                                   static_cast<std::int64_t>(activation));
+                                   static_cast<std::int64_t>(activation), packed);
 }
 
 at::Tensor ffn(const at::Tensor& x, const FfnOf<Weight>& w, Activation activation) {
   const at::Tensor flat = x.reshape({-1, x.size(-1)});
   const auto alone = [](const Weight& leaf) {
-    return leaf.defined() ? Weight(leaf.plain().unsqueeze(0)) : Weight();
+    if (!leaf.defined() || leaf.packed() != nullptr) return leaf;  // packed ones have an E of 1
+    return Weight(leaf.plain().unsqueeze(0));
   };
   const FfnOf<Weight> one{alone(w.gate),      alone(w.up),      alone(w.down),
                           alone(w.gate_bias), alone(w.up_bias), alone(w.down_bias)};

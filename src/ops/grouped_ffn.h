@@ -10,13 +10,14 @@
 namespace moebius::ops {
 
 /// Whether `grouped_ffn` serves: tensors on the CPU, in f32 with weights of any float type, or in
-/// bf16.
+/// bf16; or packed weights with either.
 bool suits_grouped_ffn(const at::Tensor& x, const FfnOf<Weight>& w);
 
 /// y [T, D]: for each token t of x [T, D] the sum over k of weights [T, K] (f32) times the FFN of
 /// expert ids [T, K] (int64): down(act(gate x) * up x), or without gate down(act(up x)). Weights of
 /// w have a leading E. Sums run in f32 and in the same order every time. With gradients to x,
-/// `weights` and w, for which gate x and up x are kept, and no copies of rows.
+/// `weights` and w, for which gate x and up x are kept, and no copies of rows. Packed matrices are
+/// frozen: x, `weights` and biases get the gradients of the layer with dequantised weights.
 ///
 /// Each expert that has tokens is gone over once for all of them (the fused layer of MegaBlocks,
 /// Gale et al. 2022, without its padding).

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "ops/cpu_kernels.h"
+#include "ops/saved_value.h"
 
 namespace moebius::ops {
 
@@ -45,9 +46,64 @@ class ProductFunction : public torch::autograd::Function<ProductFunction> {
   }
 };
 
+/// x [M, K], f32 or bf16, times a matrix w transposed: [M, N], of the type of x. `type` is the one
+/// that w takes x in.
+at::Tensor product(const at::Tensor& x, const kernels::Matrix& w, at::ScalarType type) {
+  const at::Tensor rows = x.to(type).contiguous();
+  at::Tensor y = at::empty({rows.size(0), w.shape.n}, x.options());
+  const kernels::Product args{
+      .w = w, .y = y.mutable_data_ptr(), .ldy = w.shape.n, .type = value_type(y)};
+  const CpuKernels cpu;
+  kernels::linear(cpu, plain_of(rows), rows.size(0), {&args, 1});
+  return y;
+}
+
+/// x [M, K] times a packed w [N, K] transposed.
+class PackedProductFunction : public torch::autograd::Function<PackedProductFunction> {
+ public:
+  using Packed = std::shared_ptr<const PackedWeight>;
+
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x,
+                            const Packed& w) {
+    ctx->saved_data["w"] = saved(w);
+    return run(x, *w);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 const torch::autograd::variable_list& gradients) {
+    const kernels::Matrix w = value_of<Packed>(ctx->saved_data["w"])->matrix();
+    const kernels::PackedType type = kernels::gradient_type(w);
+    const auto dtype = type == kernels::PackedType::bf16 ? at::kBFloat16 : at::kFloat;
+    return {product(gradients[0], kernels::transposed(w, type), dtype), {}};
+  }
+
+  /// Matrices in bf16 take rows of bf16 as they are; others quantise or read f32.
+  static at::Tensor run(const at::Tensor& x, const PackedWeight& w) {
+    const bool as_stored = w.shape().type == kernels::PackedType::bf16;
+    return product(x, w.matrix(), as_stored ? x.scalar_type() : at::kFloat);
+  }
+};
+
+at::Tensor packed_linear(const at::Tensor& x, const Weight& weight, const at::Tensor& bias) {
+  const PackedWeight& w = *weight.packed();
+  if (x.size(-1) != w.shape().k) {
+    fail("[linear] x has {} columns but w takes {}", x.size(-1), w.shape().k);
+  }
+  if (w.count() != 1 || !kernels_serve_packed(x)) {
+    fail("[linear] a packed weight multiplies f32 or bf16 on the CPU, and is one matrix");
+  }
+  std::vector<std::int64_t> sizes = x.sizes().vec();
+  sizes.back() = w.shape().n;
+  const at::Tensor flat = x.reshape({-1, x.size(-1)});
+  const at::Tensor y = recording({x}) ? PackedProductFunction::apply(flat, weight.shared_packed())
+                                      : PackedProductFunction::run(flat, w);
+  return bias.defined() ? y.view(sizes) + bias.to(x.scalar_type()) : y.view(sizes);
+}
+
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const Weight& weight, const at::Tensor& bias) {
+  if (weight.packed() != nullptr) return packed_linear(x, weight, bias);
   const at::Tensor& w = weight.plain();
   if (x.size(-1) != w.size(-1)) {
     fail("[linear] x has {} columns but w takes {}", x.size(-1), w.size(-1));

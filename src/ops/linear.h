@@ -10,7 +10,9 @@ namespace moebius::ops {
 
 /// x [..., in] times w [out, in] transposed, plus bias [out] where defined. A weight stored in
 /// another dtype than x is widened or narrowed for the product: so a bf16 checkpoint computes in
-/// f32 without ever being held in f32. Throws Error if the inner dimensions differ.
+/// f32 without ever being held in f32. A packed weight multiplies f32 or bf16 on the CPU and is
+/// frozen: x gets the gradient of the product with the dequantised weight (straight through the
+/// rounding of activations), w gets none. Throws Error if the inner dimensions differ.
 at::Tensor linear(const at::Tensor& x, const Weight& w, const at::Tensor& bias = {});
 
 /// Rows of w [V, D] for ids [...], in `dtype`.
