@@ -9,8 +9,7 @@
 #include <vector>
 
 #include "base/dtype.h"
-#include "kernels/kernels.h"
-#include "kernels/routing.h"
+#include "kernels/types.h"
 
 namespace moebius {
 

@@ -7,11 +7,9 @@
 #include <string_view>
 
 #include "kernels/packed.h"
+#include "kernels/types.h"
 
 namespace moebius::kernels {
-
-/// What values in memory are.
-enum class ValueType { f32, f16, bf16 };
 
 constexpr std::int64_t size_of(ValueType type) {
   return type == ValueType::f32 ? 4 : 2;
@@ -100,8 +98,6 @@ struct Tile {
   /// rows; or null.
   const void* next[2];
 };
-
-enum class Activation { silu, gelu_tanh, gelu_erf, relu };
 
 /// h = act(x), or act(x) * up where `up` is not 0: the value `up` places after. `columns` is a
 /// multiple of 16.

@@ -11,15 +11,14 @@
 
 #include <cstdint>
 
-namespace moebius::kernels {
+#include "kernels/types.h"
 
-enum class PackedType { f32, bf16, int8, int4 };
+namespace moebius::kernels {
 
 /// Of the dot products a step takes: 1, 2 or 4 neighbours along K.
 constexpr std::int64_t step_of(PackedType type) {
   return type == PackedType::f32 ? 1 : type == PackedType::bf16 ? 2 : 4;
 }
-inline constexpr int packed_types = 4;
 inline constexpr std::int64_t panel_width = 16;
 
 /// Inlined wherever they are called: what is shared must not be left in a file of an instruction

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/router_weighting.h"
+
 namespace moebius::kernels {
 namespace {
 
@@ -61,54 +63,58 @@ void choose(const RoutingRule& rule, float* scores, float* work, std::int32_t* i
   });
 }
 
-/// softmax(s)_e is e^(s_e - max) over the sum.
-struct Softmax {
-  float max = nothing, sum = 0;
+/// What scores of a token are relative to: e^max, and their sum over the weighting's domain.
+struct Normaliser {
+  float max = 0, sum;
 
-  template <class At>
-  Softmax(std::int64_t count, At at) {
+  Normaliser(const RoutingRule& rule, const RouterWeighting& w, const float* logits,
+             const std::int32_t* ids)
+      : sum(w.epsilon) {
+    if (w.domain == RouterWeighting::Domain::none) return;
+    const bool all = w.domain == RouterWeighting::Domain::all;
+    const std::int64_t count = all ? rule.experts : rule.top_k;
+    const auto at = [&](std::int64_t i) { return logits[all ? i : ids[i]]; };
+    max = nothing;
     for (std::int64_t i = 0; i < count; ++i) max = std::max(max, at(i));
-    for (std::int64_t i = 0; i < count; ++i) sum += std::exp(at(i) - max);
+    for (std::int64_t i = 0; i < count; ++i) sum += router_score(w, at(i), max);
   }
-  float of(float s) const { return std::exp(s - max) / sum; }
 };
 
-void weigh(const RoutingRule& rule, const float* logits, const float* scale,
-           const std::int32_t* ids, float* weights) {
-  const auto chosen = [&](std::int64_t k) { return logits[ids[k]]; };
-  const auto fill = [&](auto weight) {
-    for (std::int64_t k = 0; k < rule.top_k; ++k) weights[k] = weight(k);
-  };
-  switch (rule.kind) {
-    case RouterWeights::softmax_renorm: {
-      const Softmax softmax(rule.top_k, chosen);
-      fill([&](std::int64_t k) { return softmax.of(chosen(k)); });
-      break;
-    }
-    case RouterWeights::softmax: {
-      const Softmax softmax(rule.experts, [&](std::int64_t e) { return logits[e]; });
-      fill([&](std::int64_t k) { return softmax.of(chosen(k)); });
-      break;
-    }
-    case RouterWeights::sigmoid:
-      fill([&](std::int64_t k) { return sigmoid(chosen(k)); });
-      break;
-    case RouterWeights::sigmoid_renorm: {
-      float sum = 1e-20f;
-      for (std::int64_t k = 0; k < rule.top_k; ++k) sum += sigmoid(chosen(k));
-      fill([&](std::int64_t k) { return sigmoid(chosen(k)) / sum; });
-      break;
-    }
-    case RouterWeights::one:
-      fill([](std::int64_t) { return 1.0f; });
-      break;
-    case RouterWeights::one_plus: {
-      const Softmax softmax(rule.experts, [&](std::int64_t e) { return logits[e]; });
-      fill([&](std::int64_t k) { return 1 + softmax.of(chosen(k)) * scale[ids[k]]; });
-      break;
-    }
+void weigh_token(const RoutingRule& rule, const float* logits, const float* scale,
+                 const std::int32_t* ids, float* weights) {
+  const RouterWeighting w = weighting_of(rule.kind);
+  const Normaliser normaliser(rule, w, logits, ids);
+  for (std::int64_t k = 0; k < rule.top_k; ++k) {
+    const float score = router_score(w, logits[ids[k]], normaliser.max);
+    const float share = router_share(w, score, normaliser.sum);
+    weights[k] = router_weight(w, share, w.learned ? scale + ids[k] : nullptr) * rule.factor;
   }
-  for (std::int64_t k = 0; k < rule.top_k; ++k) weights[k] *= rule.factor;
+}
+
+/// `args` of one token.
+void weigh_token_backward(const WeighBackward& args) {
+  const RoutingRule& rule = args.rule;
+  const RouterWeighting w = weighting_of(rule.kind);
+  const Normaliser normaliser(rule, w, args.logits, args.ids);
+  const auto score = [&](std::int64_t e) {
+    return router_score(w, args.logits[e], normaliser.max);
+  };
+  const auto dshare = [&](std::int64_t k) {
+    return args.dweights[k] * rule.factor * (w.learned ? args.scale[args.ids[k]] : 1);
+  };
+  const auto gradient = [&](std::int64_t e, float d, float mean) {
+    args.dlogits[e] = router_logit_gradient(w, score(e), normaliser.sum, d, mean);
+  };
+  float mean = 0;
+  for (std::int64_t k = 0; k < rule.top_k; ++k) {
+    const float share = router_share(w, score(args.ids[k]), normaliser.sum);
+    mean += dshare(k) * share;
+    if (args.dscale != nullptr) args.dscale[args.ids[k]] += args.dweights[k] * rule.factor * share;
+  }
+  if (w.domain == RouterWeighting::Domain::all) {
+    for (std::int64_t e = 0; e < rule.experts; ++e) gradient(e, 0, mean);
+  }
+  for (std::int64_t k = 0; k < rule.top_k; ++k) gradient(args.ids[k], dshare(k), mean);
 }
 
 }  // namespace
@@ -122,10 +128,29 @@ void route(const RoutingRule& rule, const float* logits, std::int64_t tokens,
       scores[e] = correction == nullptr ? logits[e] : sigmoid(logits[e]) + correction[e];
     }
     choose(rule, scores, rest, ids);
-    weigh(rule, logits, scale, ids, weights);
+    weigh_token(rule, logits, scale, ids, weights);
     logits += rule.experts;
     ids += rule.top_k;
     weights += rule.top_k;
+  }
+}
+
+void weigh(const RoutingRule& rule, const float* logits, std::int64_t tokens, const float* scale,
+           const std::int32_t* ids, float* weights) {
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    weigh_token(rule, logits + t * rule.experts, scale, ids + t * rule.top_k,
+                weights + t * rule.top_k);
+  }
+}
+
+void weigh_backward(const WeighBackward& args) {
+  WeighBackward token = args;
+  for (std::int64_t t = 0; t < args.tokens; ++t) {
+    weigh_token_backward(token);
+    token.logits += args.rule.experts;
+    token.dlogits += args.rule.experts;
+    token.dweights += args.rule.top_k;
+    token.ids += args.rule.top_k;
   }
 }
 

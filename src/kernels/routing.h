@@ -4,14 +4,9 @@
 
 #include <cstdint>
 
-namespace moebius::kernels {
+#include "kernels/types.h"
 
-/// How the K chosen experts are weighted, s being the scores of all E experts:
-/// `softmax_renorm` softmax over the chosen (Mixtral, Granite), `softmax` over all E and kept,
-/// `sigmoid` of each score, `sigmoid_renorm` that over the sum of the chosen, `one` for a plain
-/// sum, `one_plus` 1 + u_e softmax(s)_e with a learned u_E that starts at 0: a plain sum from which
-/// training can depart.
-enum class RouterWeights { softmax_renorm, softmax, sigmoid, sigmoid_renorm, one, one_plus };
+namespace moebius::kernels {
 
 /// As in `MoeSpec`: groups of `group_size` neighbours are chosen whole, by the sum of their scores;
 /// or, of `limit_groups` groups only the `limit_kept` with the largest sums of their `limit_best`
@@ -29,6 +24,23 @@ struct RoutingRule {
 void route(const RoutingRule& rule, const float* logits, std::int64_t tokens,
            const float* correction, const float* scale, float* work, std::int32_t* ids,
            float* weights);
+
+/// Weights [T, K] of experts ids [T, K], from logits [T, E], as the rule says; see
+/// router_weighting.h. What `route` gives for the ids that it chooses.
+void weigh(const RoutingRule& rule, const float* logits, std::int64_t tokens, const float* scale,
+           const std::int32_t* ids, float* weights);
+
+/// Backward pass of `weigh`; a token's ids are distinct.
+struct WeighBackward {
+  RoutingRule rule;
+  std::int64_t tokens;
+  const float *logits, *scale;  ///< as for `weigh`
+  const float* dweights;        ///< [T, K]
+  const std::int32_t* ids;      ///< [T, K]
+  float* dlogits;               ///< [T, E], zero before
+  float* dscale;                ///< [E], added to; null if nobody asks
+};
+void weigh_backward(const WeighBackward& args);
 
 /// The assignments sorted by expert, tokens in order inside an expert: offsets [E + 1], and of each
 /// of the T K sorted rows its token and its weight. `places`, if not null, gets the sorted row of

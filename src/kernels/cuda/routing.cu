@@ -1,5 +1,6 @@
 // Routing: a warp chooses the experts of a token; blocks sort the assignments, one for each expert.
 #include "kernels/cuda/device.h"
+#include "kernels/router_weighting.h"
 
 namespace moebius::kernels::cuda {
 namespace {
@@ -20,19 +21,6 @@ __device__ std::int64_t place_of(std::uint64_t key) {
 
 __device__ float sigmoid(float x) {
   return 1 / (1 + expf(-x));
-}
-
-/// Over all values of a warp: softmax(s)_e is e^(s_e - max) / sum.
-struct Softmax {
-  float max, sum;
-  __device__ float of(float s) const { return expf(s - max) / sum; }
-};
-__device__ Softmax softmax_of(const float* s, std::int64_t count, unsigned lane) {
-  float max = -INFINITY, sum = 0;
-  for (std::int64_t e = lane; e < count; e += warp_size) max = fmaxf(max, s[e]);
-  max = max_of_warp(max);
-  for (std::int64_t e = lane; e < count; e += warp_size) sum += expf(s[e] - max);
-  return {max, sum_of_warp(sum)};
 }
 
 /// The largest key below `last`, for all lanes.
@@ -73,26 +61,30 @@ __device__ void apply_limit(const RoutingRule& rule, float* scores, float* quali
   __syncwarp();
 }
 
+/// The normaliser's scores of all experts are divided among the lanes; those of the chosen are
+/// added in their order by every lane.
 __device__ void weigh(const Route& a, const float* logits, const std::int32_t* ids, float* weights,
                       unsigned lane) {
   const RoutingRule& rule = a.rule;
-  const bool of_all = rule.kind == RouterWeights::softmax || rule.kind == RouterWeights::one_plus;
-  const Softmax all = of_all ? softmax_of(logits, rule.experts, lane) : Softmax{0, 1};
-  float max = -INFINITY, sum = 0;  // of the chosen; in their order, by every lane
-  for (std::int64_t k = 0; k < rule.top_k; ++k) max = fmaxf(max, logits[ids[k]]);
-  for (std::int64_t k = 0; k < rule.top_k; ++k) {
-    const float s = logits[ids[k]];
-    sum += rule.kind == RouterWeights::sigmoid_renorm ? sigmoid(s) : expf(s - max);
+  const RouterWeighting w = weighting_of(rule.kind);
+  float max = 0, sum = w.epsilon;
+  if (w.domain == RouterWeighting::Domain::all) {
+    max = -INFINITY;
+    for (std::int64_t e = lane; e < rule.experts; e += warp_size) max = fmaxf(max, logits[e]);
+    max = max_of_warp(max);
+    float part = 0;
+    for (std::int64_t e = lane; e < rule.experts; e += warp_size) {
+      part += router_score(w, logits[e], max);
+    }
+    sum += sum_of_warp(part);
+  } else if (w.domain == RouterWeighting::Domain::chosen) {
+    max = -INFINITY;
+    for (std::int64_t k = 0; k < rule.top_k; ++k) max = fmaxf(max, logits[ids[k]]);
+    for (std::int64_t k = 0; k < rule.top_k; ++k) sum += router_score(w, logits[ids[k]], max);
   }
   for (std::int64_t k = lane; k < rule.top_k; k += warp_size) {
-    const float s = logits[ids[k]];
-    float weight = 1;
-    if (rule.kind == RouterWeights::softmax_renorm) weight = expf(s - max) / sum;
-    if (rule.kind == RouterWeights::softmax) weight = all.of(s);
-    if (rule.kind == RouterWeights::sigmoid) weight = sigmoid(s);
-    if (rule.kind == RouterWeights::sigmoid_renorm) weight = sigmoid(s) / (sum + 1e-20f);
-    if (rule.kind == RouterWeights::one_plus) weight = 1 + all.of(s) * a.scale[ids[k]];
-    weights[k] = weight * rule.factor;
+    const float share = router_share(w, router_score(w, logits[ids[k]], max), sum);
+    weights[k] = router_weight(w, share, w.learned ? a.scale + ids[k] : nullptr) * rule.factor;
   }
 }
 
