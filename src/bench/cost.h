@@ -2,7 +2,7 @@
 #pragma once
 
 #include "infer/inference.h"
-#include "kernels/packed.h"
+#include "kernels/panel_layout.h"
 #include "model/load.h"
 
 namespace moebius {

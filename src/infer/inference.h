@@ -14,7 +14,7 @@
 #include "base/memory.h"
 #include "config/model_spec.h"
 #include "infer/weight_options.h"
-#include "kernels/packed.h"
+#include "kernels/panel_layout.h"
 #include "moe/routing_sums.h"
 
 namespace moebius {

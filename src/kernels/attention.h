@@ -4,7 +4,7 @@
 
 #include <span>
 
-#include "kernels/drivers.h"
+#include "kernels/cpu_context.h"
 
 namespace moebius::kernels {
 

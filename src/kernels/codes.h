@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "kernels/packed.h"
+#include "kernels/panel_layout.h"
 
 namespace moebius::kernels {
 

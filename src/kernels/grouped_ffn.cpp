@@ -4,6 +4,8 @@
 #include <numeric>
 
 #include "base/dtype.h"
+#include "kernels/linear.h"
+#include "kernels/scatter_add.h"
 #include "kernels/tiles.h"
 
 namespace moebius::kernels {

@@ -1,7 +1,10 @@
 // FFNs of which each has rows of its own, and their way back: the experts of a layer, or one FFN.
 #pragma once
 
-#include "kernels/drivers.h"
+#include <span>
+
+#include "kernels/cpu_context.h"
+#include "kernels/matrix.h"
 
 namespace moebius::kernels {
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "kernels/packed.h"
+#include "kernels/panel_layout.h"
 #include "kernels/types.h"
 
 namespace moebius::kernels {

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <numeric>
 
+#include "kernels/linear.h"
+
 namespace moebius {
 namespace {
 

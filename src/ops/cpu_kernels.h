@@ -6,7 +6,8 @@
 #include <algorithm>
 #include <mutex>
 
-#include "kernels/drivers.h"
+#include "kernels/cpu_context.h"
+#include "kernels/matrix.h"
 
 namespace moebius::ops {
 

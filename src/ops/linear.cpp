@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/error.h"
+#include "kernels/linear.h"
 #include "ops/cpu_kernels.h"
 #include "ops/saved_value.h"
 

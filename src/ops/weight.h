@@ -7,8 +7,9 @@
 #include <memory>
 #include <span>
 
+#include "base/executor.h"
 #include "base/memory.h"
-#include "kernels/drivers.h"
+#include "kernels/matrix.h"
 
 namespace moebius {
 
@@ -18,7 +19,7 @@ const kernels::KernelTable& kernel_table();
 /// Row `row` of w [N, K], f32, bf16 or f16, as f32.
 void widen_row(const at::Tensor& w, std::int64_t row, float* out);
 
-/// Matrices [N, K] of one shape, one or E of them, in the layout of kernels/packed.h.
+/// Matrices [N, K] of one shape, one or E of them, in the layout of kernels/panel_layout.h.
 class PackedWeight {
  public:
   PackedWeight(const kernels::PackedShape& shape, std::int64_t count,

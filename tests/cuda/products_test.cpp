@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "kernels/cuda/kernels.h"
-#include "kernels/packed.h"
+#include "kernels/panel_layout.h"
 #include "kernels/support.h"
 
 namespace moebius::kernels {

@@ -7,6 +7,7 @@
 
 #include "base/dtype.h"
 #include "kernels/grouped_ffn.h"
+#include "kernels/linear.h"
 #include "kernels/support.h"
 
 namespace moebius::kernels {

@@ -4,7 +4,7 @@
 
 // Each body uses what the ones before define.
 // clang-format off
-#include "kernels/cpu/layout_body.h"
+#include "kernels/cpu/pack_body.h"
 #include "kernels/cpu/panel_body.h"
 #include "kernels/cpu/elementwise_body.h"
 #include "kernels/cpu/transpose_body.h"

@@ -1,4 +1,4 @@
-#include "kernels/packed.h"
+#include "kernels/panel_layout.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,7 +1,5 @@
 // Products and grouped FFNs on packed weights, for every table that this processor has, against an
 // oracle in double precision that knows nothing of tiles; and what must not change their bits.
-#include "kernels/drivers.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,6 +9,7 @@
 
 #include "base/dtype.h"
 #include "kernels/grouped_ffn.h"
+#include "kernels/linear.h"
 #include "kernels/support.h"
 
 namespace moebius::kernels {

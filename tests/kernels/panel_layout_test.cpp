@@ -1,7 +1,7 @@
 // Packed matrices and the tiles over them: every table that this processor has against an oracle in
 // double precision, for odd sizes, all numbers of rows, groups of any length. Buffers end with
 // their last element, so that the sanitizer sees a read beyond.
-#include "kernels/packed.h"
+#include "kernels/panel_layout.h"
 
 #include <gtest/gtest.h>
 
