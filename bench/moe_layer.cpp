@@ -36,7 +36,7 @@ struct Layer {
   Moe weights;
 };
 
-/// Of a model of this one layer and few words.
+/// A model of this one layer and a small vocabulary.
 Layer first_layer(ModelSpec spec, const Context& ctx) {
   std::erase_if(spec.layers, [](const LayerSpec& layer) { return !layer.moe; });
   if (spec.layers.empty()) fail("no layer is an MoE");
@@ -48,7 +48,7 @@ Layer first_layer(ModelSpec spec, const Context& ctx) {
       copy_weights(random_model(spec, ctx.seed).weights, at::kBFloat16, device_of(ctx));
   Layer layer{*spec.layers[0].moe, spec.activation, *weights.layers[0].moe()};
   const Ffn& w = layer.weights.experts;
-  for (const Weight& each : {w.gate, w.up, w.down}) {  // experts are copies of one by now
+  for (const Weight& each : {w.gate, w.up, w.down}) {  // experts are still copies of one
     if (!each.defined()) continue;
     at::Tensor matrices = each.plain();
     const std::int64_t count = matrices.size(0);
@@ -69,7 +69,7 @@ at::Tensor grouped(const at::Tensor& x_TD, const Layer& layer) {
   return combine(y_ND, permutation, routing);
 }
 
-/// Expert by expert the tokens that chose it, as models did before experts were grouped.
+/// A loop over experts, each with the tokens that chose it, as in models before grouped GEMM.
 at::Tensor loop(const at::Tensor& x_TD, const Layer& layer) {
   const Ffn& w = layer.weights.experts;
   const auto parts = [](const at::Tensor& t) {
@@ -98,7 +98,8 @@ at::Tensor loop(const at::Tensor& x_TD, const Layer& layer) {
   return y_TD;
 }
 
-/// Threads of OpenMP spin for some milliseconds after their work, beside which nothing is measured.
+/// Waits until OpenMP's threads stop spinning, some milliseconds after their work, which would
+/// disturb a measurement.
 std::function<kernels::Limits()> after_a_rest(std::function<kernels::Limits()> sample) {
   return [sample = std::move(sample)] {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -109,7 +110,7 @@ std::function<kernels::Limits()> after_a_rest(std::function<kernels::Limits()> s
 struct Way {
   std::string name;
   std::function<at::Tensor(const at::Tensor&, const Layer&)> forward;
-  std::vector<Stretch> there, back;  ///< of FLOPs, where others have tokens
+  std::vector<Stretch> forward, backward;  ///< their `tokens` are FLOPs
 };
 
 class Measurement {
@@ -151,24 +152,24 @@ class Measurement {
     }
   }
 
-  /// Leaves one way, or all if it has no name.
+  /// Keeps one way, or all for an empty name.
   void choose(const std::string& name) {
     if (name.empty()) return;
     std::erase_if(ways_, [&](const Way& way) { return way.name != name; });
     if (ways_.empty()) throw UsageError(fmt::format("--way {}: unknown", name));
   }
 
-  /// Each way there and back, the limits between.
+  /// Times forward and backward of each way, and samples the limits in between.
   void round() {
     for (Way& way : ways_) {
       watch_.start();
       const at::Tensor y_TD = way.forward(x_TD_, layer_);
       wait();
-      watch_.stop(flops_, way.there);
+      watch_.stop(flops_, way.forward);
       watch_.start();
       y_TD.backward(dy_TD_);
       wait();
-      watch_.stop(2 * flops_, way.back);
+      watch_.stop(2 * flops_, way.backward);
       forget();
     }
   }
@@ -176,7 +177,7 @@ class Measurement {
   void print() const {
     for (const Way& way : ways_) {
       std::printf("| %s |", way.name.c_str());
-      for (const std::vector<Stretch>* stretches : {&way.there, &way.back}) {
+      for (const std::vector<Stretch>* stretches : {&way.forward, &way.backward}) {
         std::vector<double> rates, shares;
         for (const Stretch& s : *stretches) {
           rates.push_back(s.tokens / s.seconds / 1e12);

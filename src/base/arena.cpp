@@ -15,8 +15,8 @@ std::byte* Arena::take_bytes(std::size_t bytes) {
     used_ = 0;
   }
   if (block_ == blocks_.size()) {
-    const std::size_t room = std::max({size, least_, reserved()});
-    blocks_.push_back({large_memory(static_cast<std::int64_t>(room)), room});
+    const std::size_t capacity = std::max({size, min_block_, reserved()});
+    blocks_.push_back({large_memory(static_cast<std::int64_t>(capacity)), capacity});
   }
   std::byte* taken = blocks_[block_].memory.get() + used_;
   used_ += size;
@@ -27,7 +27,7 @@ void Arena::rewind(std::size_t block, std::size_t used) {
   block_ = block;
   used_ = used;
   if (block == 0 && used == 0 && blocks_.size() > 1) {
-    least_ = reserved();  // one block that holds it all from now on
+    min_block_ = reserved();  // one block that holds it all from now on
     blocks_.clear();
   }
 }

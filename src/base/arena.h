@@ -1,4 +1,4 @@
-// Memory for a moment: taken piece by piece, given back all at once, and kept for the next time.
+// Scratch memory: taken piece by piece, released all at once, and kept for the next use.
 #pragma once
 
 #include <cstddef>
@@ -9,11 +9,11 @@
 
 namespace moebius {
 
-/// A stack of uninitialised memory. After a few rounds of the same work it asks the system for
-/// nothing more. Not for several threads at once.
+/// A stack allocator of uninitialised memory. After a few rounds of the same work it allocates
+/// nothing more. Not thread-safe.
 class Arena {
  public:
-  /// Gives back what was taken while it lived.
+  /// Releases at its end what was taken during its lifetime.
   class Scope {
    public:
     explicit Scope(Arena& arena) : arena_(arena), block_(arena.block_), used_(arena.used_) {}
@@ -30,14 +30,14 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  /// Room for `count` values, on a border of 64 bytes. Throws std::bad_alloc.
+  /// Memory for `count` values, aligned to 64 bytes. Throws std::bad_alloc.
   template <class T>
   T* take(std::int64_t count) {
     static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= 64);
     return reinterpret_cast<T*>(take_bytes(static_cast<std::size_t>(count) * sizeof(T)));
   }
 
-  /// Bytes asked of the system.
+  /// Bytes allocated from the system.
   std::size_t reserved() const;
 
  private:
@@ -50,8 +50,8 @@ class Arena {
   void rewind(std::size_t block, std::size_t used);
 
   std::vector<Block> blocks_;
-  std::size_t block_ = 0, used_ = 0;  ///< the block that is being filled, and how far
-  std::size_t least_ = std::size_t{1} << 16;
+  std::size_t block_ = 0, used_ = 0;  ///< the block in use, and its used bytes
+  std::size_t min_block_ = std::size_t{1} << 16;
 };
 
 }  // namespace moebius

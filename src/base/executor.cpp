@@ -15,9 +15,9 @@ void pause() {
 #endif
 }
 
-/// Waits until `value` is no longer `old`: for some microseconds awake, doing `meanwhile`, then
-/// asleep. Asleep it leaves its processor to whoever holds the last piece and may have lost its
-/// own.
+/// Waits until `value` is no longer `old`: spins for some microseconds, calling `meanwhile`, then
+/// sleeps. A sleeping thread leaves its processor to one that holds the last piece and may have
+/// been descheduled.
 template <class Value, class T, class Meanwhile>
 void wait_for_change(const Value& value, T old, Meanwhile meanwhile) {
   constexpr int spins = 1000;
@@ -51,18 +51,18 @@ void Executor::stop() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-/// Asks for some lines, or waits a moment if nothing is left to ask for.
-void Executor::fetch(Expected& expected, int thread) const {
+/// Prefetches some cache lines, or pauses if none is left.
+void Executor::prefetch(Hint& hint, int thread) const {
   constexpr std::ptrdiff_t line = 64, lines = 16;
-  const std::uint32_t number = expectation_.load(std::memory_order_acquire);
-  if (number != expected.number) {
-    const char* at = expected_.load(std::memory_order_relaxed) +
-                     thread * expected_apart_.load(std::memory_order_relaxed);
-    expected = {number, at, at + expected_bytes_.load(std::memory_order_relaxed)};
+  const std::uint32_t number = hint_number_.load(std::memory_order_acquire);
+  if (number != hint.number) {
+    const char* at = hint_.load(std::memory_order_relaxed) +
+                     thread * hint_apart_.load(std::memory_order_relaxed);
+    hint = {number, at, at + hint_bytes_.load(std::memory_order_relaxed)};
   }
-  if (expected.at >= expected.end) return pause();
-  for (std::ptrdiff_t i = 0; i < lines; ++i) __builtin_prefetch(expected.at + i * line, 0, 2);
-  expected.at += lines * line;
+  if (hint.at >= hint.end) return pause();
+  for (std::ptrdiff_t i = 0; i < lines; ++i) __builtin_prefetch(hint.at + i * line, 0, 2);
+  hint.at += lines * line;
 }
 
 bool Executor::take_piece(int thread) {
@@ -77,15 +77,15 @@ bool Executor::take_piece(int thread) {
 }
 
 void Executor::serve(int thread) {
-  Expected expected;
+  Hint hint;
   while (!over_.load(std::memory_order_relaxed)) {
     const std::uint64_t seen = job_.load(std::memory_order_acquire);
     while (take_piece(thread)) {
     }
-    // A job without pieces left stays what it is until the next one.
+    // A job without pieces left does not change until the next one.
     const std::uint64_t now = job_.load(std::memory_order_acquire);
     if (now / next_job == seen / next_job && !over_.load(std::memory_order_relaxed)) {
-      wait_for_change(job_, now, [&] { fetch(expected, thread); });
+      wait_for_change(job_, now, [&] { prefetch(hint, thread); });
     }
   }
 }
@@ -106,40 +106,40 @@ void Executor::run_pieces(std::int64_t count, Piece piece, void* callee) {
     for (std::int64_t i = 0; i < count; ++i) piece(callee, i, 0);
     return;
   }
-  constexpr std::int64_t most = std::numeric_limits<std::uint32_t>::max();
-  for (std::int64_t first = 0; first < count; first += most) {
-    start(static_cast<std::uint32_t>(std::min(most, count - first)), first, piece, callee);
+  constexpr std::int64_t max_pieces = std::numeric_limits<std::uint32_t>::max();
+  for (std::int64_t first = 0; first < count; first += max_pieces) {
+    start(static_cast<std::uint32_t>(std::min(max_pieces, count - first)), first, piece, callee);
     while (take_piece(0)) {
     }
     for (;;) {
       const std::uint32_t left = unfinished_.load(std::memory_order_acquire);
       if (left == 0) break;
-      wait_for_change(unfinished_, left, [&] { fetch(of_caller_, 0); });
+      wait_for_change(unfinished_, left, [&] { prefetch(hint_of_caller_, 0); });
     }
   }
 }
 
-void Countdown::wait() {
+void Latch::wait() {
   const std::atomic_ref<std::int32_t> ref(left);
   for (std::int32_t now; (now = ref.load(std::memory_order_acquire)) != 0;) {
     wait_for_change(ref, now, pause);
   }
 }
 
-Shares::Shares(Arena& arena, std::int64_t count, int threads)
+WorkRanges::WorkRanges(Arena& arena, std::int64_t count, int threads)
     : slots_(arena.take<Slot>(threads)), threads_(threads) {
   for (int t = 0; t < threads; ++t) {
     slots_[t].range = pack({count * t / threads, count * (t + 1) / threads});
   }
 }
 
-/// Half of what is left of its own at most, so that others can take the rest.
-Shares::Range Shares::take(int thread, std::int64_t most) const {
+/// At most half of what is left of its own, so that others can steal the rest.
+WorkRanges::Range WorkRanges::take(int thread, std::int64_t max_units) const {
   for (std::uint64_t seen = slot(thread).load(std::memory_order_relaxed);;) {
     const Range own = unpack(seen);
     if (own.begin == own.end) return own;
     const std::int64_t half = std::max<std::int64_t>(1, (own.end - own.begin) / 2);
-    const std::int64_t border = own.begin + std::min(half, most);
+    const std::int64_t border = own.begin + std::min(half, max_units);
     if (slot(thread).compare_exchange_weak(seen, pack({border, own.end}),
                                            std::memory_order_relaxed)) {
       return {own.begin, border};
@@ -147,24 +147,24 @@ Shares::Range Shares::take(int thread, std::int64_t most) const {
   }
 }
 
-bool Shares::take_over(int thread) const {
+bool WorkRanges::steal(int thread) const {
   const auto left_of = [](std::uint64_t packed) {
     const Range range = unpack(packed);
     return range.end - range.begin;
   };
   for (;;) {
-    std::uint64_t most = 0;
+    std::uint64_t largest = 0;
     int victim = 0;
     for (int t = 0; t < threads_; ++t) {
       const std::uint64_t range = slot(t).load(std::memory_order_relaxed);
-      if (left_of(range) <= left_of(most)) continue;
-      most = range;
+      if (left_of(range) <= left_of(largest)) continue;
+      largest = range;
       victim = t;
     }
-    const Range range = unpack(most);
+    const Range range = unpack(largest);
     if (range.begin == range.end) return false;
     const std::int64_t border = range.begin + (range.end - range.begin) / 2;
-    if (slot(victim).compare_exchange_weak(most, pack({range.begin, border}),
+    if (slot(victim).compare_exchange_weak(largest, pack({range.begin, border}),
                                            std::memory_order_relaxed)) {
       slot(thread).store(pack({border, range.end}), std::memory_order_relaxed);
       return true;

@@ -1,4 +1,4 @@
-// How much memory there is, and large pieces of it.
+// How much memory is available, and allocation of large blocks.
 #pragma once
 
 #include <cstddef>
@@ -8,23 +8,23 @@
 
 namespace moebius {
 
-/// Memory that the system says it could give, in bytes; 0 if it says nothing.
+/// Memory that the system reports as available, in bytes; 0 if unknown.
 std::int64_t available_memory();
 
-/// Memory of this process that is resident, in bytes; 0 if the system says nothing.
+/// Resident memory of this process, in bytes; 0 if unknown.
 std::int64_t resident_memory();
 
-/// The most that ever was.
+/// The peak of the resident memory so far.
 std::int64_t peak_memory();
 
-/// Uninitialised memory, in large pages where the system has them: what is read from end to end is
-/// read up to twice as fast from those. Throws std::bad_alloc.
+/// Uninitialised memory, in huge pages where the system has them, from which sequential reads are
+/// up to twice as fast. Throws std::bad_alloc.
 std::shared_ptr<std::byte> large_memory(std::int64_t bytes);
 
-/// Memory taken piece by piece from ever larger blocks. A piece keeps its block.
+/// Allocates pieces from blocks of growing size. A piece keeps its block alive.
 class MemoryBlocks {
  public:
-  /// On a border of 64 bytes.
+  /// Aligned to 64 bytes.
   std::shared_ptr<std::byte> take(std::int64_t bytes);
 
  private:
@@ -32,8 +32,8 @@ class MemoryBlocks {
   std::int64_t used_ = 0, size_ = 0;
 };
 
-/// Throws Error that names `what`, how much it needs and how much there is, unless that suffices or
-/// is not known (0).
+/// Throws Error that names `what`, how much it needs and how much is available, unless that
+/// suffices or is unknown (0).
 void require_memory(std::int64_t bytes, std::string_view what, std::string_view way_out,
                     std::int64_t available = available_memory());
 

@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t chunk_tokens = 512;
 
-/// Softmax so far of the rows of a tile: y is relative to e^max.
+/// Partial result of an online softmax for the rows of a tile: y is relative to e^max.
 struct Partial {
   float* y;    ///< [M, padded value_dim]
   float* max;  ///< [M]
@@ -31,15 +31,15 @@ struct Partial {
   }
 };
 
-/// Rows of one key/value head of one sequence that a tile holds: row r is query r / share and, of
-/// the heads that share the keys, r % share.
+/// A tile of queries of one key and value head of one sequence: row r is query r / share of head
+/// r % share among the `share` heads that read the same keys.
 struct TileWork {
   const NewTokens* tokens;
   std::int64_t group, begin, rows;
 };
 
-/// Writes keys and values of one head of all new tokens; `element` makes of a value what a page
-/// holds, and whole(i, page, token) writes token i and those after it that fill a panel of keys.
+/// Appends keys and values of one head for all new tokens; `element` converts a value to the type
+/// of the page, and whole(i, page, token) writes tokens from i on that fill a whole panel of keys.
 template <class Element, class Whole>
 void append(const Attention& args, const NewTokens& tokens, std::int64_t group, Element element,
             Whole whole) {
@@ -47,7 +47,7 @@ void append(const Attention& args, const NewTokens& tokens, std::int64_t group, 
   const KvLayout& layout = args.layout;
   const PackedShape keys = layout.keys(), values = layout.values();
   const std::int64_t step = step_of(layout.type);
-  // Every step of columns has a line of its own.
+  // Bytes from one step of K to the next in a panel.
   const std::int64_t line = step * panel_width * static_cast<std::int64_t>(sizeof(Stored));
   for (std::int64_t i = 0, count; i < tokens.count; i += count) {
     const std::int64_t token = (tokens.past + i) % page_tokens, column = token % panel_width;
@@ -58,7 +58,7 @@ void append(const Attention& args, const NewTokens& tokens, std::int64_t group, 
       continue;
     }
     std::byte* to_keys = page + token / panel_width * keys.panel_bytes();
-    // Asked for all at once they come side by side.
+    // All cache misses in flight at once.
     for (std::int64_t a = 0; a < layout.key_dim; a += step) {
       __builtin_prefetch(to_keys + a / step * line, 1);
     }
@@ -78,17 +78,17 @@ void append(const Attention& args, const NewTokens& tokens, std::int64_t group, 
   }
 }
 
-/// Calls store(i, byte) with the code of each of `count` values, the nearest of -127 ... 127, plus
-/// 128, and gives their scale, bf16, which is NaN where one of them is not finite.
+/// Quantises `count` values: calls store(i, byte) with each code, from -127 to 127, plus the zero
+/// point 128, and returns their scale, bf16, which is NaN if a value is not finite.
 template <class Store>
 std::uint16_t quantise(const float* x, std::int64_t count, Store store) {
-  float most = 0;
+  float largest = 0;
   bool finite = true;
   for (std::int64_t i = 0; i < count; ++i) {
-    most = std::max(most, std::fabs(x[i]));
+    largest = std::max(largest, std::fabs(x[i]));
     finite = finite && std::isfinite(x[i]);
   }
-  const std::uint16_t scale = f32_to_bf16(finite ? most / 127 : std::nanf(""));
+  const std::uint16_t scale = f32_to_bf16(finite ? largest / 127 : std::nanf(""));
   const float stored = bf16_to_f32(scale), inverse = finite && stored > 0 ? 1 / stored : 0;
   const NearestCode nearest(PackedType::int8);
   for (std::int64_t i = 0; i < count; ++i) {
@@ -97,7 +97,7 @@ std::uint16_t quantise(const float* x, std::int64_t count, Store store) {
   return scale;
 }
 
-/// The same for pages of int8.
+/// Appends keys and values of one head to pages of int8.
 void append_codes(const Attention& args, const NewTokens& tokens, std::int64_t group) {
   const KvLayout& layout = args.layout;
   const PackedShape keys = layout.keys(), values = layout.values();
@@ -148,7 +148,7 @@ class AttentionRun {
   void run() {
     const std::int64_t heads = std::ssize(sequences_) * args_.layout.groups;
     const bool by_chunks = count_ < 4 * cpu_.executor.threads() && chunks_ > 1;
-    const bool apart = by_chunks || count_ > heads;  // several pieces read what one would write
+    const bool apart = by_chunks || count_ > heads;  // several pieces read the same new keys
     if (apart) {
       cpu_.executor.run(heads, [&](std::int64_t h, int thread) {
         append_head(sequences_[static_cast<std::size_t>(h / args_.layout.groups)],
@@ -172,15 +172,15 @@ class AttentionRun {
   }
 
  private:
-  /// What a thread needs for a tile.
+  /// Memory of a thread.
   struct Scratch {
     Partial partial, total;
-    float* scores;                         ///< [M, 64] of a page; q before
-    float* keep;                           ///< [M], of what the pages before gave
-    std::int64_t *first_seen, *last_seen;  ///< tokens that each row sees
-    std::int32_t *first, *last;            ///< of a page
+    float* scores;                         ///< [M, 64] of a page; before that scaled queries
+    float* keep;                           ///< [M], rescales the result of the pages before
+    std::int64_t *first_seen, *last_seen;  ///< tokens that each row attends to
+    std::int32_t *first, *last;            ///< those of a page
     RowStore q_rows, q, p_rows, p;
-    std::uint16_t* panel;  ///< keys, or values, of as many tokens as a panel has
+    std::uint16_t* panel;  ///< keys or values of 16 tokens in bf16
   };
 
   bool quantised() const { return args_.layout.type == PackedType::int8; }
@@ -205,9 +205,11 @@ class AttentionRun {
   }
 
   void list_work() {
-    const int most =
-        quantised() ? cpu_.table.few_queries : most_rows(cpu_.table, args_.layout.keys());
-    const auto tiles_of = [&](const NewTokens& t) { return Tiling(0, t.count * share_, most); };
+    const int max_queries =
+        quantised() ? cpu_.table.few_queries : max_rows(cpu_.table, args_.layout.keys());
+    const auto tiles_of = [&](const NewTokens& t) {
+      return Tiling(0, t.count * share_, max_queries);
+    };
     std::int64_t all = 0;
     for (const NewTokens& tokens : sequences_) all += tiles_of(tokens).count * args_.layout.groups;
     work_ = cpu_.arena.take<TileWork>(all);
@@ -239,8 +241,7 @@ class AttentionRun {
     }
   }
 
-  /// Writes keys k and values v of as many tokens as a panel of keys has, the first of which is
-  /// `token` of the page and begins one.
+  /// Appends keys k and values v of 16 tokens from `token` of the page on, which begins a panel.
   void append_panel(const float* k, const float* v, std::byte* page, std::int64_t token,
                     const Scratch& scratch) const {
     const KvLayout& layout = args_.layout;
@@ -250,19 +251,19 @@ class AttentionRun {
       return {scratch.panel, ValueType::bf16, columns};
     };
     const PackedShape keys = layout.keys();
-    lay_lanes(cpu_.table, {layout.type, panel_width, layout.key_dim},
-              rows(k, args_.ldk, layout.key_dim), 0, panel_width, panel_width, 1,
-              page + token / panel_width * keys.panel_bytes());
+    pack_lane_range(cpu_.table, {layout.type, panel_width, layout.key_dim},
+                    rows(k, args_.ldk, layout.key_dim), 0, panel_width, panel_width, 1,
+                    page + token / panel_width * keys.panel_bytes());
     const PackedShape values = layout.values(), some{layout.type, layout.value_dim, panel_width};
     const Plain columns = transposed(rows(v, args_.ldv, layout.value_dim));
     std::byte* to_values = page + layout.values_at() + some.panel_bytes() * (token / panel_width);
     for (std::int64_t a = 0; a < layout.value_dim; a += panel_width) {
-      lay_lanes(cpu_.table, some, columns, a, layout.value_dim, panel_width, 1,
-                to_values + a / panel_width * values.panel_bytes());
+      pack_lane_range(cpu_.table, some, columns, a, layout.value_dim, panel_width, 1,
+                      to_values + a / panel_width * values.panel_bytes());
     }
   }
 
-  /// Tokens that row r of a tile sees are [first, last).
+  /// Row r of a tile attends to tokens [first, last).
   std::int64_t last_of(const TileWork& w, std::int64_t r) const {
     return w.tokens->past + (w.begin + r) / share_ + 1;
   }
@@ -280,11 +281,11 @@ class AttentionRun {
   const std::byte* part_of(const TileWork& w, std::int64_t page, std::int64_t begin) const {
     return w.tokens->pages[page] + w.group * args_.layout.group_bytes() + begin;
   }
-  /// What a chunk reads first.
+  /// The part of a page that a chunk reads first.
   const std::byte* first_part(const TileWork& w, std::int64_t chunk) const {
     return part_of(w, first_page(w, chunk), 0);
   }
-  /// What is likely to be read after a chunk of work_[index].
+  /// The part of a page to prefetch after a chunk of work_[index].
   const std::byte* part_after(std::int64_t index, std::int64_t chunk) const {
     const TileWork& w = work_[index];
     if (chunk + 1 < chunks_of(w)) return first_part(w, chunk + 1);
@@ -299,7 +300,7 @@ class AttentionRun {
 
   bool few(const TileWork& w) const { return w.rows <= cpu_.table.few_queries; }
 
-  /// One chunk page by page; `next` is the part of a page that comes after it.
+  /// Attention to one chunk, page by page; `next` is the part to prefetch at its end.
   void attend_chunk(const TileWork& w, std::int64_t chunk, const std::byte* next,
                     const Scratch& scratch, const Partial& out) const {
     out.clear(w.rows, width_);
@@ -338,7 +339,7 @@ class AttentionRun {
     }
   }
 
-  /// Row r of a tile in x [tokens, heads, dim], rows of it `ld` apart.
+  /// Offset of row r of a tile in x [tokens, heads, dim] of row stride `ld`.
   std::int64_t place_of(const TileWork& w, std::int64_t r, std::int64_t ld,
                         std::int64_t dim) const {
     const std::int64_t query = (w.begin + r) / share_, head = (w.begin + r) % share_;
@@ -351,7 +352,7 @@ class AttentionRun {
     return w.tokens->y + place_of(w, r, args_.ldy, args_.layout.value_dim);
   }
 
-  /// Queries times the scale, ready for the dot products, and what they see.
+  /// Scales and packs the queries of a tile, and notes what they attend to.
   void load_queries(const TileWork& w, const Scratch& scratch) const {
     const std::int64_t dim = args_.layout.key_dim;
     for (std::int64_t r = 0; r < w.rows; ++r) {
@@ -389,7 +390,7 @@ class AttentionRun {
     }
   }
 
-  /// Adds what a chunk gave to what the ones before did.
+  /// Merges the result of a chunk into that of the chunks before.
   void merge(const TileWork& w, const Partial& part, const Partial& total) const {
     cpu_.table.merge_softmax(
         {part.y, part.max, part.sum, total.y, total.max, total.sum, w.rows, width_});
@@ -403,7 +404,7 @@ class AttentionRun {
     }
   }
 
-  /// Few tiles with a long past: their chunks are computed side by side.
+  /// Few tiles with long contexts: chunks are the pieces of work.
   void run_by_chunks() {
     const std::int64_t pieces = count_ * chunks_;
     auto* parts = cpu_.arena.take<Partial>(pieces);
@@ -427,8 +428,8 @@ class AttentionRun {
   const CpuContext& cpu_;
   const Attention& args_;
   std::span<const NewTokens> sequences_;
-  std::int64_t share_;  ///< heads that read the same keys
-  std::int64_t width_;  ///< of a value, padded
+  std::int64_t share_;  ///< query heads that read the same keys: H / G
+  std::int64_t width_;  ///< value_dim padded to panels
   std::int64_t chunks_ = 1, count_ = 0;
   TileWork* work_ = nullptr;
   Scratch* scratch_ = nullptr;

@@ -10,17 +10,17 @@
 namespace moebius::kernels {
 namespace {
 
-/// How far codes reach below and above zero, and which scales are tried, in fiftieths more or less
-/// than what the largest weight asks for.
+/// The range of codes, and the candidates for a scale: multiples of 2 % more or less than the scale
+/// that maps the largest weight to the end of the range.
 struct Codes {
-  int least, most;
+  int min, max;
   int first_candidate, last_candidate;
 };
 Codes codes_of(PackedType type) {
   return type == PackedType::int8 ? Codes{-127, 127, -1, 1} : Codes{-8, 7, -15, 7};
 }
 
-/// Sum of squares of what the codes miss.
+/// The squared error of the nearest codes.
 float error_of(const float* w, std::int64_t count, float scale, const NearestCode& nearest) {
   const float inverse = 1 / scale;
   constexpr std::int64_t lanes = 8;
@@ -37,8 +37,7 @@ float error_of(const float* w, std::int64_t count, float scale, const NearestCod
 }  // namespace
 
 NearestCode::NearestCode(PackedType type)
-    : least_(static_cast<float>(codes_of(type).least)),
-      most_(static_cast<float>(codes_of(type).most)) {}
+    : min_(static_cast<float>(codes_of(type).min)), max_(static_cast<float>(codes_of(type).max)) {}
 
 std::uint16_t scale_of_group(PackedType type, const float* w, std::int64_t count) {
   const Codes codes = codes_of(type);
@@ -50,14 +49,14 @@ std::uint16_t scale_of_group(PackedType type, const float* w, std::int64_t count
   }
   if (!std::isfinite(largest)) return f32_to_bf16(largest);
   if (std::fabs(largest) < 1e-30f) return 0;
-  const float widest = largest / static_cast<float>(codes.least);
+  const float widest = largest / static_cast<float>(codes.min);
   std::uint16_t best = f32_to_bf16(widest);
-  float least = std::numeric_limits<float>::infinity();
+  float min_error = std::numeric_limits<float>::infinity();
   for (int c = codes.first_candidate; c <= codes.last_candidate; ++c) {
     const std::uint16_t scale = f32_to_bf16(widest * (1 + 0.02f * static_cast<float>(c)));
     const float error = error_of(w, count, bf16_to_f32(scale), nearest);
-    if (error < least) {
-      least = error;
+    if (error < min_error) {
+      min_error = error;
       best = scale;
     }
   }

@@ -13,8 +13,8 @@ struct CpuContext {
   Arena& arena;  ///< scratch
 };
 
-/// Calls work(piece, thread) for each of `count` pieces that read or write `values` values together,
-/// on all threads unless waking them costs more than the work.
+/// Calls work(piece, thread) for each of `count` pieces that read or write `values` values
+/// together, on all threads unless waking them costs more than the work.
 template <class Work>
 void run_pieces(const CpuContext& cpu, std::int64_t values, std::int64_t count, Work work) {
   constexpr std::int64_t worth_waking = 1 << 14;

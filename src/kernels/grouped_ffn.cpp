@@ -11,11 +11,12 @@
 namespace moebius::kernels {
 namespace {
 
-/// Most neurons that several tiles meet at once.
-constexpr std::int64_t most_neurons = 128;
-/// A matrix whose rows all meet one tile is read on and on for about so long: a thread that turns
-/// to another place waits, and what the hardware had asked for behind the old one was for nothing.
-constexpr std::int64_t streamed_bytes = 1 << 20;
+/// The largest block of neurons that several tiles are multiplied with in turn.
+constexpr std::int64_t max_neurons = 128;
+/// About as many bytes of a matrix are read sequentially if it is multiplied with one tile: at a
+/// jump a thread waits for memory, and what the hardware prefetched behind the old address is
+/// wasted.
+constexpr std::int64_t sequential_bytes = 1 << 20;
 
 /// One call of `grouped_ffn`.
 class GroupedRun {
@@ -28,10 +29,10 @@ class GroupedRun {
     prepare_rows();
     take_scratch();
     if (count_ == 1) gather_together();
-    const Shares shares(cpu_.arena, blocks_, cpu_.executor.threads());
-    const Scatter down(cpu_, down_jobs(), args_.y, args_.ldy);
+    const WorkRanges ranges(cpu_.arena, blocks_, cpu_.executor.threads());
+    const ScatterAdd down(cpu_, down_jobs(), args_.y, args_.ldy);
     cpu_.executor.run(cpu_.executor.threads(), [&](std::int64_t, int thread) {
-      shares.walk(thread, blocks_, [&](std::int64_t begin, std::int64_t end) {
+      ranges.run(thread, blocks_, [&](std::int64_t begin, std::int64_t end) {
         hidden(begin, end, scratch_[thread]);
       });
       down.run(thread);
@@ -43,16 +44,16 @@ class GroupedRun {
   /// A job with rows.
   struct Active {
     const FfnJob* job;
-    RowStore hidden;     ///< in the tiles of `down`
-    std::int64_t first;  ///< of its blocks of neurons among all
-    Countdown blocks;    ///< that are not computed
+    RowStore hidden;     ///< h, in tiles for `down`
+    std::int64_t first;  ///< index of its first block of neurons among those of all jobs
+    Latch blocks;        ///< of neurons that are not computed yet
   };
 
   const PackedShape& in_shape() const { return active_[0].job->up.shape; }
-  Tiling tiling(const FfnJob& job) const { return {job.begin, job.end, most_of_tile(job)}; }
-  /// One way to cut rows into tiles, for x and for what is hidden.
-  int most_of_tile(const FfnJob& job) const {
-    return std::min(most_rows(cpu_.table, job.up.shape), most_rows(cpu_.table, job.down.shape));
+  Tiling tiling(const FfnJob& job) const { return {job.begin, job.end, max_rows_of_tile(job)}; }
+  /// One tiling for x and h.
+  int max_rows_of_tile(const FfnJob& job) const {
+    return std::min(max_rows(cpu_.table, job.up.shape), max_rows(cpu_.table, job.down.shape));
   }
 
   void list_jobs() {
@@ -67,16 +68,16 @@ class GroupedRun {
                          blocks_,
                          {static_cast<std::int32_t>(blocks)}};
       blocks_ += blocks;
-      most_ = std::max(most_, job.end - job.begin);
+      max_job_rows_ = std::max(max_job_rows_, job.end - job.begin);
       ++count_;
     }
   }
 
-  bool as_it_is() const { return args_.type == stored_as(in_shape()) && !in_shape().quantised(); }
+  bool as_stored() const { return args_.type == stored_as(in_shape()) && !in_shape().quantised(); }
 
-  /// Rows of x ready for the dot products, one for each token.
+  /// Converts the rows of x, once for each token.
   void prepare_rows() {
-    if (as_it_is()) return;
+    if (as_stored()) return;
     rows_ = RowStore(cpu_.arena, in_shape(), args_.tokens);
     run_pieces(cpu_, args_.tokens * in_shape().k, args_.tokens, [&](std::int64_t token, int) {
       const float* x = static_cast<const float*>(args_.x) + token * args_.ldx;
@@ -84,12 +85,12 @@ class GroupedRun {
     });
   }
 
-  /// Tiles [first, last) of the rows of x that a job has.
+  /// Packs tiles [first, last) of a job's rows of x.
   void gather(const FfnJob& job, std::int64_t first, std::int64_t last, const RowStore& to) const {
     const Tiling tiles = tiling(job);
-    if (as_it_is()) {
+    if (as_stored()) {
       const Plain x{args_.x, args_.type, args_.ldx, args_.rows};
-      return lay_tiles(cpu_.table, x, tiles, first, last, to, job.begin);
+      return pack_tiles(cpu_.table, x, tiles, first, last, to, job.begin);
     }
     for (std::int64_t t = first; t < last; ++t) {
       const std::int64_t r = tiles.start(t);
@@ -98,38 +99,38 @@ class GroupedRun {
     }
   }
 
-  /// The tiles of the one job that there is, by all threads.
+  /// Packs the tiles of the only job on all threads.
   void gather_together() {
     const FfnJob& job = *active_[0].job;
     for_tiles_of_jobs(
-        cpu_, most_ * in_shape().k, 1, [&](std::int64_t) { return tiling(job); },
+        cpu_, max_job_rows_ * in_shape().k, 1, [&](std::int64_t) { return tiling(job); },
         [&](std::int64_t, std::int64_t first, std::int64_t last) {
           gather(job, first, last, scratch_[0].x);
         });
     for (int t = 0; t < cpu_.executor.threads(); ++t) scratch_[t].owner = active_;
   }
 
-  /// What a thread needs for a tile of some neurons.
+  /// Memory of a thread.
   struct Scratch {
-    float* sums;    ///< [M, 2 block]
-    float* values;  ///< [M, block]
+    float* sums;    ///< gate x and up x of a block [M, 2 block]
+    float* values;  ///< h of it [M, block]
     RowStore rows;
     std::byte *gate, *up;  ///< panels of a block, of plain matrices
     RowStore x;            ///< tiles of a job
-    const Active* owner;   ///< of those
+    const Active* owner;   ///< the job whose tiles x holds
   };
 
-  /// Blocks of neurons that a thread takes to the end at once.
+  /// Blocks of neurons that a thread computes before it goes on to h.
   std::int64_t blocks_at_once() const {
     const FfnJob& job = *active_[0].job;
     const auto neurons_of = [&](std::int64_t bytes) {
       return bytes * panel_width / job.up.shape.panel_bytes();
     };
-    std::int64_t neurons = most_neurons;
-    if (!job.up.packed()) {  // their weights stay cached
+    std::int64_t neurons = max_neurons;
+    if (!job.up.packed()) {  // packed panels stay in the cache
       neurons = std::min(neurons, neurons_of(cached_bytes / 2));
-    } else if (most_ <= most_of_tile(job)) {
-      neurons = std::max(neurons, neurons_of(streamed_bytes));
+    } else if (max_job_rows_ <= max_rows_of_tile(job)) {
+      neurons = std::max(neurons, neurons_of(sequential_bytes));
     }
     return std::max<std::int64_t>(1, neurons / block_);
   }
@@ -142,18 +143,18 @@ class GroupedRun {
       PackedShape part = job.down.shape;
       part.k = blocks_at_once() * block_;
       const std::int64_t panels = job.up.packed() ? 0 : part.k / panel_width;
-      const std::int64_t rows = std::min<std::int64_t>(most_, max_tile_rows);
+      const std::int64_t rows = std::min<std::int64_t>(max_job_rows_, max_tile_rows);
       scratch_[t] = {cpu_.arena.take<float>(rows * 2 * part.k),
                      cpu_.arena.take<float>(rows * part.k),
                      RowStore(cpu_.arena, part, rows),
                      cpu_.arena.take<std::byte>(panels * job.gate.shape.panel_bytes()),
                      cpu_.arena.take<std::byte>(panels * job.up.shape.panel_bytes()),
-                     shared ? scratch_[0].x : RowStore(cpu_.arena, in_shape(), most_),
+                     shared ? scratch_[0].x : RowStore(cpu_.arena, in_shape(), max_job_rows_),
                      nullptr};
     }
   }
 
-  /// Blocks [at, end) of neurons of all jobs.
+  /// h of blocks [at, end) of neurons, counted over all jobs.
   void hidden(std::int64_t at, std::int64_t end, Scratch& scratch) const {
     const std::int64_t at_once = blocks_at_once();
     Active* active = std::upper_bound(active_, active_ + count_, at,
@@ -169,39 +170,41 @@ class GroupedRun {
         step = std::min(at_once, last - at);
         const std::int64_t first = (at - active->first) * block_;
         const std::int64_t behind = std::min(first + step * block_, down.k);
-        Ahead ahead;
+        Prefetcher next;
         if (behind < down.k) {
-          ahead = ahead_of(*active->job, behind, behind + step * block_);
-        } else if (active + 1 < active_ + count_) {  // on with the next expert
-          ahead = ahead_of(*active[1].job, 0, at_once * block_);
+          next = prefetcher_for(*active->job, behind, behind + step * block_);
+        } else if (active + 1 < active_ + count_) {  // the next expert
+          next = prefetcher_for(*active[1].job, 0, at_once * block_);
         }
-        hidden_block(*active, first, behind, scratch, ahead);
-        active->blocks.finish(static_cast<std::int32_t>(step));
+        hidden_block(*active, first, behind, scratch, next);
+        active->blocks.count_down(static_cast<std::int32_t>(step));
       }
     }
   }
 
-  static Ahead ahead_of(const FfnJob& job, std::int64_t begin, std::int64_t end) {
+  static Prefetcher prefetcher_for(const FfnJob& job, std::int64_t begin, std::int64_t end) {
     const std::int64_t first = begin / panel_width;
     const std::int64_t last = 2 * ceil_div(std::min(end, job.down.shape.k), pair_width);
-    return job.gate.defined() ? Ahead(job.gate, job.up, first, last) : Ahead(job.up, first, last);
+    return job.gate.defined() ? Prefetcher(job.gate, job.up, first, last)
+                              : Prefetcher(job.up, first, last);
   }
 
-  /// Neurons [begin, end) of all rows of a job; `ahead` is what comes then.
+  /// h of neurons [begin, end) for all rows of a job.
   void hidden_block(const Active& active, std::int64_t begin, std::int64_t end,
-                    const Scratch& scratch, Ahead ahead) const {
+                    const Scratch& scratch, Prefetcher next) const {
     const FfnJob& job = *active.job;
     const bool gated = job.gate.defined();
     const Tiling tiles = tiling(job);
-    // Neurons of a step; all if there is one tile, which reads a matrix on and on.
+    // Neurons of a step: all for one tile, so that it reads a matrix sequentially.
     const std::int64_t width =
         tiles.count > 1 ? pair_width : ceil_div(end - begin, pair_width) * pair_width;
     const std::int64_t ld = gated ? 2 * width : width;
     PackedShape part = job.down.shape;
     part.k = end - begin;
     const std::int64_t first = begin / panel_width, last = 2 * ceil_div(end, pair_width);
-    const Matrix up = on_hand(cpu_.table, job.up, first, last, scratch.up);
-    const Matrix gate = gated ? on_hand(cpu_.table, job.gate, first, last, scratch.gate) : Matrix{};
+    const Matrix up = packed_panels(cpu_.table, job.up, first, last, scratch.up);
+    const Matrix gate =
+        gated ? packed_panels(cpu_.table, job.gate, first, last, scratch.gate) : Matrix{};
     for (std::int64_t t = 0; t < tiles.count; ++t) {
       const std::int64_t r = tiles.start(t), m = tiles.size(t);
       const auto multiply = [&](const Matrix& w, const float* bias, std::int64_t n,
@@ -209,7 +212,7 @@ class GroupedRun {
         for (std::int64_t c = 0; c < columns; c += pair_width) {
           run_tile(cpu_.table, panel_pair(w, (n + c) / pair_width),
                    scratch.x.tile(r - job.begin, m),
-                   columns_at(sums + c, ld, columns - c, values_from(bias, n + c)), &ahead);
+                   columns_at(sums + c, ld, columns - c, values_from(bias, n + c)), &next);
         }
       };
       for (std::int64_t n = begin; n < end; n += width) {
@@ -227,7 +230,7 @@ class GroupedRun {
     }
   }
 
-  /// Columns [n, n + columns) of rows [r, r + m) of what is kept for the way back.
+  /// Stores columns [n, n + columns) of rows [r, r + m) for the backward pass.
   void keep(void* kept, const FfnJob& job, const float* x, std::int64_t r, std::int64_t m,
             std::int64_t n, std::int64_t columns, std::int64_t ld) const {
     if (kept == nullptr) return;
@@ -236,8 +239,8 @@ class GroupedRun {
     cpu_.table.convert({x, at(kept, type, r * width + n), type, m, columns, ld, width});
   }
 
-  std::span<const ScatterJob> down_jobs() const {
-    auto* jobs = cpu_.arena.take<ScatterJob>(count_);
+  std::span<const ScatterAddJob> down_jobs() const {
+    auto* jobs = cpu_.arena.take<ScatterAddJob>(count_);
     for (std::int64_t a = 0; a < count_; ++a) {
       const FfnJob& job = *active_[a].job;
       jobs[a] = {tiling(job), active_[a].hidden, job.down,          job.down_bias,
@@ -250,15 +253,15 @@ class GroupedRun {
   const GroupedFfn& args_;
   Active* active_ = nullptr;
   std::int64_t count_ = 0, blocks_ = 0, block_ = 0;
-  std::int64_t most_ = 0;  ///< rows of a job
+  std::int64_t max_job_rows_ = 0;
   RowStore rows_;
   Scratch* scratch_ = nullptr;
 };
 
-/// One call of `grouped_ffn_backward`. With h = act(g) * u for g = gate x and u = up x, and s the
-/// scale of a row: dh = dy down; dg = s dh u act'(g), du = s dh act(g); dx = dg gate + du up; the
-/// gradients of gate, up and down are those rows' outer products with x, x and s h; that of s is
-/// dh h (plus dy times down's bias).
+/// One call of `grouped_ffn_backward`. With h = act(g) u for g = gate x and u = up x, and s the
+/// scale of a row: dh = dy down; dg = s dh u act'(g), du = s dh act(g); dx = dg gate + du up;
+/// dgate, dup and ddown are the sums over rows of the outer products dg x, du x and dy s h; ds = dh
+/// h + dy down_bias.
 class BackwardRun {
  public:
   BackwardRun(const CpuContext& cpu, const GroupedFfnBackward& args) : cpu_(cpu), args_(args) {}
@@ -298,7 +301,7 @@ class BackwardRun {
       columns_ = job.up.shape.k;
       gated_ = job.gate.defined();
       active_[count_++] = {&job, &args_.gradients[j],
-                           Tiling(job.begin, job.end, most_rows(cpu_.table, shape(0, 0)))};
+                           Tiling(job.begin, job.end, max_rows(cpu_.table, shape(0, 0)))};
       rows_ = std::max(rows_, job.end);
     }
     const std::int64_t bytes = rows_ * width_ * size_of(type_);
@@ -307,35 +310,35 @@ class BackwardRun {
     hidden_ = cpu_.arena.take<std::byte>(bytes);
   }
 
-  /// Tiles of the rows of all jobs, of x [N, k] or of its rows `ids`.
+  /// Packs the rows of all jobs, of x [N, k] or of its rows `ids`, into tiles.
   RowStore tiles_of_rows(const void* x, std::int64_t k, const std::int32_t* ids) const {
     const RowStore tiles(cpu_.arena, shape(0, k), rows_);
     for_tiles_of_jobs(
         cpu_, rows_ * k, count_, [&](std::int64_t a) { return active_[a].tiling; },
         [&](std::int64_t a, std::int64_t first, std::int64_t last) {
-          lay_tiles(cpu_.table, {x, type_, k, ids}, active_[a].tiling, first, last, tiles);
+          pack_tiles(cpu_.table, {x, type_, k, ids}, active_[a].tiling, first, last, tiles);
         });
     return tiles;
   }
 
-  /// dh, and from it dg, du, s h and the gradients of s.
+  /// Computes dh, and from it dg, du, s h and ds.
   void through_down() {
     const Arena::Scope scope(cpu_.arena);
     const RowStore dy = tiles_of_rows(args_.dy, columns_, args_.rows);
-    const PackedShape back = shape(width_, columns_);
-    const std::int64_t pairs = back.panels() / 2;
-    const std::int64_t most =
-        std::clamp<std::int64_t>(cached_bytes / (2 * back.panel_bytes()), 1, pairs);
-    const std::int64_t blocks = ceil_div(pairs, most);
+    const PackedShape down_T = shape(width_, columns_);
+    const std::int64_t pairs = down_T.panels() / 2;
+    const std::int64_t pairs_at_once =
+        std::clamp<std::int64_t>(cached_bytes / (2 * down_T.panel_bytes()), 1, pairs);
+    const std::int64_t blocks = ceil_div(pairs, pairs_at_once);
     auto* dots = cpu_.arena.take<float>(blocks * rows_);
     std::fill_n(dots, blocks * rows_, 0.0f);
-    const PackingRooms rooms(cpu_, most * 2 * back.panel_bytes());
+    const PanelScratch scratch(cpu_, pairs_at_once * 2 * down_T.panel_bytes());
     cpu_.executor.run(count_ * blocks, [&](std::int64_t piece, int thread) {
       const Active& active = active_[piece / blocks];
-      const std::int64_t block = piece % blocks, begin = block * most;
-      const std::int64_t end = std::min(begin + most, pairs);
-      const Matrix w = on_hand(cpu_.table, transposed(active.job->down, compute_), 2 * begin,
-                               2 * end, rooms.of(thread));
+      const std::int64_t block = piece % blocks, begin = block * pairs_at_once;
+      const std::int64_t end = std::min(begin + pairs_at_once, pairs);
+      const Matrix w = packed_panels(cpu_.table, transposed(active.job->down, compute_), 2 * begin,
+                                     2 * end, scratch.of(thread));
       alignas(64) float dh[max_tile_rows * pair_width];
       for (std::int64_t t = 0; t < active.tiling.count; ++t) {
         const std::int64_t r = active.tiling.start(t), m = active.tiling.size(t);
@@ -357,7 +360,7 @@ class BackwardRun {
     }
   }
 
-  /// dw [N, K] = left [rows, N] transposed times right [rows, K], of each job.
+  /// dw [N, K] = the transpose of left [rows, N] times right [rows, K], for each job.
   void weight_gradients() const {
     const std::int64_t bytes = count_ * width_ * columns_ * size_of(type_);
     for (std::int64_t a = 0; a < count_; ++a) {
@@ -375,7 +378,7 @@ class BackwardRun {
                         .y = dw,
                         .ldy = k,
                         .type = type_,
-                        .past_caches = bytes > worth_caching};
+                        .non_temporal = bytes > non_temporal_bytes};
         linear(cpu_, left, n, {&p, 1});
       };
       if (gated_) product(of(dgate_), width_, x, columns_, to.gate);
@@ -416,7 +419,7 @@ class BackwardRun {
 
   void to_x() const {
     const Arena::Scope scope(cpu_.arena);
-    auto* jobs = cpu_.arena.take<ScatterJob>(2 * count_);
+    auto* jobs = cpu_.arena.take<ScatterAddJob>(2 * count_);
     std::size_t jobs_count = 0;
     const auto add = [&](const void* gradient, Matrix FfnJob::*matrix) {
       const RowStore tiles = tiles_of_rows(gradient, width_, nullptr);
@@ -430,7 +433,7 @@ class BackwardRun {
     };
     if (gated_) add(dgate_, &FfnJob::gate);
     add(dup_, &FfnJob::up);
-    const Scatter scatter(cpu_, {jobs, jobs_count}, args_.dx, columns_);
+    const ScatterAdd scatter(cpu_, {jobs, jobs_count}, args_.dx, columns_);
     cpu_.executor.run(cpu_.executor.threads(),
                       [&](std::int64_t, int thread) { scatter.run(thread); });
     scatter.finish();

@@ -1,4 +1,4 @@
-// FFNs of which each has rows of its own, and their way back: the experts of a layer, or one FFN.
+// FFNs that each have rows of their own, the experts of a layer or one FFN, forward and backward.
 #pragma once
 
 #include <span>
@@ -16,9 +16,9 @@ struct FfnJob {
   std::int64_t begin = 0, end = 0;
 };
 
-/// Adds to y [T, D] for each sorted row n: scales[n] times the FFN of its job of x[rows[n]], at
-/// y[rows[n]]. No two rows of a job are the same. Jobs without rows cost nothing; the weights of a
-/// job are read once however many rows it has.
+/// For each sorted row n adds scales[n] FFN(x[rows[n]]) of its job to y[rows[n]], y [T, D]. The
+/// rows of a job are distinct. Jobs without rows cost nothing; a job's weights are read from memory
+/// once, however many rows it has.
 struct GroupedFfn {
   std::span<const FfnJob> jobs;
   const std::int32_t* rows = nullptr;

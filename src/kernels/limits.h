@@ -1,4 +1,4 @@
-// What this machine can do at best, measured: the yardstick of every figure of speed.
+// Measured peak bandwidth and arithmetic of this machine, which benchmarks are compared with.
 #pragma once
 
 #include "base/arena.h"
@@ -7,16 +7,16 @@
 
 namespace moebius::kernels {
 
-/// On all threads of an executor at once.
+/// Of all threads of an executor together.
 struct Limits {
-  double read_gbps = 0;    ///< from memory, 10^9 bytes a second
-  double f32_gflops = 0;   ///< fused multiply-adds, two operations each
-  double bf16_gflops = 0;  ///< of the dot product that the table uses
-  double int8_gops = 0;    ///< the same of unsigned bytes with signed ones
+  double read_gbps = 0;    ///< memory bandwidth, 10^9 bytes a second
+  double f32_gflops = 0;   ///< of fused multiply-adds, two operations each
+  double bf16_gflops = 0;  ///< of the table's bf16 dot product
+  double int8_gops = 0;    ///< of its dot product of unsigned with signed bytes
 };
 
-/// Measures limits again and again: on a shared machine they change within a second, so they have
-/// to be measured between the figures that are compared with them.
+/// Measures limits repeatedly: on a shared machine they change within a second, so a benchmark
+/// samples them between the timings that it compares with them.
 class LimitMeter {
  public:
   /// Takes 256 MiB to read from. Throws std::bad_alloc.

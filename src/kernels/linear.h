@@ -1,5 +1,5 @@
-// Products of activations with matrices (GEMM). A row's result depends neither on the rows beside it
-// nor on the number of threads.
+// Products of activations with matrices (GEMM). A row's result depends neither on the rows beside
+// it nor on the number of threads.
 #pragma once
 
 #include <span>

@@ -44,8 +44,8 @@ inline PackedType gradient_type(const Matrix& w) {
   return w.shape.type == PackedType::bf16 ? PackedType::bf16 : PackedType::f32;
 }
 
-/// The transpose of a packed or plain matrix, to be multiplied by in `type`: f32, or bf16 where w is
-/// bf16. Quantised weights are dequantised.
+/// The transpose of a packed or plain matrix, to be multiplied by in `type`: f32, or bf16 where w
+/// is bf16. Quantised weights are dequantised.
 inline Matrix transposed(const Matrix& w, PackedType type) {
   Matrix out{.shape = {type, w.shape.k, w.shape.n}};
   if (w.packed()) {

@@ -10,8 +10,8 @@
 namespace moebius::kernels {
 namespace {
 
-/// Place of [n of its panel, k] in a panel, in elements; of int4 in halves of bytes.
-std::int64_t place(const PackedShape& shape, std::int64_t n, std::int64_t k) {
+/// Offset of [n, k] in its panel, in elements; of int4 in nibbles.
+std::int64_t offset_of(const PackedShape& shape, std::int64_t n, std::int64_t k) {
   const std::int64_t step = step_of(shape.type), scales = shape.scales_before(k);
   if (shape.type != PackedType::int4) {
     return scales + (k / step * panel_width + n) * step + k % step;
@@ -19,12 +19,12 @@ std::int64_t place(const PackedShape& shape, std::int64_t n, std::int64_t k) {
   return 2 * (scales + (k / 8 * panel_width + n) * 4 + k % 4) + k / 4 % 2;
 }
 
-/// Row n's scale of a group.
+/// The scale of row n and group g.
 std::byte* scale_of(const PackedShape& shape, std::byte* panel, std::int64_t n, std::int64_t g) {
   return panel + shape.scales_at(g) + 2 * n;
 }
 
-/// Transposes rows of `count` units into the columns of a panel, as many at once as stay cached.
+/// Transposes rows of `count` units into the columns of a panel, in blocks that stay in the cache.
 template <class Unit>
 void transpose_rows(const Unit* const* rows, std::int64_t n_rows, std::int64_t count, Unit* panel) {
   constexpr std::int64_t at_once = 32;
@@ -38,15 +38,14 @@ void transpose_rows(const Unit* const* rows, std::int64_t n_rows, std::int64_t c
   }
 }
 
-/// What stands for zero in memory.
-int zero_of(PackedType type) {
+int zero_point_of(PackedType type) {
   return type == PackedType::int8 ? 128 : 8;
 }
 
 void store_code(const PackedShape& shape, std::byte* panel, std::int64_t n, std::int64_t k,
                 int code) {
-  const auto at = static_cast<std::size_t>(place(shape, n, k));
-  const auto stored = static_cast<unsigned>(code + zero_of(shape.type));
+  const auto at = static_cast<std::size_t>(offset_of(shape, n, k));
+  const auto stored = static_cast<unsigned>(code + zero_point_of(shape.type));
   if (shape.type == PackedType::int8) {
     panel[at] = static_cast<std::byte>(stored);
   } else {
@@ -56,11 +55,11 @@ void store_code(const PackedShape& shape, std::byte* panel, std::int64_t n, std:
   }
 }
 
-/// Row n of a panel, of which rows beyond the matrix are zero.
+/// Packs row n of a panel that is zero.
 void pack_row(const PackedShape& shape, const float* w, std::int64_t n, std::byte* panel) {
   if (!shape.quantised()) {
     for (std::int64_t k = 0; k < shape.k; ++k) {
-      store_weight(panel, DType::bf16, static_cast<std::size_t>(place(shape, n, k)), w[k]);
+      store_weight(panel, DType::bf16, static_cast<std::size_t>(offset_of(shape, n, k)), w[k]);
     }
     return;
   }
@@ -77,8 +76,8 @@ void pack_row(const PackedShape& shape, const float* w, std::int64_t n, std::byt
   }
 }
 
-/// Panel p, empty.
-std::byte* new_panel(const PackedShape& shape, std::int64_t p, void* data) {
+/// Panel p, filled with zeros.
+std::byte* zeroed_panel(const PackedShape& shape, std::int64_t p, void* data) {
   std::byte* panel = static_cast<std::byte*>(data) + p * shape.panel_bytes();
   std::memset(panel, 0, static_cast<std::size_t>(shape.panel_bytes()));
   return panel;
@@ -89,7 +88,7 @@ std::byte* new_panel(const PackedShape& shape, std::int64_t p, void* data) {
 void pack(const PackedShape& shape, const float* w, std::int64_t ldw, std::int64_t begin,
           std::int64_t end, void* data) {
   for (std::int64_t p = begin; p < end; ++p) {
-    std::byte* panel = new_panel(shape, p, data);
+    std::byte* panel = zeroed_panel(shape, p, data);
     const float* first = w + p * panel_width * ldw;
     const std::int64_t rows = std::min(panel_width, shape.n - p * panel_width);
     if (shape.type == PackedType::f32) {
@@ -106,7 +105,7 @@ void pack_codes(const PackedShape& shape, const std::int8_t* codes,
                 const std::uint16_t* code_scales, std::int64_t ldw, std::int64_t begin,
                 std::int64_t end, void* data) {
   for (std::int64_t p = begin; p < end; ++p) {
-    std::byte* panel = new_panel(shape, p, data);
+    std::byte* panel = zeroed_panel(shape, p, data);
     const std::int64_t rows = std::min(panel_width, shape.n - p * panel_width);
     for (std::int64_t n = 0; n < rows; ++n) {
       const std::int64_t row = p * panel_width + n;
@@ -124,10 +123,10 @@ void pack_bf16(const PackedShape& shape, const std::uint16_t* w, std::int64_t ld
                std::int64_t begin, std::int64_t end, void* data) {
   const std::int64_t pairs = shape.k / 2;
   for (std::int64_t p = begin; p < end; ++p) {
-    std::byte* panel = new_panel(shape, p, data);
+    std::byte* panel = zeroed_panel(shape, p, data);
     const std::uint16_t* first = w + p * panel_width * ldw;
     const std::int64_t rows = std::min(panel_width, shape.n - p * panel_width);
-    const std::uint32_t* row[panel_width];  // pairs; read and written as bytes
+    const std::uint32_t* row[panel_width];  // pairs of bf16
     for (std::int64_t n = 0; n < rows; ++n) {
       row[n] = reinterpret_cast<const std::uint32_t*>(first + n * ldw);
     }
@@ -142,7 +141,7 @@ void pack_bf16(const PackedShape& shape, const std::uint16_t* w, std::int64_t ld
 float unpack(const PackedShape& shape, const void* data, std::int64_t n, std::int64_t k) {
   const std::int64_t p = n / panel_width, column = n % panel_width;
   const auto* panel = static_cast<const std::byte*>(data) + p * shape.panel_bytes();
-  const auto at = static_cast<std::size_t>(place(shape, column, k));
+  const auto at = static_cast<std::size_t>(offset_of(shape, column, k));
   if (!shape.quantised()) {
     return load_weight(panel, shape.type == PackedType::f32 ? DType::f32 : DType::bf16, at);
   }
@@ -151,7 +150,7 @@ float unpack(const PackedShape& shape, const void* data, std::int64_t n, std::in
                        : static_cast<int>(panel[at / 2] >> (at % 2 == 0 ? 0 : 4)) & 15;
   std::uint16_t scale;
   std::memcpy(&scale, panel + shape.scales_at(k / shape.group) + 2 * column, sizeof scale);
-  return static_cast<float>(code - zero_of(shape.type)) * bf16_to_f32(scale);
+  return static_cast<float>(code - zero_point_of(shape.type)) * bf16_to_f32(scale);
 }
 
 }  // namespace moebius::kernels

@@ -9,7 +9,7 @@
 namespace moebius::kernels {
 namespace {
 
-constexpr float nothing = -std::numeric_limits<float>::infinity();
+constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 
 float sigmoid(float x) {
   return 1 / (1 + std::exp(-x));
@@ -32,7 +32,7 @@ void for_each_best(const float* values, std::int64_t n, std::int64_t count, floa
   }
 }
 
-/// Leaves nothing in groups that are not chosen from.
+/// Sets scores of groups that are not chosen from to -infinity.
 void apply_limit(const RoutingRule& rule, float* scores, float* work) {
   const std::int64_t groups = rule.limit_groups, size = rule.experts / groups;
   float *quality = work, *taken = work + groups;
@@ -44,7 +44,7 @@ void apply_limit(const RoutingRule& rule, float* scores, float* work) {
   }
   for_each_best(quality, groups, rule.limit_kept, taken, [](std::int64_t) {});
   for (std::int64_t g = 0; g < groups; ++g) {
-    if (taken[g] == 0) std::fill_n(scores + g * size, size, nothing);
+    if (taken[g] == 0) std::fill_n(scores + g * size, size, minus_infinity);
   }
 }
 
@@ -74,7 +74,7 @@ struct Normaliser {
     const bool all = w.domain == RouterWeighting::Domain::all;
     const std::int64_t count = all ? rule.experts : rule.top_k;
     const auto at = [&](std::int64_t i) { return logits[all ? i : ids[i]]; };
-    max = nothing;
+    max = minus_infinity;
     for (std::int64_t i = 0; i < count; ++i) max = std::max(max, at(i));
     for (std::int64_t i = 0; i < count; ++i) sum += router_score(w, at(i), max);
   }
@@ -159,7 +159,7 @@ void sort_by_expert(const RoutingRule& rule, const std::int32_t* ids, const floa
                     float* row_weights, std::int64_t* places) {
   const std::int64_t all = tokens * rule.top_k;
   std::fill_n(offsets, rule.experts + 1, 0);
-  // Each offset first counts the expert before, then walks over its rows.
+  // An offset first counts the expert before, then is the next free row of its own.
   for (std::int64_t i = 0; i < all; ++i) ++offsets[ids[i] + 1];
   for (std::int64_t e = 0; e < rule.experts; ++e) offsets[e + 1] += offsets[e];
   for (std::int64_t i = 0; i < all; ++i) {

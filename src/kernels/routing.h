@@ -1,5 +1,5 @@
-// Which experts a token goes to and how much each counts, and the tokens of each expert. The E
-// scores of a token are few, so this is scalar code, the same everywhere.
+// Routing: the experts of each token with their weights, and the tokens of each expert. The E
+// scores of a token are few, so this is scalar code, one for all instruction sets.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct RoutingRule {
 
 /// Logits [T, E] to ids [T, K], the best first and among equals the lower number, and weights
 /// [T, K]. `correction` [E], or null, is added to sigmoid(logit) for the choice alone; `scale` [E]
-/// is that of `one_plus`. `work` has room for 3 E values.
+/// is that of `one_plus`. `work` is scratch of 3 E values.
 void route(const RoutingRule& rule, const float* logits, std::int64_t tokens,
            const float* correction, const float* scale, float* work, std::int32_t* ids,
            float* weights);

@@ -7,42 +7,44 @@
 
 namespace moebius::kernels {
 
-/// A product whose rows are added to rows `ids` of y, `scales` times, or once without scales.
-struct ScatterJob {
+/// A product whose rows are added to rows `ids` of y, times `scales` (1 without).
+struct ScatterAddJob {
   Tiling tiling;
-  RowStore tiles;  ///< from row `tiling.begin` on
+  RowStore tiles;  ///< begins with row `tiling.begin`
   Matrix w;
   const float* bias;
-  const std::int32_t* ids;  ///< of row 0
+  const std::int32_t* ids;  ///< from row 0 on
   const float* scales;
-  Countdown* computed = nullptr;  ///< what has to be done before its tiles can be read, if anything
+  Latch* computed = nullptr;  ///< if given, is waited for before the tiles are read
 };
 
-/// The work of adding all of them, each row's in the order of the jobs. Their matrices have one N.
-/// If each meets one tile, memory is what takes time: they are read one after the other, and what
-/// they give waits until all are done.
-class Scatter {
+/// Runs all jobs; a row's sums are added in the order of the jobs. All matrices have one N. If each
+/// job is one tile, reading weights is the bottleneck: threads then read the matrices one after the
+/// other as one stream, and partial sums are added when all are done.
+class ScatterAdd {
  public:
-  Scatter(const CpuContext& cpu, std::span<const ScatterJob> jobs, float* y, std::int64_t ldy);
-  /// What falls to a thread.
+  ScatterAdd(const CpuContext& cpu, std::span<const ScatterAddJob> jobs, float* y,
+             std::int64_t ldy);
+  /// A thread's part; call it on every thread.
   void run(int thread) const;
-  /// When all of it is done.
+  /// To be called when `run` has returned on all threads.
   void finish() const;
 
  private:
   std::int64_t pairs() const { return jobs_[0].w.shape.panels() / 2; }
-  float* waiting_row(std::int64_t row) const { return waiting_ + row * pairs() * pair_width; }
+  float* partial_row(std::int64_t row) const { return partial_sums_ + row * pairs() * pair_width; }
   void add_columns(std::int64_t begin, std::int64_t end, int thread) const;
-  void read_on(std::int64_t begin, std::int64_t end) const;
+  void stream_jobs(std::int64_t begin, std::int64_t end) const;
 
   const CpuContext& cpu_;
-  std::span<const ScatterJob> jobs_;
+  std::span<const ScatterAddJob> jobs_;
   float* y_;
   std::int64_t ldy_;
-  Shares shares_;  ///< of the pairs of panels of each job; or of those of all jobs together
-  std::int64_t most_ = 0;
-  PackingRooms rooms_;
-  float* waiting_ = nullptr;  ///< rows as the jobs number them
+  WorkRanges
+      ranges_;  ///< over pairs of panels: of each job, or with partial sums of all jobs in turn
+  std::int64_t max_pairs_ = 0;  ///< of a piece of work
+  PanelScratch panel_scratch_;
+  float* partial_sums_ = nullptr;  ///< [rows of all jobs, padded N], if used
   std::int64_t rows_ = 0;
 };
 

@@ -25,7 +25,7 @@ struct PackedPanels {
     return out;
   }
   void pack(const KernelTable& table, const Plain& plain) const {
-    on_hand(table, {.shape = shape, .plain = plain}, 0, shape.panels(), data);
+    packed_panels(table, {.shape = shape, .plain = plain}, 0, shape.panels(), data);
   }
   /// Panels 2 `pair` and 2 `pair` + 1, columns [begin, end) of K; begin is even.
   Panels panels(std::int64_t pair, std::int64_t begin, std::int64_t end) const {
@@ -97,7 +97,7 @@ class Heads {
 
   PackedShape shape(std::int64_t k) const { return {type_, 0, k}; }
   Tiling tiles(std::int64_t rows) const {
-    return Tiling(0, rows, most_rows(cpu_.table, {type_, 0, 0}));
+    return Tiling(0, rows, max_rows(cpu_.table, {type_, 0, 0}));
   }
   /// Rows of head or group `h` of a sequence, from its row `first` on.
   Plain rows(const void* x, std::int64_t ld, const Sequence& s, std::int64_t h, std::int64_t dim,
@@ -184,7 +184,7 @@ class Forward : Heads {
     const Tiling tiling = tiles(s.tokens);
     for (std::int64_t t = 0; t < tiling.count; ++t) {
       const std::int64_t begin = tiling.start(t), m = tiling.size(t);
-      lay_tiles(table, q, tiling, t, t + 1, scratch.q, begin);
+      pack_tiles(table, q, tiling, t, t + 1, scratch.q, begin);
       const KeyRange seen = key_range(begin, m, scratch.scores);
       multiply(scratch.q.tile(0, m), keys, seen, scratch.scores.values, s.padded);
       const std::int64_t end = std::min(seen.end, s.tokens);
@@ -341,8 +341,8 @@ class Backward : Heads {
     const Tiling tiling = tiles(block.size());
     for (std::int64_t t = 0; t < tiling.count; ++t) {
       const std::int64_t r = tiling.start(t), m = tiling.size(t);
-      lay_tiles(table, q, tiling, t, t + 1, scratch.q_tile, r);
-      lay_tiles(table, d, tiling, t, t + 1, scratch.dy_tile, r);
+      pack_tiles(table, q, tiling, t, t + 1, scratch.q_tile, r);
+      pack_tiles(table, d, tiling, t, t + 1, scratch.dy_tile, r);
       const KeyRange seen = key_range(block.begin + r, m, scratch.scores);
       multiply(scratch.q_tile.tile(0, m), keys(p), seen, scratch.scores.values, padded);
       multiply(scratch.dy_tile.tile(0, m), values(p), seen, scratch.dprobabilities, padded);
@@ -354,8 +354,8 @@ class Backward : Heads {
       RowStore tile = scratch.dscores_tile;
       const std::int64_t end = std::min(seen.end, p.s.tokens);
       tile.shape.k = end - seen.begin;
-      lay_tiles(table, {scratch.dscores + first, args_.type, padded}, Tiling(0, m, max_tile_rows),
-                0, 1, tile);
+      pack_tiles(table, {scratch.dscores + first, args_.type, padded}, Tiling(0, m, max_tile_rows),
+                 0, 1, tile);
       void* out = at(dq, args_.type, (p.s.begin + block.begin + r) * ldq + h * args_.key_dim);
       for (std::int64_t n = 0; n < args_.key_dim; n += pair_width) {
         TileOutput to = columns_at(at(out, args_.type, n), ldq, args_.key_dim - n);
@@ -379,7 +379,7 @@ class Backward : Heads {
       RowStore tile = p.scratch.key_tile;
       tile.shape.k = block.size() - first;
       const Plain x{left + first * padded * size_of(args_.type), args_.type, padded, nullptr, true};
-      lay_tiles(cpu_.table, x, tiling, t, t + 1, tile, r);
+      pack_tiles(cpu_.table, x, tiling, t, t + 1, tile, r);
       for (std::int64_t n = 0; n < width; n += pair_width) {
         TileOutput to = columns_at(sums + r * width + n, width);
         to.add = true;

@@ -66,7 +66,7 @@ void CpuOps::expect(std::initializer_list<const PackedWeight*> weights) const {
     if (w != nullptr && w->matrix().data == begin + bytes) bytes += w->bytes();
   }
   const std::int64_t share = bytes / cpu_.executor.threads();  // each thread begins with its own
-  cpu_.executor.expect(begin, std::min(most, share), share);
+  cpu_.executor.prefetch_when_idle(begin, std::min(most, share), share);
 }
 
 template <class Work>

@@ -73,7 +73,7 @@ Ffn experts_as_tensors(const Ffn& w, const at::Tensor& x) {
 }
 
 cuda::ProductRows all_rows(std::int64_t count) {
-  return {.count = count, .most = count};
+  return {.count = count, .max_rows = count};
 }
 
 }  // namespace

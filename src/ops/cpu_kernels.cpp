@@ -68,7 +68,7 @@ kernels::Plain plain_of(const at::Tensor& matrix) {
           transposed};
 }
 
-at::Tensor in_pieces(const at::Tensor& matrix) {
+at::Tensor strided(const at::Tensor& matrix) {
   return matrix.stride(1) == 1 || matrix.stride(0) == 1 ? matrix : matrix.contiguous();
 }
 

@@ -1,4 +1,4 @@
-// How kernels of the CPU meet tensors.
+// Calling kernels of the CPU with tensors.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,8 +11,8 @@
 
 namespace moebius::ops {
 
-/// What kernels work with while it lives: as many threads as ATen has, which are kept between
-/// calls. One caller at a time; others wait.
+/// Exclusive use of the kernels' threads and scratch during its lifetime: as many threads as ATen
+/// has, kept between calls. Other callers wait.
 class CpuKernels {
  public:
   CpuKernels();
@@ -25,43 +25,43 @@ class CpuKernels {
   kernels::CpuContext cpu_;
 };
 
-/// A matrix [rows, columns] cut into at most 256 pieces of rows, the same on any number of threads.
+/// A matrix [rows, columns] divided into at most 256 pieces of rows, the same for any number of
+/// threads.
 struct RowPieces {
-  std::int64_t rows, columns, most, count;
+  std::int64_t rows, columns, max_rows, count;
 
   RowPieces(std::int64_t n_rows, std::int64_t n_columns)
       : rows(n_rows),
         columns(n_columns),
-        most(std::max({std::int64_t{1}, (1 << 14) / columns, (rows + 255) / 256})),
-        count((rows + most - 1) / most) {}
+        max_rows(std::max({std::int64_t{1}, (1 << 14) / columns, (rows + 255) / 256})),
+        count((rows + max_rows - 1) / max_rows) {}
 
   /// Calls work(first row, rows, piece) for each.
   template <class Work>
   void run(const kernels::CpuContext& cpu, Work work) const {
     kernels::run_pieces(cpu, rows * columns, count, [&](std::int64_t piece, int) {
-      work(piece * most, std::min(most, rows - piece * most), piece);
+      work(piece * max_rows, std::min(max_rows, rows - piece * max_rows), piece);
     });
   }
 };
 
 /// Whether kernels read the values of t: f32, f16 or bf16 on the CPU.
 bool readable(const at::Tensor& t);
-/// Whether kernels take x and a weight w together: they compute in f32 with a weight of any of
-/// those types, or in bf16.
+/// Whether kernels multiply x with a weight w: x in f32 with w of any of those types, or both bf16.
 bool kernels_serve(const at::Tensor& x, const at::Tensor& w);
 /// Whether kernels multiply x with packed weights: f32 or bf16 on the CPU.
 bool kernels_serve_packed(const at::Tensor& x);
-/// Whether a function of these has to record how its gradients come about.
+/// Whether a function of these inputs has to be recorded for its backward pass.
 bool recording(std::initializer_list<at::Tensor> inputs);
 
 kernels::ValueType value_type(const at::Tensor& t);
-/// f32 or bf16 of tensors of those.
+/// The type of products with t: bf16 for bf16, else f32.
 kernels::PackedType compute_type(const at::Tensor& t);
 
-/// A matrix [rows, columns] of which either rows or columns lie in one piece.
+/// A matrix [rows, columns] of which either rows or columns are contiguous.
 kernels::Plain plain_of(const at::Tensor& matrix);
-/// t, or a copy of which `plain_of` can be had.
-at::Tensor in_pieces(const at::Tensor& matrix);
+/// The matrix, or a contiguous copy if neither its rows nor its columns are contiguous.
+at::Tensor strided(const at::Tensor& matrix);
 /// x [N, columns] or [B, S, columns], or a copy, of which row n or b S + s begins n or b S + s
 /// times stride(-2) values after the first.
 at::Tensor in_rows(const at::Tensor& x);

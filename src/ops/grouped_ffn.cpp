@@ -19,7 +19,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// The leaves of an FFN, as an operation takes them.
+/// The leaves of an FFN in one array.
 enum Leaf : std::size_t { gate, up, down, gate_bias, up_bias, down_bias, leaves };
 using Leaves = std::array<Weight, leaves>;
 
@@ -32,7 +32,7 @@ at::Tensor tensor_of(const Weight& leaf) {
   return leaf.packed() == nullptr ? leaf.plain() : at::Tensor();
 }
 
-/// Of a leaf [E, N, K].
+/// The shape of a leaf [E, N, K].
 struct LeafShape {
   std::int64_t experts, n, k;
 };
@@ -106,12 +106,12 @@ class Experts {
   Leaves w_;
 };
 
-/// The type that gradients of a call's jobs pass in.
+/// The type of the gradients of a call's jobs.
 at::ScalarType gradient_type(const std::vector<kernels::FfnJob>& jobs) {
   return kernels::gradient_type(jobs[0]) == kernels::ValueType::bf16 ? at::kBFloat16 : at::kFloat;
 }
 
-/// x as the jobs take it: bf16 meets matrices in bf16 only.
+/// x in the type that the jobs take: bf16 only for matrices in bf16.
 at::Tensor rows_for(const at::Tensor& x_TD, const std::vector<kernels::FfnJob>& jobs) {
   const bool bf16 = jobs[0].up.shape.type == kernels::PackedType::bf16;
   return (bf16 ? x_TD : x_TD.to(at::kFloat)).contiguous();
@@ -160,7 +160,7 @@ class GroupedFfnFunction : public torch::autograd::Function<GroupedFfnFunction> 
  public:
   /// Leaves that a layer lacks have no value.
   using Given = std::optional<at::Tensor>;
-  /// Of plain leaves; undefined where nobody asks.
+  /// Of plain leaves; undefined where none is needed.
   using Gradients = std::array<at::Tensor, leaves>;
 
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weights_TK,
@@ -245,7 +245,7 @@ class GroupedFfnFunction : public torch::autograd::Function<GroupedFfnFunction> 
   }
 
  private:
-  /// Where those of expert e go; of one without rows they are zero.
+  /// Views of the gradients of expert e; those of an expert without rows are zeroed.
   static kernels::FfnGradients gradients_of(const Gradients& dw, const kernels::FfnJob& job,
                                             std::size_t e) {
     const auto at_e = [&](Leaf leaf) -> void* {

@@ -1,5 +1,5 @@
-// FFNs in one operation: the experts of a layer, tokens in, weighted sums of their answers out; or
-// one.
+// The experts of a layer in one operation, from tokens to the weighted sums of their outputs; or
+// one FFN.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,8 +19,8 @@ bool suits_grouped_ffn(const at::Tensor& x, const FfnOf<Weight>& w);
 /// `weights` and w, for which gate x and up x are kept, and no copies of rows. Packed matrices are
 /// frozen: x, `weights` and biases get the gradients of the layer with dequantised weights.
 ///
-/// Each expert that has tokens is gone over once for all of them (the fused layer of MegaBlocks,
-/// Gale et al. 2022, without its padding).
+/// The weights of an expert are read once for all of its tokens (as in MegaBlocks, Gale et al.
+/// 2022, without its padding).
 at::Tensor grouped_ffn(const at::Tensor& x_TD, const at::Tensor& ids_TK,
                        const at::Tensor& weights_TK, const FfnOf<Weight>& w, Activation activation);
 

@@ -13,17 +13,17 @@ namespace moebius::ops {
 namespace {
 
 /// a [M, K] times b [N, K] transposed: [M, N], of the type of a; sums in f32. A gradient of weights
-/// is not read before the optimiser comes.
+/// is not read before the optimiser's step, so it is written with non-temporal stores.
 at::Tensor product(const at::Tensor& a, const at::Tensor& b, bool weight_gradient = false) {
-  const at::Tensor left = in_pieces(a), right = in_pieces(b);
+  const at::Tensor left = strided(a), right = strided(b);
   at::Tensor y = at::empty({left.size(0), right.size(0)}, left.options());
   const kernels::Product args{
       .w = {.shape = {compute_type(left), right.size(0), right.size(1)}, .plain = plain_of(right)},
       .y = y.mutable_data_ptr(),
       .ldy = y.size(1),
       .type = value_type(y),
-      .past_caches =
-          weight_gradient && static_cast<std::int64_t>(y.nbytes()) > kernels::worth_caching};
+      .non_temporal =
+          weight_gradient && static_cast<std::int64_t>(y.nbytes()) > kernels::non_temporal_bytes};
   const CpuKernels cpu;
   kernels::linear(cpu, plain_of(left), left.size(0), {&args, 1});
   return y;

@@ -13,7 +13,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// f32, in one piece.
+/// Contiguous f32.
 at::Tensor values_of(const at::Tensor& weight) {
   return weight.defined() ? weight.to(at::kFloat).contiguous() : weight;
 }
@@ -58,7 +58,7 @@ NormGradients backward(const at::Tensor& x_ND, const at::Tensor& dy_ND, const at
   const std::int64_t columns = x.size(-1);
   const RowPieces pieces(x.numel() / columns, columns);
   NormGradients out{at::empty_like(x), at::zeros({columns}, at::kFloat), {}};
-  // Of each piece of rows, added up in order.
+  // One accumulator per piece of rows, summed in order.
   const at::Tensor dweights = at::zeros({pieces.count, columns}, at::kFloat);
   const at::Tensor dbiases = biased ? at::zeros_like(dweights) : at::Tensor();
   {

@@ -13,7 +13,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 at::Tensor run(const at::Tensor& given, const at::Tensor& cos_SP, const at::Tensor& sin_SP,
-               std::int64_t heads, bool interleaved, bool back) {
+               std::int64_t heads, bool interleaved, bool inverse) {
   const at::Tensor x = in_rows(given);
   at::Tensor y = at::empty(x.sizes(), x.options());
   const std::int64_t tokens = x.size(-2), columns = x.size(-1), ld = x.stride(-2);
@@ -37,7 +37,7 @@ at::Tensor run(const at::Tensor& given, const at::Tensor& cos_SP, const at::Tens
                          .ldx = ld,
                          .ldy = columns,
                          .interleaved = interleaved,
-                         .back = back});
+                         .inverse = inverse});
     }
   });
   return y;

@@ -30,7 +30,7 @@ class KeepingAllocator final : public c10::Allocator {
  private:
   static constexpr std::size_t least = std::size_t{1} << 20;
 
-  /// So that sizes that differ a little are one.
+  /// Rounds sizes up, so that similar ones share a free list.
   static std::size_t rounded(std::size_t bytes) {
     const std::size_t step = std::max(least, std::bit_floor(bytes) / 16);
     return (bytes + step - 1) / step * step;
@@ -78,7 +78,7 @@ class KeepingAllocator final : public c10::Allocator {
   std::size_t in_use_bytes_ = 0, kept_bytes_ = 0;
 };
 
-/// Tensors that outlive main still give their memory back, so this never goes.
+/// Never destroyed: tensors that outlive main still free their memory here.
 KeepingAllocator& allocator() {
   static auto& kept = *std::make_unique<KeepingAllocator>().release();
   return kept;

@@ -55,7 +55,7 @@ PackedWeight WeightPacker::pack(const at::Tensor& w, kernels::PackedType type, s
   const kernels::PackedShape shape{type, w.size(-2), w.size(-1), group};
   const at::Tensor matrices = w.dim() == 3 ? w : w.unsqueeze(0);
   PackedWeight packed = take(shape, matrices.size(0));
-  const bool one = matrices.stride(0) == 0;  // E times the same
+  const bool one = matrices.stride(0) == 0;  // E times one matrix
   for (std::int64_t e = 0; e < packed.count(); ++e) {
     if (e > 0 && one) {
       std::copy_n(packed.data(0), shape.bytes(), packed.data(e));
@@ -87,8 +87,8 @@ void WeightPacker::pack_matrix(const at::Tensor& w, const kernels::PackedShape& 
                                std::byte* data) {
   const at::Tensor rows = w.stride(-1) == 1 || w.size(-1) == 1 ? w : w.contiguous();
   const std::int64_t stride = rows.stride(0);
-  std::vector<std::vector<float>> rooms(static_cast<std::size_t>(executor_.threads()));
-  for (auto& room : rooms) room.resize(static_cast<std::size_t>(kernels::panel_width * shape.k));
+  std::vector<std::vector<float>> scratch(static_cast<std::size_t>(executor_.threads()));
+  for (auto& each : scratch) each.resize(static_cast<std::size_t>(kernels::panel_width * shape.k));
   executor_.run(shape.panels(), [&](std::int64_t panel, int thread) {
     const std::int64_t first = panel * kernels::panel_width;
     const auto pack_from = [&](const float* from, std::int64_t ld) {
@@ -101,11 +101,11 @@ void WeightPacker::pack_matrix(const at::Tensor& w, const kernels::PackedShape& 
       const auto* from = static_cast<const std::uint16_t*>(rows.const_data_ptr());
       return kernels::pack_bf16(shape, from, stride, panel, panel + 1, data);
     }
-    float* room = rooms[static_cast<std::size_t>(thread)].data();
+    float* widened = scratch[static_cast<std::size_t>(thread)].data();
     for (std::int64_t n = first; n < std::min(first + kernels::panel_width, shape.n); ++n) {
-      widen_row(rows, n, room + (n - first) * shape.k);
+      widen_row(rows, n, widened + (n - first) * shape.k);
     }
-    pack_from(room, shape.k);
+    pack_from(widened, shape.k);
   });
 }
 

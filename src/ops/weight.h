@@ -1,5 +1,4 @@
-// What a leaf of a model's weights is: a tensor, or a matrix packed for the dot products of the
-// CPU.
+// A leaf of a model's weights: a tensor, or matrices packed for the dot products of the CPU.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,10 +12,10 @@
 
 namespace moebius {
 
-/// The kernels of this processor. Throws Error where MOEBIUS_ISA names none that it has.
+/// The kernels of this processor. Throws Error if MOEBIUS_ISA names none that it has.
 const kernels::KernelTable& kernel_table();
 
-/// Row `row` of w [N, K], f32, bf16 or f16, as f32.
+/// Converts row `row` of w [N, K], f32, bf16 or f16, to f32.
 void widen_row(const at::Tensor& w, std::int64_t row, float* out);
 
 /// Matrices [N, K] of one shape, one or E of them, in the layout of kernels/panel_layout.h.
@@ -25,7 +24,7 @@ class PackedWeight {
   PackedWeight(const kernels::PackedShape& shape, std::int64_t count,
                std::shared_ptr<std::byte> memory);
 
-  /// Bytes that so many matrices take.
+  /// Bytes of `count` matrices.
   static std::int64_t bytes_of(const kernels::PackedShape& shape, std::int64_t count);
 
   const kernels::PackedShape& shape() const { return shape_; }
@@ -45,7 +44,7 @@ class PackedWeight {
   std::shared_ptr<std::byte> memory_;
 };
 
-/// What a matrix is quantised to: w [n, k] = codes[n, k] scales[n, k / group].
+/// A quantised matrix: w[n, k] = codes[n, k] scales[n, k / group].
 struct QuantisedMatrix {
   kernels::PackedType type;
   std::int64_t group;
@@ -56,7 +55,7 @@ struct QuantisedMatrix {
   at::Tensor dequantised() const;
 };
 
-/// Packs weights, one behind the other in memory.
+/// Packs weights into blocks of memory that they share.
 class WeightPacker {
  public:
   explicit WeightPacker(Executor& executor) : executor_(executor) {}
@@ -67,7 +66,7 @@ class WeightPacker {
   PackedWeight pack(std::span<const QuantisedMatrix> matrices);
 
  private:
-  /// Room for `count` of them.
+  /// Memory for `count` matrices.
   PackedWeight take(const kernels::PackedShape& shape, std::int64_t count);
   void pack_matrix(const at::Tensor& w, const kernels::PackedShape& shape, std::byte* data);
 
@@ -84,7 +83,7 @@ class Weight {
   bool defined() const { return packed_ != nullptr || plain_.defined(); }
   const PackedWeight* packed() const { return packed_.get(); }
   const std::shared_ptr<const PackedWeight>& shared_packed() const { return packed_; }
-  /// Throw Error for packed ones: what asks for it cannot compute with them.
+  /// The tensor. Throws Error if the weight is packed: the caller computes with tensors alone.
   const at::Tensor& plain() const;
   at::Tensor& plain();
   operator const at::Tensor&() const { return plain(); }  // NOLINT

@@ -83,10 +83,11 @@ TEST(Executor, WhatIsExpectedMayChangeWhileThreadsWait) {
   const std::vector<char> a(5000), b(3);
   std::atomic<int> done{0};
   for (int job = 0; job < 200; ++job) {
-    executor.expect(job % 2 == 0 ? a.data() : b.data(), job % 2 == 0 ? 5000 : 3, job % 3 * 1000);
+    executor.prefetch_when_idle(job % 2 == 0 ? a.data() : b.data(), job % 2 == 0 ? 5000 : 3,
+                                job % 3 * 1000);
     executor.run(5, [&](std::int64_t, int) { ++done; });
   }
-  executor.expect(nullptr, 0, 0);
+  executor.prefetch_when_idle(nullptr, 0, 0);
   executor.run(5, [&](std::int64_t, int) { ++done; });
   EXPECT_EQ(done, 1005);
 }
@@ -95,13 +96,13 @@ TEST(Executor, APieceWaitsForTheOnesBeforeIt) {
   Executor executor(3);
   for (const int delay_ms : {0, 0, 0, 5}) {  // those that wait are awake, or asleep
     std::vector<int> values(6);
-    Countdown first{3}, last{2};
+    Latch first{3}, last{2};
     std::atomic<int> sums{0};
     executor.run(8, [&](std::int64_t piece, int) {
       if (piece < 5) {
         std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms));
         values[static_cast<std::size_t>(piece)] = 1;
-        (piece < 3 ? first : last).finish(1);
+        (piece < 3 ? first : last).count_down(1);
       } else {
         first.wait();
         int sum = values[0] + values[1] + values[2];
@@ -114,18 +115,18 @@ TEST(Executor, APieceWaitsForTheOnesBeforeIt) {
   }
 }
 
-TEST(Shares, EveryUnitIsWorkedOnOnce) {
+TEST(WorkRanges, EveryUnitIsProcessedOnce) {
   Arena arena;
   for (const int threads : {1, 2, 3, 5}) {
     Executor executor(threads);
     for (const std::int64_t count : {0, 1, 2, 7, 64, 1000}) {
-      for (const std::int64_t most : {1, 3, 1000}) {
+      for (const std::int64_t max_units : {1, 3, 1000}) {
         const Arena::Scope scope(arena);
-        const Shares shares(arena, count, threads);
+        const WorkRanges ranges(arena, count, threads);
         std::vector<int> times(static_cast<std::size_t>(count));  // no two threads touch the same
         executor.run(threads, [&](std::int64_t, int thread) {
-          shares.walk(thread, most, [&](std::int64_t begin, std::int64_t end) {
-            EXPECT_LE(end - begin, most);
+          ranges.run(thread, max_units, [&](std::int64_t begin, std::int64_t end) {
+            EXPECT_LE(end - begin, max_units);
             for (std::int64_t i = begin; i < end; ++i) ++times[static_cast<std::size_t>(i)];
           });
         });
@@ -135,15 +136,15 @@ TEST(Shares, EveryUnitIsWorkedOnOnce) {
   }
 }
 
-TEST(Shares, AThreadThatIsHeldUpHoldsHalfOfItsOwnAtMost) {
+TEST(WorkRanges, ADelayedThreadHoldsAtMostHalfOfItsRange) {
   constexpr std::int64_t count = 100;
   Arena arena;
   Executor executor(2);
-  const Shares shares(arena, count, 2);
+  const WorkRanges ranges(arena, count, 2);
   std::atomic<std::int64_t> done{0};
   std::atomic<bool> held{false};
   executor.run(2, [&](std::int64_t, int thread) {
-    shares.walk(thread, count, [&](std::int64_t begin, std::int64_t end) {
+    ranges.run(thread, count, [&](std::int64_t begin, std::int64_t end) {
       if (!held.exchange(true)) {  // goes on when the other has done all the rest
         EXPECT_LE(end - begin, count / 4);
         while (done < count - (end - begin)) std::this_thread::yield();
@@ -154,11 +155,11 @@ TEST(Shares, AThreadThatIsHeldUpHoldsHalfOfItsOwnAtMost) {
   EXPECT_EQ(done, count);
 }
 
-TEST(Shares, AThreadWalksItsOwnInOrder) {
+TEST(WorkRanges, AThreadProcessesItsRangeInOrder) {
   Arena arena;
-  const Shares shares(arena, 10, 2);
+  const WorkRanges ranges(arena, 10, 2);
   std::vector<std::int64_t> order;
-  shares.walk(1, 2, [&](std::int64_t begin, std::int64_t end) {
+  ranges.run(1, 2, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) order.push_back(i);
   });
   EXPECT_EQ(order, (std::vector<std::int64_t>{5, 6, 7, 8, 9, 2, 3, 4, 1, 0}));

@@ -34,8 +34,8 @@ std::vector<float> as_kept(std::vector<float> x, std::int64_t columns, PackedTyp
     for (std::int64_t begin = 0; begin < columns; begin += 64) {
       const auto first = row + begin, last = row + std::min<std::int64_t>(begin + 64, columns);
       const auto size = [](float a, float b) { return std::fabs(a) < std::fabs(b); };
-      const float most = std::fabs(*std::max_element(first, last, size));
-      const float scale = bf16_to_f32(f32_to_bf16(most / 127));
+      const float largest = std::fabs(*std::max_element(first, last, size));
+      const float scale = bf16_to_f32(f32_to_bf16(largest / 127));
       for (auto it = first; it != last; ++it) *it = std::nearbyint(*it / scale) * scale;
     }
   }
@@ -45,12 +45,13 @@ std::vector<float> as_kept(std::vector<float> x, std::int64_t columns, PackedTyp
 /// One sequence and its pages.
 class Sequence {
  public:
-  Sequence(std::int64_t tokens, std::uint64_t stream, PackedType type = PackedType::bf16)
+  Sequence(std::int64_t tokens, std::uint64_t store_non_temporal,
+           PackedType type = PackedType::bf16)
       : layout{groups, key_dim, value_dim, type},
         tokens(tokens),
-        q(normal(tokens * heads * key_dim, 3 * stream)),
-        k_(normal(tokens * groups * key_dim, 3 * stream + 1)),
-        v_(normal(tokens * groups * value_dim, 3 * stream + 2)),
+        q(normal(tokens * heads * key_dim, 3 * store_non_temporal)),
+        k_(normal(tokens * groups * key_dim, 3 * store_non_temporal + 1)),
+        v_(normal(tokens * groups * value_dim, 3 * store_non_temporal + 2)),
         kept_k_(as_kept(k_, key_dim, type)),
         kept_v_(as_kept(v_, value_dim, type)) {
     for (std::int64_t p = 0; p * page_tokens < tokens; ++p) {
@@ -162,11 +163,11 @@ TEST(Attention, IsSoftmaxOverWhatATokenSees) {
         for (const std::int64_t window : {0, 1, 70}) {
           std::vector<float> y;
           run(table, 2, window, {s.part(0, tokens, y)}, type);
-          // What is left is what bf16 and int8 make of queries and shares.
-          const double most = type == PackedType::f32    ? 1e-6
-                              : type == PackedType::bf16 ? 5e-3
-                                                         : 1e-2;
-          EXPECT_LT(distance(s, y, 0, window), most) << tokens << " " << window;
+          // The difference is the rounding to bf16 and int8 of queries and probabilities.
+          const double tolerance = type == PackedType::f32    ? 1e-6
+                                   : type == PackedType::bf16 ? 5e-3
+                                                              : 1e-2;
+          EXPECT_LT(distance(s, y, 0, window), tolerance) << tokens << " " << window;
         }
       }
     }
@@ -176,16 +177,16 @@ TEST(Attention, IsSoftmaxOverWhatATokenSees) {
 TEST(Attention, SeveralSequencesWithAPast) {
   for (const PackedType type : {PackedType::bf16, PackedType::int8}) {
     const Sequence a(1, 2, type), b(2700, 3, type), c(1025, 4, type);
-    const double most = type == PackedType::bf16 ? 5e-3 : 1.5e-2;
+    const double tolerance = type == PackedType::bf16 ? 5e-3 : 1.5e-2;
     for_each_table([&](const KernelTable& table) {
       fill(table, b, 2699, 1000);
       fill(table, c, 1020, 1020);
       for (const std::int64_t window : {0, 1500}) {
         std::vector<float> ya, yb, yc;
         run(table, 3, window, {a.part(0, 1, ya), b.part(2699, 1, yb), c.part(1020, 5, yc)}, type);
-        EXPECT_LT(distance(a, ya, 0, window), most);
-        EXPECT_LT(distance(b, yb, 2699, window), most);
-        EXPECT_LT(distance(c, yc, 1020, window), most);
+        EXPECT_LT(distance(a, ya, 0, window), tolerance);
+        EXPECT_LT(distance(b, yb, 2699, window), tolerance);
+        EXPECT_LT(distance(c, yc, 1020, window), tolerance);
       }
     });
   }

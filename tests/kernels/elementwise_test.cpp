@@ -153,7 +153,7 @@ TEST(Rotate, TurnsPairsOfTheLastDimensionsThereAndBack) {
         std::swap(back.ldx, back.ldy);
         back.x = y.bytes.data();
         back.y = again.bytes.data();
-        back.back = true;
+        back.inverse = true;
         table.rotate(back);
         const Values before = x.values(), to = y.values(), returned = again.values();
         for (std::int64_t i = 0; i < m * heads * dim; ++i) {

@@ -1,5 +1,5 @@
-// The way back of grouped FFNs, for every table that this processor has, against a reference in
-// double precision, which itself is checked by central differences.
+// The backward pass of grouped FFNs, for every table that this processor has, against a reference
+// in double precision, which itself is checked by central differences.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -33,8 +33,9 @@ struct Problem {
 
   Problem(Activation of, bool with_gate, bool with_bias, bool bf16)
       : kind(of), gated(with_gate), biased(with_bias) {
-    const auto values = [&](std::int64_t count, std::uint64_t stream, double deviation) {
-      const std::vector<float> v = normal(count, stream, deviation);
+    const auto values = [&](std::int64_t count, std::uint64_t store_non_temporal,
+                            double deviation) {
+      const std::vector<float> v = normal(count, store_non_temporal, deviation);
       Values out;
       for (const float each : v) out.push_back(bf16 ? bf16_to_f32(f32_to_bf16(each)) : each);
       return out;

@@ -1,6 +1,6 @@
-// Plain matrices laid out for the dot products, for every table that this processor has, against
-// the layout's definition: odd sizes, rows by ids, both orientations. Buffers end with their last
-// value, so that the sanitizer sees an access beyond.
+// Plain matrices packed_value out for the dot products, for every table that this processor has,
+// against the layout's definition: odd sizes, rows by ids, both orientations. Buffers end with
+// their last value, so that the sanitizer sees an access beyond.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -39,8 +39,8 @@ struct Stored {
 };
 
 /// What is at [k, lane] of a layout.
-float laid(PackedType type, const std::vector<std::byte>& out, std::int64_t width,
-           std::int64_t steps, std::int64_t k, std::int64_t lane) {
+float packed_value(PackedType type, const std::vector<std::byte>& out, std::int64_t width,
+                   std::int64_t steps, std::int64_t k, std::int64_t lane) {
   const std::int64_t step = step_of(type), block = lane / width;
   const std::int64_t at = ((block * steps + k / step) * width + lane % width) * step + k % step;
   if (type == PackedType::bf16) {
@@ -61,8 +61,8 @@ void check(const KernelTable& table, const Case& c, std::int64_t k, std::int64_t
   const std::int64_t step = step_of(c.type), steps = (k + step - 1) / step;
   const std::int64_t blocks = (lanes + width - 1) / width + (lanes == width ? 1 : 0);
   std::vector<std::byte> out(index(blocks * steps * width * 4), std::byte{0xAB});
-  table.lay_out({matrix.bytes.data(), c.stored, ld, by_ids ? ids.data() : nullptr, transposed,
-                 columns, k, lanes, width, blocks, c.type, out.data()});
+  table.pack_lanes({matrix.bytes.data(), c.stored, ld, by_ids ? ids.data() : nullptr, transposed,
+                    columns, k, lanes, width, blocks, c.type, out.data()});
   for (std::int64_t i = 0; i < steps * step; ++i) {
     for (std::int64_t lane = 0; lane < blocks * width; ++lane) {
       float expected = 0;
@@ -70,14 +70,14 @@ void check(const KernelTable& table, const Case& c, std::int64_t k, std::int64_t
         const std::int64_t row = transposed ? i : lane, column = transposed ? lane : i;
         expected = matrix.values[index((by_ids ? ids[index(row)] : row) * ld + column)];
       }
-      ASSERT_EQ(laid(c.type, out, width, steps, i, lane), expected)
+      ASSERT_EQ(packed_value(c.type, out, width, steps, i, lane), expected)
           << "k " << k << " lanes " << lanes << " of " << width << " at " << i << " " << lane
           << (transposed ? " transposed" : "") << (by_ids ? " by ids" : "");
     }
   }
 }
 
-TEST(LayOutKernel, PutsEveryValueWhereTheDotProductTakesIt) {
+TEST(PackLanesKernel, PutsEveryValueWhereTheDotProductTakesIt) {
   for_each_table([](const KernelTable& table) {
     for (const Case& c : cases) {
       for (const std::int64_t k : {1, 2, 15, 16, 17, 33, 64, 100}) {
@@ -98,17 +98,17 @@ TEST(LayOutKernel, PutsEveryValueWhereTheDotProductTakesIt) {
   });
 }
 
-TEST(LayOutKernel, TakesATileFromTheMiddleOfColumns) {
+TEST(PackLanesKernel, TakesATileFromTheMiddleOfColumns) {
   for_each_table([](const KernelTable& table) {
     constexpr std::int64_t k = 9, columns = 40, first = 5;
     const int lanes = table.tile_rows[static_cast<int>(PackedType::f32)];
     const Stored matrix(ValueType::f32, k * columns);
     std::vector<std::byte> out(index(k * lanes * 4));
-    table.lay_out({matrix.bytes.data() + first * 4, ValueType::f32, columns, nullptr, true,
-                   columns - first, k, lanes, lanes, 1, PackedType::f32, out.data()});
+    table.pack_lanes({matrix.bytes.data() + first * 4, ValueType::f32, columns, nullptr, true,
+                      columns - first, k, lanes, lanes, 1, PackedType::f32, out.data()});
     for (std::int64_t i = 0; i < k; ++i) {
       for (int lane = 0; lane < lanes; ++lane) {
-        ASSERT_EQ(laid(PackedType::f32, out, lanes, k, i, lane),
+        ASSERT_EQ(packed_value(PackedType::f32, out, lanes, k, i, lane),
                   matrix.values[index(i * columns + first + lane)]);
       }
     }

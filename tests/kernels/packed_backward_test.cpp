@@ -30,10 +30,10 @@ struct Weights {
   std::vector<float> values;
   Stored plain;
 
-  Weights(const PackedShape& s, std::uint64_t stream, PackedType compute)
+  Weights(const PackedShape& s, std::uint64_t store_non_temporal, PackedType compute)
       : shape(s),
         panels(index(s.bytes())),
-        values(normal(s.n * s.k, stream)),
+        values(normal(s.n * s.k, store_non_temporal)),
         plain(stored(compute), unpacked()) {}
   Matrix packed() const { return {shape, panels.data()}; }
   Matrix unpacked_matrix() const {
@@ -55,8 +55,8 @@ void check_panels(const KernelTable& table, const PackedShape& s, PackedType typ
   const Weights w(s, 1, type);
   const PackedShape out{type, s.k, s.n};
   std::vector<std::byte> expected(index(out.bytes()), std::byte{1});
-  table.lay_out({w.plain.bytes.data(), w.plain.type, s.k, nullptr, true, s.k, s.n, s.k, panel_width,
-                 out.panels(), type, expected.data()});
+  table.pack_lanes({w.plain.bytes.data(), w.plain.type, s.k, nullptr, true, s.k, s.n, s.k,
+                    panel_width, out.panels(), type, expected.data()});
   for (const std::int64_t begin : {std::int64_t{0}, out.panels() / 2}) {
     std::vector<std::byte> got(index((out.panels() - begin) * out.panel_bytes()), std::byte{2});
     table.transpose_panels({s, w.panels.data(), begin, out.panels(), type, got.data()});

@@ -62,9 +62,9 @@ struct Rows {
 };
 
 /// The tile of rows `ids` and panels `a` and `b`, to `out`.
-void put_tile(const KernelTable& table, const Packed& w, const Rows& rows,
-              const std::vector<std::int32_t>& ids, std::int64_t a, std::int64_t b,
-              const TileOutput& out) {
+void store_tile(const KernelTable& table, const Packed& w, const Rows& rows,
+                const std::vector<std::int32_t>& ids, std::int64_t a, std::int64_t b,
+                const TileOutput& out) {
   const PackedShape& s = w.shape;
   const auto m = static_cast<std::int64_t>(ids.size());
   std::vector<std::byte> x(index(m * s.padded_k()) * Rows::element(s.type));
@@ -81,7 +81,7 @@ std::vector<float> run_tile(const KernelTable& table, const Packed& w, const Row
                             std::int64_t ldy) {
   const auto m = static_cast<std::int64_t>(ids.size());
   std::vector<float> y(index((m - 1) * ldy + 32), -7.5f);
-  put_tile(table, w, rows, ids, a, b, {y.data(), ldy});
+  store_tile(table, w, rows, ids, a, b, {y.data(), ldy});
   return y;
 }
 
@@ -126,7 +126,7 @@ TEST(PackedTile, EveryNumberOfRowsAndRemainderOfK) {
   });
 }
 
-/// Where values begin that `lines` says lie on borders of lines of memory, as far as that goes.
+/// The first element on a cache line, if `lines`, else the first.
 template <class T>
 T* begin_of(std::vector<T>& values, bool lines) {
   const auto beyond = reinterpret_cast<std::uintptr_t>(values.data()) % 64;
@@ -149,7 +149,7 @@ void check_output(const KernelTable& table, const Packed& w, const Rows& rows,
   std::ranges::copy(before, y);
   std::ranges::transform(before, halves, f32_to_bf16);
   out.y = narrow ? static_cast<void*>(halves) : y;
-  put_tile(table, w, rows, ids, 0, 1, out);
+  store_tile(table, w, rows, ids, 0, 1, out);
   std::vector<float> expected = before;
   for (std::int64_t r = 0; r < m; ++r) {
     for (std::int64_t c = 0; c < 32; ++c) {
@@ -201,7 +201,7 @@ void check_outputs(std::initializer_list<std::int64_t> ks, bool fewer_rows) {
               if (is(8)) out.keep = keep.data();
               if (is(16)) out.type = ValueType::bf16;
               if (is(32)) out.ids = to.data();
-              if (is(64)) out.past_caches = true;
+              if (is(64)) out.non_temporal = true;
               if (out.type == ValueType::bf16 && out.add) continue;
               check_output(table, w, rows, ids, out, is(128));
             }

@@ -22,9 +22,10 @@ class RandomMatrix {
  public:
   RandomMatrix() = default;
   RandomMatrix(PackedType type, std::int64_t n, std::int64_t k, std::int64_t group,
-               std::uint64_t stream)
+               std::uint64_t store_non_temporal)
       : shape_{type, n, k, group}, data_(index(shape_.bytes())) {
-    const std::vector<float> w = normal(n * k, stream, 1 / std::sqrt(static_cast<double>(k)));
+    const std::vector<float> w =
+        normal(n * k, store_non_temporal, 1 / std::sqrt(static_cast<double>(k)));
     pack(shape_, w.data(), k, 0, shape_.panels(), data_.data());
   }
   Matrix view() const { return {shape_, data_.empty() ? nullptr : data_.data(), {}, 0}; }
@@ -116,17 +117,17 @@ TEST(Linear, BitsDependNeitherOnThreadsNorOnOtherRows) {
   });
 }
 
-TEST(Linear, WhatGoesPastTheCachesIsThere) {
+TEST(Linear, NonTemporalStoresAreVisible) {
   constexpr std::int64_t m = 200, n = 320, k = 50;
   for_each_table([](const KernelTable& table) {
     const RandomMatrix w(PackedType::bf16, n, k, 32, 1);
     const std::vector<float> x = normal(m * k, 2);
-    const auto run = [&](bool past_caches) {
+    const auto run = [&](bool non_temporal) {
       Executor executor(3);
       Arena arena;
       auto* y = arena.take<std::uint16_t>(m * n);
       const Product p{
-          .w = w.view(), .y = y, .ldy = n, .type = ValueType::bf16, .past_caches = past_caches};
+          .w = w.view(), .y = y, .ldy = n, .type = ValueType::bf16, .non_temporal = non_temporal};
       linear({table, executor, arena}, {x.data(), ValueType::f32, k}, m, {&p, 1});
       return std::vector<std::uint16_t>(y, y + m * n);
     };

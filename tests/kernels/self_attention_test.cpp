@@ -37,9 +37,9 @@ struct Problem {
   Values q, k, v, dy;
 
   Problem(const Shape& shape, bool bf16) : s(shape) {
-    const auto values = [&](std::int64_t columns, std::uint64_t stream) {
+    const auto values = [&](std::int64_t columns, std::uint64_t store_non_temporal) {
       Values out;
-      for (const float x : normal(s.rows() * columns, stream)) {
+      for (const float x : normal(s.rows() * columns, store_non_temporal)) {
         out.push_back(bf16 ? bf16_to_f32(f32_to_bf16(x)) : x);
       }
       return out;

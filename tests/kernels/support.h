@@ -19,9 +19,10 @@ inline std::size_t index(std::int64_t n) {
   return static_cast<std::size_t>(n);
 }
 
-/// Values of a stream that differs from all others.
-inline std::vector<float> normal(std::int64_t count, std::uint64_t stream, double deviation = 1) {
-  const Random random(7, stream);
+/// Values of a store_non_temporal that differs from all others.
+inline std::vector<float> normal(std::int64_t count, std::uint64_t store_non_temporal,
+                                 double deviation = 1) {
+  const Random random(7, store_non_temporal);
   std::vector<float> out(index(count));
   for (std::size_t i = 0; i < out.size(); ++i) {
     out[i] = static_cast<float>(deviation * random.normal(i));

@@ -66,7 +66,7 @@ TEST(PackedLinearOp, AndItsGradientToXAreThoseOfTheDequantisedWeight) {
         EXPECT_EQ(x.grad().scalar_type(), dtype);
         EXPECT_LT(distance(x.grad(), at::matmul(dy.to(at::kDouble), w.values)),
                   t.backward + rounding);
-        const at::NoGradGuard no_gradients;
+        const c10::AutoGradMode no_gradients(false);
         EXPECT_TRUE(linear(x, w.weight, bias).equal(y));
       }
     }

@@ -1,8 +1,8 @@
 // Body of attend_page, for table_body.h, with the vectors of panel_body.h and the softmax of
-// elementwise_body.h; the instruction set has defined FEW_QUERIES, of so many rows the sums of one
-// panel stay in registers.
+// elementwise_body.h; the instruction set has defined FEW_QUERIES, the number of rows whose
+// accumulators for one panel fit in registers.
 
-/// A word of 4 bytes of x with 16 of w.
+/// Multiplies a word of 4 bytes of x with 16 words of w.
 struct F32Word {
   [[gnu::always_inline]] static F16 add(F16 sum, const unsigned char* w, const unsigned char* x) {
     float xi;
@@ -19,37 +19,38 @@ struct Bf16Word {
 /// Pages of f32 or bf16.
 template <class Word>
 struct FloatPage {
-  static constexpr int rows_of_share = 1;
+  static constexpr int rows_of_probability = 1;
 
-  /// M rows times one panel, each line of which asks for one of `ahead`.
+  /// M rows times one panel; for each of its cache lines one of `prefetched` is prefetched.
   template <int M>
   [[gnu::always_inline]] static void multiply(const PackedShape& shape, const unsigned char* w,
-                                              const Prepared& rows, const unsigned char* ahead,
+                                              const Prepared& rows, const unsigned char* prefetched,
                                               F16 (&sums)[M]) {
     const long lines = shape.panel_bytes() / 64;
     const auto* x = static_cast<const unsigned char*>(rows.x);
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) sums[i] = splat_f32(0);
     for (long s = 0; s < lines; ++s) {
-      __builtin_prefetch(ahead + 64 * s, 0, 2);
+      __builtin_prefetch(prefetched + 64 * s, 0, 2);
       MOEBIUS_UNROLL
       for (int i = 0; i < M; ++i) sums[i] = Word::add(sums[i], w + 64 * s, x + 4 * (i * lines + s));
     }
   }
 
-  [[gnu::always_inline]] static void lay_shares(const AttendPage& a, float* shares,
-                                                const Prepared& out) {
-    prepare(a.values, shares, page_tokens, a.m, out);
+  [[gnu::always_inline]] static void prepare_probabilities(const AttendPage& a,
+                                                           float* probabilities,
+                                                           const Prepared& out) {
+    prepare(a.values, probabilities, page_tokens, a.m, out);
   }
 };
 
 /// Pages of int8.
 struct CodePage {
-  static constexpr int rows_of_share = 2;
+  static constexpr int rows_of_probability = 2;
 
   template <int M>
   [[gnu::always_inline]] static void multiply(const PackedShape& shape, const unsigned char* w,
-                                              const Prepared& rows, const unsigned char* ahead,
+                                              const Prepared& rows, const unsigned char* prefetched,
                                               F16 (&sums)[M]) {
     const long padded = shape.padded_k(), groups = shape.groups();
     const auto* x = static_cast<const signed char*>(rows.x);
@@ -59,13 +60,13 @@ struct CodePage {
       const long begin = g * shape.group, left = padded - begin;
       const long end = begin + (left < shape.group ? left : shape.group);
       const long scales = shape.scales_at(g), codes = shape.scales_before(begin);
-      __builtin_prefetch(ahead + scales, 0, 2);
+      __builtin_prefetch(prefetched + scales, 0, 2);
       I16 sum[M];
       MOEBIUS_UNROLL
       for (int i = 0; i < M; ++i) sum[i] = splat_i32(-128 * rows.sums[i * groups + g]);
       for (long k = begin; k < end; k += 4) {
         const long line = codes + k * panel_width;
-        __builtin_prefetch(ahead + line, 0, 2);
+        __builtin_prefetch(prefetched + line, 0, 2);
         const B64 four = load_bytes(w + line);
         MOEBIUS_UNROLL
         for (int i = 0; i < M; ++i) sum[i] = dot_u8(sum[i], four, splat_bytes(x + i * padded + k));
@@ -79,37 +80,40 @@ struct CodePage {
     }
   }
 
-  /// Rows 0 ... M are what is nearest, those after them what that leaves.
-  [[gnu::always_inline]] static void lay_shares(const AttendPage& a, float* shares,
-                                                const Prepared& out) {
+  /// Rows [0, M) are the rounded probabilities, rows [M, 2 M) their rounded rounding errors.
+  [[gnu::always_inline]] static void prepare_probabilities(const AttendPage& a,
+                                                           float* probabilities,
+                                                           const Prepared& out) {
     const long count = a.m * page_tokens;
     for (long i = 0; i < count; i += LANES) {
-      const VecF share = load_values(shares + i), zero{};
-      const VecF scaled = share * LoadBf16::load(a.scales + i % page_tokens);
-      store_values(shares + i, share == zero ? zero : scaled);
+      const VecF probability = load_values(probabilities + i), zero{};
+      const VecF scaled = probability * LoadBf16::load(a.scales + i % page_tokens);
+      store_values(probabilities + i, probability == zero ? zero : scaled);
     }
-    prepare(a.values, shares, page_tokens, a.m, out);
+    prepare(a.values, probabilities, page_tokens, a.m, out);
     auto* codes = static_cast<signed char*>(out.x);
     for (long i = 0; i < count; i += LANES) {
       using Codes __attribute__((vector_size(LANES))) = signed char;
       const VecF nearest = __builtin_convertvector(load_unaligned<LANES, Codes>(codes + i), VecF);
-      store_values(shares + i, load_values(shares + i) - nearest * out.scales[i / page_tokens]);
+      store_values(probabilities + i,
+                   load_values(probabilities + i) - nearest * out.scales[i / page_tokens]);
     }
-    prepare(a.values, shares, page_tokens, a.m, {codes + count, out.scales + a.m, out.sums + a.m});
+    prepare(a.values, probabilities, page_tokens, a.m,
+            {codes + count, out.scales + a.m, out.sums + a.m});
   }
 };
 
-/// Panel by panel, so that memory is read in order: the hardware foresees more of that.
+/// Panel by panel, so that memory is read sequentially, which the hardware prefetches.
 template <class Page, int M>
 static void attend_page_of(const AttendPage& a) {
   constexpr long distance = 8192;
-  constexpr int rows_of_share = Page::rows_of_share;
+  constexpr int rows_of_probability = Page::rows_of_probability;
   const PackedShape keys = a.keys, values = a.values;
   const long key_bytes = keys.panel_bytes(), value_bytes = values.panel_bytes();
   const long part_bytes = keys.bytes() + values.bytes();
   const auto* part = static_cast<const unsigned char*>(a.part);
   const auto* next = static_cast<const unsigned char*>(a.next);
-  const auto ahead_of = [&](const unsigned char* panel) {
+  const auto prefetch_address = [&](const unsigned char* panel) {
     const long at = panel - part + distance;
     return at < part_bytes ? part + at : next + (at - part_bytes);
   };
@@ -117,30 +121,30 @@ static void attend_page_of(const AttendPage& a) {
   const unsigned char* w = part;
   for (long c = 0; c < page_tokens; c += panel_width, w += key_bytes) {
     F16 sums[M];
-    Page::multiply(keys, w, a.q, ahead_of(w), sums);
+    Page::multiply(keys, w, a.q, prefetch_address(w), sums);
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) store(scores + i * page_tokens + c, sums[i]);
   }
   alignas(64) float keep[max_tile_rows];
   softmax({scores, a.first, a.last, a.max, a.sum, M, page_tokens, page_tokens, 1.0f, keep});
-  alignas(64) float share_rows[rows_of_share * M * page_tokens];
-  float share_scales[rows_of_share * M];
-  std::int32_t share_sums[rows_of_share * M];
-  const Prepared shares{share_rows, share_scales, share_sums};
-  Page::lay_shares(a, scores, shares);
+  alignas(64) float probability_rows[rows_of_probability * M * page_tokens];
+  float probability_scales[rows_of_probability * M];
+  std::int32_t probability_sums[rows_of_probability * M];
+  const Prepared probabilities{probability_rows, probability_scales, probability_sums};
+  Page::prepare_probabilities(a, scores, probabilities);
   float* y = a.y;
   for (long p = 0; p < values.panels(); ++p, w += value_bytes, y += panel_width) {
-    F16 sums[rows_of_share * M];
-    Page::multiply(values, w, shares, ahead_of(w), sums);
+    F16 sums[rows_of_probability * M];
+    Page::multiply(values, w, probabilities, prefetch_address(w), sums);
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) {
       float* row = y + i * a.ldy;
       F16 added = sums[i];
       MOEBIUS_UNROLL
-      for (int more = i + M; more < rows_of_share * M; more += M) {
+      for (int more = i + M; more < rows_of_probability * M; more += M) {
         added = fma(sums[more], splat_f32(1), added);
       }
-      // As tiles do it.
+      // Rounded as in `store_tile`.
       store(row, fma(added, splat_f32(1), mul(load_f32(row), splat_f32(keep[i]))));
     }
   }

@@ -26,11 +26,11 @@ static float sum_of(VecF v) {
   return _mm_cvtss_f32(_mm_add_ss(twos, _mm_movehdup_ps(twos)));
 }
 
-static VecF root_of(VecF x) {
+static VecF sqrt_of(VecF x) {
   return (VecF)_mm256_sqrt_ps((__m256)x);
 }
 
-/// In two factors: 2^n alone may be beyond what a float holds.
+/// In two factors, since 2^n alone may overflow.
 static VecF times_two_to(VecF y, VecF n) {
   const __m256i power = _mm256_cvtps_epi32((__m256)n), half = _mm256_srai_epi32(power, 1);
   const auto two_to = [](__m256i p) {
@@ -52,7 +52,7 @@ struct I16 {
   __m256i low, high;
 };
 using B64 = I16;
-/// So that the compiler takes a value for used and unknown.
+/// An optimisation barrier: the compiler takes x as used and changed.
 static inline void keep(F16& x) {
   asm volatile("" : "+x"(x.low), "+x"(x.high));
 }
@@ -92,16 +92,16 @@ static inline void store(float* to, F16 x) {
   _mm256_storeu_ps(to, x.low);
   _mm256_storeu_ps(to + 8, x.high);
 }
-/// 32 bytes, past the caches.
-static inline void stream(void* to, const void* from) {
+/// A non-temporal store of 32 bytes.
+static inline void store_non_temporal(void* to, const void* from) {
   _mm256_stream_si256((__m256i*)to, _mm256_loadu_si256((const __m256i*)from));
 }
-static inline B64 low_halves(B64 x) {
+static inline B64 low_nibbles(B64 x) {
   const __m256i mask = _mm256_set1_epi8(15);
   return {_mm256_and_si256(x.low, mask), _mm256_and_si256(x.high, mask)};
 }
-static inline B64 high_halves(B64 x) {
-  return low_halves({_mm256_srli_epi16(x.low, 4), _mm256_srli_epi16(x.high, 4)});
+static inline B64 high_nibbles(B64 x) {
+  return low_nibbles({_mm256_srli_epi16(x.low, 4), _mm256_srli_epi16(x.high, 4)});
 }
 static inline F16 fma(F16 a, F16 b, F16 c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
@@ -113,7 +113,7 @@ static inline F16 to_float(I16 x) {
   return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)};
 }
 
-/// Pairs one after the other, in f32.
+/// The two products of each pair in sequence, in f32.
 static inline F16 dot_bf16(F16 acc, B64 w, B64 x) {
   const auto step = [](__m256 y, __m256i a, __m256i b) {
     const __m256i high = _mm256_set1_epi32((int)0xFFFF0000);
@@ -124,7 +124,7 @@ static inline F16 dot_bf16(F16 acc, B64 w, B64 x) {
   };
   return {step(acc.low, w.low, x.low), step(acc.high, w.high, x.high)};
 }
-/// Products of neighbours are added in 16 bits: with w below 16 they fit.
+/// Products of neighbours are added in 16 bits, which does not saturate with w below 16.
 static inline I16 dot_u4(I16 acc, B64 w, B64 x) {
   const auto step = [](__m256i sum, __m256i a, __m256i b) {
     const __m256i pairs = _mm256_maddubs_epi16(a, b);
@@ -132,7 +132,7 @@ static inline I16 dot_u4(I16 acc, B64 w, B64 x) {
   };
   return {step(acc.low, w.low, x.low), step(acc.high, w.high, x.high)};
 }
-/// So do those of the lower seven bits, and of the highest.
+/// Nor do products with the low seven bits of w, and those with its highest bit.
 static inline I16 dot_u8(I16 acc, B64 w, B64 x) {
   const __m256i seven = _mm256_set1_epi8(0x7F);
   acc = dot_u4(acc, {_mm256_and_si256(w.low, seven), _mm256_and_si256(w.high, seven)}, x);

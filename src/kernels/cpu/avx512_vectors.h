@@ -1,5 +1,6 @@
-// Vectors of 64 bytes, for table_body.h; included inside the namespace of an instruction set. Where
-// GCC's intrinsics start from an undefined register, which it then warns about, operators serve.
+// Vectors of 64 bytes, for table_body.h; included inside the namespace of an instruction set.
+// Masked intrinsics and operators replace intrinsics that start from an undefined register, of
+// which GCC warns.
 
 typedef float VecF __attribute__((vector_size(64)));
 typedef unsigned VecU __attribute__((vector_size(64)));
@@ -22,7 +23,7 @@ static float sum_of(VecF v) {
   return _mm_cvtss_f32(_mm_add_ss(twos, _mm_movehdup_ps(twos)));
 }
 
-static VecF root_of(VecF x) {
+static VecF sqrt_of(VecF x) {
   return (VecF)_mm512_maskz_sqrt_ps(0xFFFF, (__m512)x);
 }
 
@@ -66,14 +67,14 @@ static inline B64 splat_bytes(const void* from) {
 static inline void store(float* to, F16 x) {
   _mm512_storeu_ps(to, x);
 }
-/// 32 bytes, past the caches.
-static inline void stream(void* to, const void* from) {
+/// A non-temporal store of 32 bytes.
+static inline void store_non_temporal(void* to, const void* from) {
   _mm256_stream_si256((__m256i*)to, _mm256_loadu_si256((const __m256i*)from));
 }
-static inline B64 low_halves(B64 x) {
+static inline B64 low_nibbles(B64 x) {
   return _mm512_and_si512(x, _mm512_set1_epi8(15));
 }
-static inline B64 high_halves(B64 x) {
+static inline B64 high_nibbles(B64 x) {
   return _mm512_and_si512((B64)((UShort32)x >> 4), _mm512_set1_epi8(15));
 }
 static inline F16 fma(F16 a, F16 b, F16 c) {
@@ -85,7 +86,7 @@ static inline F16 mul(F16 a, F16 b) {
 static inline F16 to_float(I16 x) {
   return (F16) __builtin_convertvector((Int16)x, VecF);
 }
-/// So that the compiler takes a value for used and unknown.
+/// An optimisation barrier: the compiler takes x as used and changed.
 static inline void keep(F16& x) {
   asm volatile("" : "+v"(x));
 }

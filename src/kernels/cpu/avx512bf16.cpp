@@ -11,7 +11,7 @@ namespace moebius::kernels::avx512bf16 {
 static constexpr int TILE_F32 = 12, TILE_BF16 = 12, TILE_INT8 = 8, TILE_INT4 = 6;
 static constexpr int FEW_QUERIES = 8;
 
-/// As the dot product, this takes what is too small to be a normal number for 0.
+/// Like the dot product, this flushes denormals to zero.
 static inline VecH narrow_bf16(VecF x) {
   return (VecH)_mm512_cvtneps_pbh((__m512)x);
 }

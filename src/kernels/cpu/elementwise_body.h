@@ -1,7 +1,6 @@
-// Body of the kernels that go over values one by one, for table_body.h, with the vectors of
-// layout_body.h; the instruction set has defined sum_of(VecF), root_of(VecF), square roots,
-// times_two_to(y, n) = y 2^n for whole n from -150 to 128, at_least(low, x) and at_most(high, x),
-// which leave NaN what it is.
+// Body of the elementwise and reduction kernels, for table_body.h, with the vectors of pack_body.h;
+// the instruction set has defined sum_of(VecF), sqrt_of(VecF), times_two_to(y, n) = y 2^n for
+// integral n from -150 to 128, at_least(low, x) and at_most(high, x), which keep NaN.
 
 typedef int VecI __attribute__((vector_size(sizeof(VecF))));
 
@@ -103,7 +102,7 @@ static void activate(const Activate& a) {
   with_activation(a.kind, [&]<Activation KIND>() { activate_rows<KIND>(a); });
 }
 
-/// Loads and stores vectors of a row of which `left` values are left.
+/// Loads or stores a vector of a row, of which `left` values remain.
 template <class Load>
 static VecF load_row(const void* row, long c, long left) {
   const auto* at = static_cast<const typename Load::Type*>(row) + c;
@@ -121,7 +120,7 @@ static void store_row(void* row, long c, long left, VecF x) {
 }
 
 template <class Store>
-static void put_rows_as(const TileOutput& out, const float* sums, long m) {
+static void store_rows_as(const TileOutput& out, const float* sums, long m) {
   for (long r = 0; r < m; ++r, sums += 2 * panel_width) {
     const float scale = out.scales != nullptr ? out.scales[r] : 1;
     auto* row =
@@ -144,9 +143,9 @@ static void put_rows_as(const TileOutput& out, const float* sums, long m) {
   }
 }
 
-static void put_rows(const TileOutput& out, const float* sums, long m) {
-  if (out.type == ValueType::f32) return put_rows_as<StoreF32>(out, sums, m);
-  put_rows_as<StoreBf16>(out, sums, m);
+static void store_rows(const TileOutput& out, const float* sums, long m) {
+  if (out.type == ValueType::f32) return store_rows_as<StoreF32>(out, sums, m);
+  store_rows_as<StoreBf16>(out, sums, m);
 }
 
 template <class Store>
@@ -230,20 +229,20 @@ static float exp_of_one(float x) {
 }
 
 template <int H, int... C>
-static VecF turned(VecF v, LaneNumbers<C...>) {
+static VecF rotate_lanes(VecF v, LaneNumbers<C...>) {
   return __builtin_shufflevector(v, v, ((C + H) % LANES)...);
 }
 template <int H = LANES / 2>
 static float max_of(VecF v) {
-  const VecF other = turned<H>(v, typename CountLanes<LANES>::Type{});
+  const VecF other = rotate_lanes<H>(v, typename CountLanes<LANES>::Type{});
   v = other > v ? other : v;
   if constexpr (H > 1) return max_of<H / 2>(v);
   return v[0];
 }
 
 static void softmax(const Softmax& a) {
-  const float nothing = -__builtin_inff();
-  // Whole vectors around what is seen; none of the others.
+  const float minus_infinity = -__builtin_inff();
+  // Only whole vectors that hold a column in [first, last) are computed.
   const auto begin = [&](long r) { return a.first[r] / LANES * LANES; };
   const auto end = [&](long r) {
     return a.first[r] < a.last[r] ? (a.last[r] + LANES - 1) / LANES * LANES : begin(r);
@@ -253,16 +252,16 @@ static void softmax(const Softmax& a) {
     float* scores = a.scores + r * a.ld;
     for (long c = 0; c < begin(r); ++c) scores[c] = 0;
     for (long c = end(r); c < a.columns; ++c) scores[c] = 0;
-    VecF most = splat(a.max[r]);
+    VecF row_max = splat(a.max[r]);
     if (begin(r) < end(r)) {
-      for (long c = begin(r); c < a.first[r]; ++c) scores[c] = nothing;
-      for (long c = a.last[r]; c < end(r); ++c) scores[c] = nothing;
+      for (long c = begin(r); c < a.first[r]; ++c) scores[c] = minus_infinity;
+      for (long c = a.last[r]; c < end(r); ++c) scores[c] = minus_infinity;
     }
     for (long c = begin(r); c < end(r); c += LANES) {
       const VecF v = load_values(scores + c) * a.scale;
-      most = v > most ? v : most;
+      row_max = v > row_max ? v : row_max;
     }
-    largest[r] = max_of(most);
+    largest[r] = max_of(row_max);
   }
   for (long r = 0; r < a.m; r += LANES) {
     const VecF before = load_values(a.max + r), now = load_values(largest + r);
@@ -276,7 +275,7 @@ static void softmax(const Softmax& a) {
     VecF added = VecF{};
     for (long c = begin(r); c < end(r); c += LANES) {
       const VecF v = load_values(scores + c) * a.scale, e = exp_of(v - largest[r]);
-      const VecF p = v == nothing ? VecF{} : e;
+      const VecF p = v == minus_infinity ? VecF{} : e;
       added += p;
       store_values(scores + c, p);
     }
@@ -289,30 +288,30 @@ static void softmax_backward_rows(const SoftmaxBackward& a) {
   VecI numbers;
   for (int i = 0; i < LANES; ++i) numbers[i] = i;
   for (long r = 0; r < a.m; ++r) {
-    const float *scores = a.scores + r * a.ld, *dshares = a.dshares + r * a.ld;
+    const float *scores = a.scores + r * a.ld, *dprobabilities = a.dprobabilities + r * a.ld;
     const float log_sum = a.log_sums[r];
-    auto* shares = static_cast<typename Store::Type*>(a.shares) + r * a.ld;
+    auto* probabilities = static_cast<typename Store::Type*>(a.probabilities) + r * a.ld;
     auto* dscores = static_cast<typename Store::Type*>(a.dscores) + r * a.ld;
     const long begin = a.first[r] / LANES * LANES;
     const long end = (a.last[r] + LANES - 1) / LANES * LANES;
-    const auto share = [&](long c) {
+    const auto probability = [&](long c) {
       const VecI at = numbers + (int)c;
       const VecF p = exp_of(load_values(scores + c) * a.scale - log_sum);
       return ((at >= a.first[r]) & (at < a.last[r])) ? p : VecF{};
     };
     VecF sum = VecF{};
     for (long c = begin; c < end; c += LANES) {
-      const VecF p = share(c);
-      sum += p == 0.0f ? VecF{} : p * load_values(dshares + c);
+      const VecF p = probability(c);
+      sum += p == 0.0f ? VecF{} : p * load_values(dprobabilities + c);
     }
     const float mean = sum_of(sum);
     for (long c = 0; c < a.columns; c += LANES) {
       VecF p = VecF{}, d = VecF{};
       if (c >= begin && c < end) {
-        p = share(c);
-        d = p == 0.0f ? VecF{} : p * (load_values(dshares + c) - mean) * a.scale;
+        p = probability(c);
+        d = p == 0.0f ? VecF{} : p * (load_values(dprobabilities + c) - mean) * a.scale;
       }
-      store_row<Store>(shares, c, LANES, p);
+      store_row<Store>(probabilities, c, LANES, p);
       store_row<Store>(dscores, c, LANES, d);
     }
   }
@@ -338,7 +337,7 @@ static void merge_softmax(const MergeSoftmax& a) {
   }
 }
 
-/// Of the values less `mean`: the sum, or the sum of squares. In LANES parts, whatever the length.
+/// The sum, or the sum of squares, of the values minus `mean`, with LANES accumulators.
 template <class Load, bool SQUARES>
 static float total_of(const void* x, long columns, float mean) {
   VecF sum = VecF{};
@@ -357,12 +356,12 @@ static float inverse_root(float x) {
   return 1.0f / __builtin_sqrtf(x);
 }
 
-/// What a row is normed by.
-struct Spread {
+/// A row is normalised as (x - mean) scale.
+struct NormStatistics {
   float mean, scale;
 };
 template <class Load>
-static Spread spread_of(const void* x, long columns, float eps, bool centred) {
+static NormStatistics norm_statistics(const void* x, long columns, float eps, bool centred) {
   const float count = (float)columns;
   const float mean = centred ? total_of<Load, false>(x, columns, 0) / count : 0;
   return {mean, inverse_root(total_of<Load, true>(x, columns, mean) / count + eps)};
@@ -373,7 +372,7 @@ static void norm_rows(const Norm& a) {
   for (long r = 0; r < a.m; ++r) {
     const auto* x = static_cast<const typename Load::Type*>(a.x) + r * a.ldx;
     auto* y = static_cast<typename Store::Type*>(a.y) + r * a.ldy;
-    const Spread s = spread_of<Load>(x, a.columns, a.eps, a.centred);
+    const NormStatistics s = norm_statistics<Load>(x, a.columns, a.eps, a.centred);
     for (long c = 0; c < a.columns; c += LANES) {
       const long left = a.columns - c;
       VecF v =
@@ -400,7 +399,7 @@ static void norm_backward_rows(const NormBackward& a) {
     const T* x = static_cast<const T*>(a.x) + r * a.columns;
     const T* dy = static_cast<const T*>(a.dy) + r * a.columns;
     auto* dx = static_cast<T*>(a.dx) + r * a.columns;
-    const Spread s = spread_of<Load>(x, a.columns, a.eps, a.centred);
+    const NormStatistics s = norm_statistics<Load>(x, a.columns, a.eps, a.centred);
     VecF sum_g = VecF{}, sum_gz = VecF{};
     for (long c = 0; c < a.columns; c += LANES) {
       const long left = a.columns - c;  // beyond it dy is 0
@@ -431,7 +430,7 @@ template <class Load, class Store>
 static void rotate_rows(const Rotate& a) {
   using T = typename Load::Type;
   const long stays = a.dim - 2 * a.half;
-  const bool from_pairs = a.interleaved && !a.back, to_pairs = a.interleaved && a.back;
+  const bool from_pairs = a.interleaved && !a.inverse, to_pairs = a.interleaved && a.inverse;
   for (long r = 0; r < a.m; ++r) {
     const float *cos = a.cos + r * a.half, *sin = a.sin + r * a.half;
     for (long h = 0; h < a.heads; ++h) {
@@ -440,7 +439,7 @@ static void rotate_rows(const Rotate& a) {
       for (long i = 0; i < stays && x != y; ++i) y[i] = x[i];
       x += stays;
       y += stays;
-      // Neighbours in x, or on the way back in y, are gathered here.
+      // Interleaved pairs are gathered here from x, or with `inverse` scattered from here to y.
       T pairs[2][LANES];
       for (long i = 0; i < a.half; i += LANES) {
         const long left = a.half - i, count = left < LANES ? left : LANES;
@@ -455,7 +454,8 @@ static void rotate_rows(const Rotate& a) {
         }
         const VecF u = load_row<Load>(first, 0, left), v = load_row<Load>(second, 0, left);
         const VecF c = load_row<LoadF32>(cos, i, left);
-        const VecF s = a.back ? -load_row<LoadF32>(sin, i, left) : load_row<LoadF32>(sin, i, left);
+        const VecF s =
+            a.inverse ? -load_row<LoadF32>(sin, i, left) : load_row<LoadF32>(sin, i, left);
         T* to_first = to_pairs ? pairs[0] : y + i;
         T* to_second = to_pairs ? pairs[1] : y + a.half + i;
         store_row<Store>(to_first, 0, left, u * c - v * s);
@@ -478,15 +478,15 @@ template <class Load>
 static void sum_exp_rows(const SumExp& a) {
   for (long r = 0; r < a.m; ++r) {
     const auto* scores = static_cast<const typename Load::Type*>(a.scores) + r * a.ld;
-    VecF most = splat(-__builtin_inff()), sum = VecF{};
+    VecF row_max = splat(-__builtin_inff()), sum = VecF{};
     const long whole = a.columns / LANES * LANES, rest = a.columns - whole;
     const VecF last = load_row<Load>(scores, whole, rest) * a.scale;
     for (long c = 0; c < whole; c += LANES) {
       const VecF v = load_row<Load>(scores, c, LANES) * a.scale;
-      most = v > most ? v : most;
+      row_max = v > row_max ? v : row_max;
     }
-    float max = most[0];
-    for (int i = 0; i < LANES; ++i) max = most[i] > max ? most[i] : max;
+    float max = row_max[0];
+    for (int i = 0; i < LANES; ++i) max = row_max[i] > max ? row_max[i] : max;
     for (int i = 0; i < rest; ++i) max = last[i] > max ? last[i] : max;
     for (long c = 0; c < whole; c += LANES) {
       sum += exp_of(load_row<Load>(scores, c, LANES) * a.scale - max);
@@ -510,15 +510,15 @@ static void cross_entropy_backward_rows(const CrossEntropyBackward& a) {
     const T* scores = static_cast<const T*>(a.scores) + r * a.ld;
     T* dscores = static_cast<T*>(a.dscores) + r * a.ld;
     const float log_sum = a.log_sums[r];
-    const auto share = [&](long c, long left) {
+    const auto probability = [&](long c, long left) {
       return exp_of(load_row<Load>(scores, c, left) * a.scale - log_sum);
     };
     const long target = a.targets[r], block = target / LANES * LANES;
-    VecF there = share(block, a.columns - block);
+    VecF there = probability(block, a.columns - block);
     there[target - block] -= 1.0f;
     for (long c = 0; c < a.columns; c += LANES) {
       const long left = a.columns - c;
-      store_row<Store>(dscores, c, left, (c == block ? there : share(c, left)) * a.factor);
+      store_row<Store>(dscores, c, left, (c == block ? there : probability(c, left)) * a.factor);
     }
   }
 }
@@ -530,7 +530,7 @@ static void cross_entropy_backward(const CrossEntropyBackward& a) {
 
 template <class Load, class Store, class LoadMean, class StoreMean>
 static void adamw_values(const AdamWStep& a) {
-  // Of 1 / bias a multiplication is left.
+  // Divisions by the bias corrections as multiplications.
   const float first = a.rate / a.bias1, second = 1.0f / a.bias2, kept = 1.0f - a.rate * a.decay;
   for (long i = 0; i < a.count; i += LANES) {
     const long left = a.count - i;
@@ -539,7 +539,7 @@ static void adamw_values(const AdamWStep& a) {
                                        : load_row<Load>(a.value, i, left);
     const VecF m = a.beta1 * load_row<LoadMean>(a.m, i, left) + (1.0f - a.beta1) * g;
     const VecF v = a.beta2 * load_row<LoadMean>(a.v, i, left) + (1.0f - a.beta2) * g * g;
-    const VecF updated = w * kept - first * m / (root_of(v * second) + a.eps);
+    const VecF updated = w * kept - first * m / (sqrt_of(v * second) + a.eps);
     store_row<StoreMean>(a.m, i, left, m);
     store_row<StoreMean>(a.v, i, left, v);
     store_row<Store>(a.value, i, left, updated);
@@ -555,7 +555,7 @@ static void adamw(const AdamWStep& a) {
 
 template <class Load>
 static double squares_of(const void* values, long count) {
-  constexpr long block = 64 * LANES;  // short sums in f32, of which the sum is in double
+  constexpr long block = 64 * LANES;  // f32 accumulators within a block, double across blocks
   double sum = 0;
   for (long begin = 0; begin < count; begin += block) {
     const long end = begin + block < count ? begin + block : count;

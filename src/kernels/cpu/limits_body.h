@@ -1,6 +1,6 @@
-// Body of what measures the limits of an instruction set, for table_body.h, with the vectors of
-// panel_body.h; the instruction set has defined `keep` and CHAINS besides: so many sums that do not
-// depend on each other hide the latency of each.
+// Body of the kernels that measure peak arithmetic and bandwidth, for table_body.h, with the
+// vectors of panel_body.h; the instruction set has also defined `keep` and CHAINS, the number of
+// independent accumulators that hides the latency of an instruction.
 
 template <class V, class Keep, class Step>
 static void run_chains(std::int64_t rounds, V start, Keep keep_both, Step step) {
@@ -17,7 +17,7 @@ static void run_chains(std::int64_t rounds, V start, Keep keep_both, Step step) 
 }
 
 static std::int64_t peak(PackedType type, std::int64_t rounds) {
-  // Where a dot product is several instructions, none of them may move out of the loop.
+  // Keeps every instruction of a dot product in the loop.
   I16 w = splat_i32(0x01010101);
   const I16 x = w;
   const auto keep_both = [&](auto& sum) {

@@ -1,4 +1,4 @@
-// Body of lay_out, for table_body.h. The instruction set has defined VecF (float vector), VecU
+// Body of pack_lanes, for table_body.h. The instruction set has defined VecF (float vector), VecU
 // (uint32 vector of equal length), VecH (uint16 vector of half its bytes), widen_f16(VecH) to
 // floats, widen(VecH) to integers, LANES.
 
@@ -60,7 +60,7 @@ struct CountLanes<0, C...> {
   using Type = LaneNumbers<C...>;
 };
 
-/// How values in memory become words of a layout: one by one, as f32 ...
+/// Converts stored values to the 4-byte words of a layout: each value to f32 ...
 template <class Load>
 struct Values {
   using Type = typename Load::Type;
@@ -68,25 +68,25 @@ struct Values {
   static VecU along(const Type* row) { return (VecU)Load::load(row); }
   static VecU down(const Type* row, const Type*) { return along(row); }
 };
-/// ... or bf16 in pairs of neighbours along K.
+/// ... or pairs of bf16, neighbours along K.
 struct Pairs {
   using Type = unsigned short;
   static constexpr long step = 2;
   static VecU along(const Type* row) { return load_unaligned<sizeof(VecU), VecU>(row); }
   static VecU down(const Type* first, const Type* second) {
-    return woven(load_unaligned<sizeof(VecH), VecH>(first),
-                 load_unaligned<sizeof(VecH), VecH>(second),
-                 typename CountLanes<2 * LANES>::Type{});
+    return interleaved(load_unaligned<sizeof(VecH), VecH>(first),
+                       load_unaligned<sizeof(VecH), VecH>(second),
+                       typename CountLanes<2 * LANES>::Type{});
   }
 
  private:
   template <int... C>
-  static VecU woven(VecH a, VecH b, LaneNumbers<C...>) {
+  static VecU interleaved(VecH a, VecH b, LaneNumbers<C...>) {
     return (VecU)__builtin_shufflevector(a, b, (C % 2 == 0 ? C / 2 : LANES + C / 2)...);
   }
 };
 
-/// The first `count` values of a row, and zeros: what may be loaded as a vector of any kind.
+/// The first `count` values of a row, padded with zeros so that whole vectors can be loaded.
 template <class T>
 struct Padded {
   T values[2 * LANES] = {};
@@ -96,7 +96,7 @@ struct Padded {
 };
 
 /// Stores the first `count` words, or all.
-static void put(unsigned* at, long count, VecU words) {
+static void store_words(unsigned* at, long count, VecU words) {
   if (count >= LANES) {
     __builtin_memcpy(at, &words, sizeof words);
   } else {
@@ -104,7 +104,7 @@ static void put(unsigned* at, long count, VecU words) {
   }
 }
 
-/// What `a` has in lanes with bit H for what `b` has in those without.
+/// Exchanges lanes of `a` whose number has bit H with lanes of `b` whose number lacks it.
 template <int H, int... C>
 static void exchange(VecU& a, VecU& b, LaneNumbers<C...>) {
   const VecU first = __builtin_shufflevector(a, b, ((C & H) == 0 ? C : LANES + C - H)...);
@@ -121,12 +121,13 @@ static void transpose(VecU (&rows)[LANES]) {
   if constexpr (2 * H < LANES) transpose<2 * H>(rows);
 }
 
-/// A block whose lanes lie in rows: LANES of its lanes, or as many as it has, from `first` on.
+/// Packs LANES lanes of a block, or as many as it has, from `first` on; lanes are rows.
 template <class Words>
-static void lay_rows(const LayOut& a, long block, long first, unsigned* out, const unsigned* end) {
+static void pack_rows(const PackLanes& a, long block, long first, unsigned* out,
+                      const unsigned* end) {
   using T = typename Words::Type;
   constexpr long columns = LANES * Words::step;
-  const T *rows[LANES], *later[LANES];  // those that come next, which no hardware foresees
+  const T *rows[LANES], *later[LANES];  // of the next block, to prefetch
   for (long i = 0; i < LANES; ++i) {
     const auto row = [&](long lane) {
       return static_cast<const T*>(a.from) + (a.ids != nullptr ? a.ids[lane] : lane) * a.ld;
@@ -150,40 +151,40 @@ static void lay_rows(const LayOut& a, long block, long first, unsigned* out, con
     transpose<1>(words);
     if (left >= columns) {
       MOEBIUS_UNROLL
-      for (int i = 0; i < LANES; ++i, out += a.width) put(out, end - out, words[i]);
+      for (int i = 0; i < LANES; ++i, out += a.width) store_words(out, end - out, words[i]);
     } else {
       const long count = (left + Words::step - 1) / Words::step;
-      for (long i = 0; i < count; ++i, out += a.width) put(out, end - out, words[i]);
+      for (long i = 0; i < count; ++i, out += a.width) store_words(out, end - out, words[i]);
     }
   }
 }
 
-/// All blocks, of lanes that lie in columns: row by row, so that each is read in one go.
+/// Packs all blocks; lanes are columns. Goes row by row, so that each row is read sequentially.
 template <class Words>
-static void lay_columns(const LayOut& a, long block_words) {
+static void pack_columns(const PackLanes& a, long block_words) {
   using T = typename Words::Type;
-  constexpr long ahead = 16, line = 64 / sizeof(T);  // no hardware foresees where rows lie
-  // Copies: as far as the compiler knows, what is stored below may change `a`.
+  constexpr long distance = 16, line = 64 / sizeof(T);  // of the software prefetch, in rows
+  // Local copies: the stores below may alias `a`.
   const long lanes = a.lanes, width = a.width, blocks = a.blocks, k_end = a.k;
   const T* const from = static_cast<const T*>(a.from);
   const std::int32_t* const ids = a.ids;
   const long ld = a.ld;
   const auto row = [=](long k) { return from + (ids != nullptr ? ids[k] : k) * ld; };
-  const T nothing[2 * LANES] = {};
-  // Blocks of which whole vectors may be read.
+  const T zeros[2 * LANES] = {};
+  // Blocks that can be read in whole vectors.
   const long vectors = (width + LANES - 1) / LANES * LANES, rest = vectors - width;
   const long readable = (a.readable - rest) / width, filled = lanes / width;
   const long whole = readable < filled ? readable : filled;
   auto* out = static_cast<unsigned*>(a.out);
   const unsigned* const end = out + block_words;
   for (long k = 0; k < k_end; k += Words::step, out += width) {
-    for (long i = 0; i < Words::step && k + ahead + i < k_end; ++i) {
-      const T* next = row(k + ahead + i);
+    for (long i = 0; i < Words::step && k + distance + i < k_end; ++i) {
+      const T* next = row(k + distance + i);
       for (long lane = 0; lane < lanes; lane += line) __builtin_prefetch(next + lane);
     }
     const bool pair = Words::step > 1 && k + 1 < k_end;
     const T *one = row(k), *two = pair ? row(k + 1) : one;
-    // What goes beyond the words of a row is overwritten by the next ones, if there are.
+    // A whole vector may write beyond the words of a row, which the next row then overwrites.
     const long fast = end - out >= vectors && pair == (Words::step > 1) ? whole : 0;
     unsigned* to = out;
     long block = 0;
@@ -198,35 +199,35 @@ static void lay_columns(const LayOut& a, long block_words) {
       for (long first = 0; first < width; first += LANES) {
         const long lane = block * width + first, room = width - first;
         const long left = lanes - lane < room ? lanes - lane : room;
-        const Padded<T> a_part(left > 0 ? one + lane : nothing, left);
-        const Padded<T> b_part(pair && left > 0 ? two + lane : nothing, pair ? left : 0);
-        put(to + first, room, Words::down(a_part.values, b_part.values));
+        const Padded<T> a_part(left > 0 ? one + lane : zeros, left);
+        const Padded<T> b_part(pair && left > 0 ? two + lane : zeros, pair ? left : 0);
+        store_words(to + first, room, Words::down(a_part.values, b_part.values));
       }
     }
   }
 }
 
 template <class Words>
-static void lay_words(const LayOut& a) {
+static void pack_words(const PackLanes& a) {
   const long block_words = (a.k + Words::step - 1) / Words::step * a.width;
-  if (a.transposed) return lay_columns<Words>(a, block_words);
+  if (a.transposed) return pack_columns<Words>(a, block_words);
   auto* out = static_cast<unsigned*>(a.out);
   for (long block = 0; block < a.blocks; ++block, out += block_words) {
     for (long first = 0; first < a.width; first += LANES) {
-      lay_rows<Words>(a, block, first, out, out + block_words);
+      pack_rows<Words>(a, block, first, out, out + block_words);
     }
   }
 }
 
-static void lay_out(const LayOut& a) {
+static void pack_lanes(const PackLanes& a) {
   static_assert(TILE_F32 <= LANES && panel_width % LANES == 0);
-  if (a.type == PackedType::bf16) return lay_words<Pairs>(a);
+  if (a.type == PackedType::bf16) return pack_words<Pairs>(a);
   switch (a.stored) {
     case ValueType::f32:
-      return lay_words<Values<LoadF32>>(a);
+      return pack_words<Values<LoadF32>>(a);
     case ValueType::f16:
-      return lay_words<Values<LoadF16>>(a);
+      return pack_words<Values<LoadF16>>(a);
     case ValueType::bf16:
-      return lay_words<Values<LoadBf16>>(a);
+      return pack_words<Values<LoadBf16>>(a);
   }
 }

@@ -1,25 +1,26 @@
 // Body of the kernels over packed matrices, for table_body.h. The instruction set has defined
 //   F16, I16   16 floats, 16 int32      B64   64 bytes of weights, or 4 bytes 16 times
 //   load_f32, load_bf16, load_bytes, splat_f32, splat_i32, splat_bytes, store
-//   low_halves, high_halves             of each byte
-//   stream                              32 bytes to memory, past the caches
+//   low_nibbles, high_nibbles             of each byte
+//   store_non_temporal                  stores 32 bytes with a non-temporal store
 //   narrow_bf16                         of LANES floats, if it has an instruction for that
 //   fma(a, b, c) = a b + c, mul, to_float
 //   dot_bf16(acc, w, x), dot_u8(acc, w, x), dot_u4(acc, w, x)   a step of 16 dot products: pairs of
 //                                       bf16; four unsigned bytes, or bytes below 16, with signed
-//   TILE_F32, TILE_BF16, TILE_INT8, TILE_INT4   most rows of a tile
+//   TILE_F32, TILE_BF16, TILE_INT8, TILE_INT4   rows of the largest tile
 //
-// A tile keeps its sums in registers and walks K once; each piece of w serves M rows.
+// A tile keeps its accumulators in registers and loops over K once; each load of w serves M rows.
 
-/// Panels of a tile on their way: with many rows both side by side, with few one after the other,
-/// since then they come from memory, and a thread that reads one stream in order is served best
-/// (the hardware sees where it goes; any asking beside that makes it slower).
+/// Read positions in the panels of a tile. Tiles of many rows read both panels side by side. Tiles
+/// of few rows are bound by memory bandwidth and read one panel after the other: the hardware
+/// prefetcher is fastest on one sequential stream per thread, and software prefetch beside it slows
+/// it down.
 template <int M>
-struct Walk {
-  static constexpr int panels = M <= streamed_rows ? 1 : 2;
+struct PanelReader {
+  static constexpr int panels = M <= memory_bound_rows ? 1 : 2;
   const unsigned char *at[panels], *next[panels];
 
-  Walk(const Tile& t, int first) {
+  PanelReader(const Tile& t, int first) {
     MOEBIUS_UNROLL
     for (int p = 0; p < panels; ++p) {
       at[p] = static_cast<const unsigned char*>(t.w[first + p]);
@@ -27,8 +28,8 @@ struct Walk {
       next[p] = later != nullptr ? static_cast<const unsigned char*>(later) : at[p];
     }
   }
-  /// For some line of what comes later.
-  void ask() {
+  /// Prefetches a cache line of what is read later.
+  void prefetch() {
     MOEBIUS_UNROLL
     for (int p = 0; p < panels; ++p) {
       __builtin_prefetch(next[p], 0, 2);
@@ -46,45 +47,46 @@ static void clear(F16 (&y)[M][P]) {
   }
 }
 
-/// 16 sums, as what Store makes of them.
+/// Stores 16 sums in the type of Store.
 template <class Store>
-[[gnu::always_inline]] static inline void put_sums(typename Store::Type* y, F16 sums,
-                                                   bool past_caches) {
+[[gnu::always_inline]] static inline void store_sums(typename Store::Type* y, F16 sums,
+                                                     bool non_temporal) {
   VecF values[16 / LANES];
   __builtin_memcpy(values, &sums, sizeof sums);
   alignas(64) typename Store::Vec stored[16 / LANES];
   MOEBIUS_UNROLL
   for (int i = 0; i < 16 / LANES; ++i) stored[i] = Store::narrow(values[i]);
-  if (!past_caches) {
+  if (!non_temporal) {
     __builtin_memcpy(y, stored, sizeof stored);
     return;
   }
   constexpr int at_once = 32 / sizeof *y;
   MOEBIUS_UNROLL
   for (int i = 0; i < 16; i += at_once) {
-    stream(y + i, (const typename Store::Type*)stored + i);
+    store_non_temporal(y + i, (const typename Store::Type*)stored + i);
   }
 }
 
-/// Sums as they are.
+/// Stores whole panels without bias, scales or ids.
 template <class Store, int M>
-[[gnu::always_inline]] static inline void put_plain(const TileOutput& out,
-                                                    const F16 (&sums)[M][2]) {
+[[gnu::always_inline]] static inline void store_plain(const TileOutput& out,
+                                                      const F16 (&sums)[M][2]) {
   auto* y = static_cast<typename Store::Type*>(out.y);
   const bool lines = ((std::uintptr_t)y | (std::uintptr_t)out.ldy * sizeof *y) % 64 == 0;
-  const bool past_caches = out.past_caches && lines;
+  const bool non_temporal = out.non_temporal && lines;
   MOEBIUS_UNROLL
   for (int i = 0; i < M; ++i) {
-    put_sums<Store>(y + i * out.ldy, sums[i][0], past_caches);
-    put_sums<Store>(y + i * out.ldy + 16, sums[i][1], past_caches);
+    store_sums<Store>(y + i * out.ldy, sums[i][0], non_temporal);
+    store_sums<Store>(y + i * out.ldy + 16, sums[i][1], non_temporal);
   }
 }
 
-/// Sums [m, 32] to where they go.
-static void put_rows(const TileOutput& out, const float* sums, long m);
+/// Stores sums [m, 32] in the general case.
+static void store_rows(const TileOutput& out, const float* sums, long m);
 
 template <int M>
-[[gnu::always_inline]] static inline void put_tile(const TileOutput& out, const F16 (&sums)[M][2]) {
+[[gnu::always_inline]] static inline void store_tile(const TileOutput& out,
+                                                     const F16 (&sums)[M][2]) {
   const bool whole = out.columns[0] + out.columns[1] == 2 * panel_width && out.bias[0] == nullptr &&
                      out.bias[1] == nullptr;
   if (whole && out.add) {
@@ -98,8 +100,8 @@ template <int M>
       store(row + 16, fma(sums[i][1], scale, mul(load_f32(row + 16), keep)));
     }
   } else if (whole && out.ids == nullptr && out.scales == nullptr) {
-    if (out.type == ValueType::f32) return put_plain<StoreF32>(out, sums);
-    put_plain<StoreBf16>(out, sums);
+    if (out.type == ValueType::f32) return store_plain<StoreF32>(out, sums);
+    store_plain<StoreBf16>(out, sums);
   } else {
     alignas(64) float rows[M * 2 * panel_width];
     MOEBIUS_UNROLL
@@ -107,15 +109,15 @@ template <int M>
       store(rows + 32 * i, sums[i][0]);
       store(rows + 32 * i + 16, sums[i][1]);
     }
-    put_rows(out, rows, M);
+    store_rows(out, rows, M);
   }
 }
 
-/// Asks for what the sums of many rows will be added to, some time before it is needed; not so long
-/// that weights drive it out again.
+/// Prefetches the rows that the sums of many rows will be added to, shortly before the end of K, so
+/// that weights do not evict them again.
 template <int M>
-static void ask_for_output(const TileOutput& out) {
-  if (M <= streamed_rows || !out.add) return;
+static void prefetch_output(const TileOutput& out) {
+  if (M <= memory_bound_rows || !out.add) return;
   const auto* y = static_cast<const float*>(out.y);
   MOEBIUS_UNROLL
   for (int i = 0; i < M; ++i) {
@@ -125,35 +127,36 @@ static void ask_for_output(const TileOutput& out) {
   }
 }
 
-/// Calls walk(walk, sums) for the panels of a tile, and puts its sums where they go.
-template <int M, class Panels>
-[[gnu::always_inline]] static inline void walk_panels(const Tile& t, Panels walk) {
-  constexpr int panels = Walk<M>::panels;
+/// Calls multiply(reader, sums) for the panels of a tile, both at once or one by one, and stores
+/// the sums.
+template <int M, class Multiply>
+[[gnu::always_inline]] static inline void for_panels(const Tile& t, Multiply multiply) {
+  constexpr int panels = PanelReader<M>::panels;
   F16 y[M][2];
   MOEBIUS_UNROLL
   for (int first = 0; first < 2; first += panels) {
     F16 sums[M][panels];
-    walk(Walk<M>(t, first), sums);
+    multiply(PanelReader<M>(t, first), sums);
     MOEBIUS_UNROLL
     for (int i = 0; i < M; ++i) {
       MOEBIUS_UNROLL
       for (int p = 0; p < panels; ++p) y[i][first + p] = sums[i][p];
     }
   }
-  put_tile<M>(t.out, y);
+  store_tile<M>(t.out, y);
 }
 
 template <int M>
 static void tile_f32(const PackedShape& s, const Tile& t) {
-  walk_panels<M>(
-      t, [&](Walk<M> w, auto& sums) __attribute__((always_inline)) {
+  for_panels<M>(
+      t, [&](PanelReader<M> w, auto& sums) __attribute__((always_inline)) {
         clear(sums);
         const auto* x = static_cast<const float*>(t.rows.x);
         for (long k = 0; k < s.k; ++k, x += M) {
-          if (s.k - k == 32) ask_for_output<M>(t.out);
-          F16 wk[Walk<M>::panels];
+          if (s.k - k == 32) prefetch_output<M>(t.out);
+          F16 wk[PanelReader<M>::panels];
           MOEBIUS_UNROLL
-          for (int p = 0; p < Walk<M>::panels; ++p) {
+          for (int p = 0; p < PanelReader<M>::panels; ++p) {
             wk[p] = load_f32(reinterpret_cast<const float*>(w.at[p]));
             w.at[p] += 64;
           }
@@ -161,7 +164,8 @@ static void tile_f32(const PackedShape& s, const Tile& t) {
           for (int i = 0; i < M; ++i) {
             const F16 xi = splat_f32(x[i]);
             MOEBIUS_UNROLL
-            for (int p = 0; p < Walk<M>::panels; ++p) sums[i][p] = fma(wk[p], xi, sums[i][p]);
+            for (int p = 0; p < PanelReader<M>::panels; ++p)
+              sums[i][p] = fma(wk[p], xi, sums[i][p]);
           }
         }
       });
@@ -180,9 +184,9 @@ static void add_products(Sum (&sum)[M][P], const B64 (&w)[P], const void* x, Dot
 
 /// The next 64 bytes of each panel.
 template <int M>
-static void load_step(Walk<M>& w, B64 (&to)[Walk<M>::panels]) {
+static void load_step(PanelReader<M>& w, B64 (&to)[PanelReader<M>::panels]) {
   MOEBIUS_UNROLL
-  for (int p = 0; p < Walk<M>::panels; ++p) {
+  for (int p = 0; p < PanelReader<M>::panels; ++p) {
     to[p] = load_bytes(w.at[p]);
     w.at[p] += 64;
   }
@@ -191,35 +195,35 @@ static void load_step(Walk<M>& w, B64 (&to)[Walk<M>::panels]) {
 template <int M>
 static void tile_bf16(const PackedShape& s, const Tile& t) {
   const auto dot = [](F16 sum, B64 w, B64 x) { return dot_bf16(sum, w, x); };
-  walk_panels<M>(
-      t, [&](Walk<M> w, auto& sums) __attribute__((always_inline)) {
+  for_panels<M>(
+      t, [&](PanelReader<M> w, auto& sums) __attribute__((always_inline)) {
         clear(sums);
         const auto* x = static_cast<const unsigned short*>(t.rows.x);
         const auto step = [&] {
-          B64 wk[Walk<M>::panels];
+          B64 wk[PanelReader<M>::panels];
           load_step(w, wk);
           add_products(sums, wk, x, dot);
           x += 2 * M;
         };
         long left = s.panel_bytes() / 64;
-        if constexpr (Walk<M>::panels == 1) {
+        if constexpr (PanelReader<M>::panels == 1) {
           for (; left >= 4; left -= 4) {
             MOEBIUS_UNROLL
             for (int i = 0; i < 4; ++i) step();
           }
         }
         for (; left > 0; --left) {
-          if (Walk<M>::panels > 1 && left % 8 == 0) {
-            w.ask();
-            if (left == 32) ask_for_output<M>(t.out);
+          if (PanelReader<M>::panels > 1 && left % 8 == 0) {
+            w.prefetch();
+            if (left == 32) prefetch_output<M>(t.out);
           }
           step();
         }
       });
 }
 
-/// 64 bytes of each panel: four columns of w, or eight in half bytes; x has a scale for `x_groups`
-/// groups.
+/// One step over 64 bytes of each panel: four columns of int8, or eight of int4. A scale of x
+/// covers `x_groups` groups of w.
 struct Int8Step {
   static constexpr int columns = 4, x_groups = 1;
   template <int M, int P>
@@ -236,21 +240,22 @@ struct Int4Step {
     B64 low[P], high[P];
     MOEBIUS_UNROLL
     for (int p = 0; p < P; ++p) {
-      low[p] = low_halves(w[p]);
-      high[p] = high_halves(w[p]);
+      low[p] = low_nibbles(w[p]);
+      high[p] = high_nibbles(w[p]);
     }
     add_products(sum, low, x, dot);
     add_products(sum, high, x + 4 * M, dot);
   }
 };
 
-/// The products of group g, of G columns; G 0: `columns`. A number that is known unrolls. Hands the
-/// sums of each row to add(row, g, sums, scales) of the panels.
+/// The products of group g, of G columns, or `columns` if G is 0: a constant G unrolls the loop.
+/// Calls add(row, g, sums, scales) for each row.
 template <class Step, int M, int G, class Add>
 [[gnu::always_inline]] static inline void add_group(
-    const Tile& t, long g, long columns, const unsigned short* const (&of_group)[Walk<M>::panels],
-    const signed char*& x, Walk<M>& w, Add add) {
-  constexpr int panels = Walk<M>::panels;
+    const Tile& t, long g, long columns,
+    const unsigned short* const (&of_group)[PanelReader<M>::panels], const signed char*& x,
+    PanelReader<M>& w, Add add) {
+  constexpr int panels = PanelReader<M>::panels;
   I16 sum[M][panels];
   MOEBIUS_UNROLL
   for (int i = 0; i < M; ++i) {
@@ -260,7 +265,7 @@ template <class Step, int M, int G, class Add>
   const long count = (G > 0 ? G : columns) / Step::columns;
   MOEBIUS_UNROLL
   for (long step = 0; step < count; ++step) {
-    if (panels > 1 && G > 0 && step % 8 == 0) w.ask();
+    if (panels > 1 && G > 0 && step % 8 == 0) w.prefetch();
     B64 wk[panels];
     load_step(w, wk);
     Step::run(sum, x, wk);
@@ -278,12 +283,12 @@ template <class Step, int M, int G, class Add>
   }
 }
 
-/// Columns [begin, end), group by group; g is counted on. Before two groups lie their scales.
+/// Columns [begin, end), group by group; g counts up. The scales of two groups precede them.
 template <class Step, int M, int G, class Add>
 [[gnu::always_inline]] static inline void add_columns(const PackedShape& s, const Tile& t, long& g,
                                                       long begin, long end, const signed char*& x,
-                                                      Walk<M>& w, Add add) {
-  constexpr int panels = Walk<M>::panels;
+                                                      PanelReader<M>& w, Add add) {
+  constexpr int panels = PanelReader<M>::panels;
   const long group = G > 0 ? G : s.group;
   const unsigned short* scales[panels];
   const auto take_scales = [&] {
@@ -298,7 +303,7 @@ template <class Step, int M, int G, class Add>
     for (int p = 0; p < panels; ++p) scales[p] += panel_width;
   };
   for (; begin + 2 * group <= end; begin += 2 * group) {
-    if (s.padded_k() - begin == 4 * group) ask_for_output<M>(t.out);
+    if (s.padded_k() - begin == 4 * group) prefetch_output<M>(t.out);
     take_scales();
     add_group<Step, M, G>(t, g++, group, scales, x, w, add);
     next_scales();
@@ -311,12 +316,12 @@ template <class Step, int M, int G, class Add>
   }
 }
 
-/// Where a group of x is one of w.
+/// For types whose x groups are the groups of w.
 template <class Step, int M, int G>
 static void tile_groups(const PackedShape& s, const Tile& t) {
-  walk_panels<M>(
-      t, [&](Walk<M> w, auto& y) __attribute__((always_inline)) {
-        constexpr int panels = Walk<M>::panels;
+  for_panels<M>(
+      t, [&](PanelReader<M> w, auto& y) __attribute__((always_inline)) {
+        constexpr int panels = PanelReader<M>::panels;
         clear(y);
         const auto* x = static_cast<const signed char*>(t.rows.x);
         long g = 0;
@@ -330,13 +335,13 @@ static void tile_groups(const PackedShape& s, const Tile& t) {
       });
 }
 
-/// Where a group of x is several of w: registers are for what those add up to, and all of them wait
-/// in memory.
+/// For types whose x groups are several groups of w: the partial sums of an x group stay in
+/// registers, the accumulators in memory.
 template <class Step, int M, int G>
 static void tile_grouped_groups(const PackedShape& s, const Tile& t) {
-  walk_panels<M>(
-      t, [&](Walk<M> w, auto& part) __attribute__((always_inline)) {
-        constexpr int panels = Walk<M>::panels;
+  for_panels<M>(
+      t, [&](PanelReader<M> w, auto& part) __attribute__((always_inline)) {
+        constexpr int panels = PanelReader<M>::panels;
         alignas(64) float y[M][panels][panel_width] = {};
         const auto* x = static_cast<const signed char*>(t.rows.x);
         const float* x_scales = t.rows.scales;
@@ -430,7 +435,7 @@ static void prepare_bf16(const float* x, long k, unsigned short* out) {
   if (k % 2 != 0) out[k] = 0;
 }
 
-/// To the nearest of -127 ... 127 times the scale, which is given back; ties to even.
+/// Quantises to the nearest of -127 ... 127 times the scale, which is returned; ties to even.
 static float prepare_group(const float* x, long k, signed char* out) {
   unsigned largest = 0;
   for (long i = 0; i < k; ++i) {
@@ -439,8 +444,8 @@ static float prepare_group(const float* x, long k, signed char* out) {
   }
   float max;
   __builtin_memcpy(&max, &largest, 4);
-  const bool finite = largest < 0x7F800000, dark = max < 1e-30f;
-  const float inverse = finite && !dark ? 127 / max : 0;
+  const bool finite = largest < 0x7F800000, tiny = max < 1e-30f;
+  const float inverse = finite && !tiny ? 127 / max : 0;
   for (long i = 0; i < k; ++i) {
     const float xi = finite ? x[i] : 0;
     out[i] = (signed char)(bits_of(__builtin_fmaf(xi, inverse, 12582912.0f)) - 0x4B400000);
@@ -454,7 +459,7 @@ static std::int32_t sum_of_codes(const signed char* codes, long count) {
   return sum;
 }
 
-/// Lane i: what the lanes of rows[i] come to.
+/// Reduces the lanes of rows[i] to lane i of the result.
 template <int H = 1, class Op>
 static VecU across(VecU (&rows)[LANES], Op op) {
   MOEBIUS_UNROLL
@@ -471,7 +476,7 @@ static VecU with_other(VecU v, LaneNumbers<C...>) {
   return __builtin_shufflevector(v, v, (C ^ H)...);
 }
 
-/// As prepare_group does it, LANES groups of G values at once; `together` (1 or 4) of them share a
+/// As prepare_group, for LANES groups of G values at once; `together` (1 or 4) groups share a
 /// scale.
 template <int G>
 static void prepare_groups(const float* x, long together, signed char* codes, float* scales,
@@ -496,8 +501,8 @@ static void prepare_groups(const float* x, long together, signed char* codes, fl
     largest = larger(largest, with_other<2>(largest, lanes));
   }
   const VecF max = (VecF)largest;
-  const VecU finite = (VecU)(largest < 0x7F800000), bright = (VecU)(max >= 1e-30f);
-  const VecF inverse = (VecF)((VecU)(127.0f / max) & finite & bright);
+  const VecU finite = (VecU)(largest < 0x7F800000), not_tiny = (VecU)(max >= 1e-30f);
+  const VecF inverse = (VecF)((VecU)(127.0f / max) & finite & not_tiny);
   const VecU nan = (VecU)(VecF{} + __builtin_nanf(""));
   const VecF scale = (VecF)(((VecU)(max / 127.0f) & finite) | (nan & ~finite));
   MOEBIUS_UNROLL
@@ -544,7 +549,7 @@ static void prepare_int8(const PackedShape& s, const float* x, signed char* code
 static void prepare(const PackedShape& s, const float* x, std::int64_t ldx, std::int64_t m,
                     const Prepared& out) {
   const long padded = s.padded_k();
-  if (s.quantised() && m > 1 && ldx == s.k && s.k % s.x_group() == 0) {  // as one long row
+  if (s.quantised() && m > 1 && ldx == s.k && s.k % s.x_group() == 0) {  // as one row
     PackedShape all = s;
     all.k = m * s.k;
     return prepare(all, x, all.k, 1, out);
@@ -564,7 +569,7 @@ static void prepare(const PackedShape& s, const float* x, std::int64_t ldx, std:
 /// Four words.
 using Words4 __attribute__((vector_size(16))) = std::uint32_t;
 
-/// Rows become columns.
+/// Transposes 4 x 4 words.
 [[gnu::always_inline]] static inline void transpose(Words4 (&w)[4]) {
   const Words4 a = __builtin_shufflevector(w[0], w[1], 0, 4, 1, 5);
   const Words4 b = __builtin_shufflevector(w[2], w[3], 0, 4, 1, 5);
@@ -576,9 +581,9 @@ using Words4 __attribute__((vector_size(16))) = std::uint32_t;
   w[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
 
-/// `steps` words of each of M rows in turn: out [steps][M].
+/// Interleaves `steps` words of each of M rows: out [steps][M].
 template <int M>
-static void weave_rows(const std::uint32_t* const* rows, long steps, std::uint32_t* out) {
+static void interleave_rows(const std::uint32_t* const* rows, long steps, std::uint32_t* out) {
   const std::uint32_t* row[M];
   for (int i = 0; i < M; ++i) row[i] = rows[i];
   long k = 0;
@@ -586,7 +591,7 @@ static void weave_rows(const std::uint32_t* const* rows, long steps, std::uint32
     for (; k + 4 <= steps; k += 4) {
       MOEBIUS_UNROLL
       for (int i = 0; i < M; i += 4) {
-        const int first = i + 4 <= M ? i : M - 4;  // some of them once more
+        const int first = i + 4 <= M ? i : M - 4;  // the last block overlaps
         Words4 words[4];
         MOEBIUS_UNROLL
         for (int j = 0; j < 4; ++j) words[j] = load_unaligned<16, Words4>(row[first + j] + k);
@@ -605,31 +610,32 @@ static void weave_rows(const std::uint32_t* const* rows, long steps, std::uint32
 }
 
 template <int M>
-static void weave_at_most(const std::uint32_t* const* rows, long steps, int m, std::uint32_t* out) {
+static void interleave_up_to(const std::uint32_t* const* rows, long steps, int m,
+                             std::uint32_t* out) {
   if constexpr (M > 1) {
-    if (m < M) return weave_at_most<M - 1>(rows, steps, m, out);
+    if (m < M) return interleave_up_to<M - 1>(rows, steps, m, out);
   }
-  weave_rows<M>(rows, steps, out);
+  interleave_rows<M>(rows, steps, out);
 }
 
-/// Rows `ids` of x, or the first m.
-static void weave(const void* x, const std::int32_t* ids, long steps, int m, void* out) {
+/// Interleaves rows `ids` of x, or the first m.
+static void interleave_words(const void* x, const std::int32_t* ids, long steps, int m, void* out) {
   static_assert(TILE_F32 >= TILE_BF16 && TILE_F32 >= TILE_INT8 && TILE_F32 >= TILE_INT4 &&
                 TILE_F32 <= LANES && TILE_F32 <= max_tile_rows);
   const std::uint32_t* rows[max_tile_rows];
   for (int i = 0; i < m; ++i) {
     rows[i] = static_cast<const std::uint32_t*>(x) + (ids != nullptr ? ids[i] : i) * steps;
   }
-  weave_at_most<TILE_F32>(rows, steps, m, static_cast<std::uint32_t*>(out));
+  interleave_up_to<TILE_F32>(rows, steps, m, static_cast<std::uint32_t*>(out));
 }
 
 static void interleave(const PackedShape& s, const Prepared& from, const std::int32_t* ids,
                        const TileRows& out) {
   const long padded = s.padded_k(), groups = s.groups();
   const long per_word = s.type == PackedType::f32 ? 1 : s.type == PackedType::bf16 ? 2 : 4;
-  weave(from.x, ids, padded / per_word, out.m, out.x);
+  interleave_words(from.x, ids, padded / per_word, out.m, out.x);
   if (groups == 0) return;
-  weave(from.scales, ids, s.x_groups(), out.m, out.scales);
+  interleave_words(from.scales, ids, s.x_groups(), out.m, out.scales);
   const int zero = s.type == PackedType::int8 ? -128 : -8;
   for (int i = 0; i < out.m; ++i) {
     const std::int32_t* sums = from.sums + (ids != nullptr ? ids[i] : i) * groups;

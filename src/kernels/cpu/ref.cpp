@@ -1,4 +1,4 @@
-// The scalar kernels: what runs where nothing better does, and says how it is meant.
+// Scalar kernels: the reference of all tests, and the fallback for other processors.
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -29,7 +29,7 @@ void store_value(void* to, ValueType type, std::int64_t index, float value) {
   }
 }
 
-void lay_out(const LayOut& a) {
+void pack_lanes(const PackLanes& a) {
   const std::int64_t step = step_of(a.type), steps = (a.k + step - 1) / step;
   const ValueType type = a.type == PackedType::bf16 ? ValueType::bf16 : ValueType::f32;
   for (std::int64_t lane = 0; lane < a.blocks * a.width; ++lane) {
@@ -87,8 +87,8 @@ void prepare(const PackedShape& s, const float* x, std::int64_t ldx, std::int64_
 }
 
 template <class T>
-void weave(const PackedShape& s, const Prepared& from, const std::int32_t* ids,
-           const TileRows& out) {
+void interleave_words(const PackedShape& s, const Prepared& from, const std::int32_t* ids,
+                      const TileRows& out) {
   const std::int64_t step = step_of(s.type), padded = s.padded_k();
   for (int i = 0; i < out.m; ++i) {
     const T* row = static_cast<const T*>(from.x) + (ids != nullptr ? ids[i] : i) * padded;
@@ -100,9 +100,9 @@ void weave(const PackedShape& s, const Prepared& from, const std::int32_t* ids,
 
 void interleave(const PackedShape& s, const Prepared& from, const std::int32_t* ids,
                 const TileRows& out) {
-  if (s.type == PackedType::f32) return weave<float>(s, from, ids, out);
-  if (s.type == PackedType::bf16) return weave<std::uint16_t>(s, from, ids, out);
-  weave<std::int8_t>(s, from, ids, out);
+  if (s.type == PackedType::f32) return interleave_words<float>(s, from, ids, out);
+  if (s.type == PackedType::bf16) return interleave_words<std::uint16_t>(s, from, ids, out);
+  interleave_words<std::int8_t>(s, from, ids, out);
   for (int i = 0; i < out.m; ++i) {
     const std::int64_t row = ids != nullptr ? ids[i] : i;
     for (std::int64_t g = 0; g < s.x_groups(); ++g) {
@@ -115,7 +115,7 @@ void interleave(const PackedShape& s, const Prepared& from, const std::int32_t* 
   }
 }
 
-/// Of activations that are to meet weights of `type`; of int8 without the scale.
+/// An activation as stored for weights of `type`; of int8 without its scale.
 float activation_at(PackedType type, const void* x, std::int64_t at) {
   if (type == PackedType::f32) return static_cast<const float*>(x)[at];
   if (type == PackedType::bf16) return bf16_to_f32(static_cast<const std::uint16_t*>(x)[at]);
@@ -144,7 +144,7 @@ void transpose_panels(const TransposePanels& a) {
   }
 }
 
-void put_sum(const TileOutput& out, int row, std::int64_t column, float sum) {
+void store_sum(const TileOutput& out, int row, std::int64_t column, float sum) {
   const std::int64_t at = (out.ids != nullptr ? out.ids[row] : row) * out.ldy + column;
   float value = sum * (out.scales != nullptr ? out.scales[row] : 1);
   if (out.add) {
@@ -164,7 +164,7 @@ void tile(const PackedShape& s, const Tile& t) {
       const std::int64_t c = column % panel_width;
       if (c >= t.out.columns[panel]) continue;
       if (t.out.bias[panel] != nullptr) sum += t.out.bias[panel][c];
-      put_sum(t.out, i, column, sum);
+      store_sum(t.out, i, column, sum);
     }
   }
 }
@@ -261,16 +261,17 @@ void softmax(const Softmax& a) {
 
 void softmax_backward(const SoftmaxBackward& a) {
   for (std::int64_t r = 0; r < a.m; ++r) {
-    const float *scores = a.scores + r * a.ld, *dshares = a.dshares + r * a.ld;
-    const auto share = [&](std::int64_t c) {
+    const float *scores = a.scores + r * a.ld, *dprobabilities = a.dprobabilities + r * a.ld;
+    const auto probability = [&](std::int64_t c) {
       return c >= a.first[r] && c < a.last[r] ? std::exp(scores[c] * a.scale - a.log_sums[r]) : 0;
     };
     float mean = 0;
-    for (std::int64_t c = a.first[r]; c < a.last[r]; ++c) mean += share(c) * dshares[c];
+    for (std::int64_t c = a.first[r]; c < a.last[r]; ++c)
+      mean += probability(c) * dprobabilities[c];
     for (std::int64_t c = 0; c < a.columns; ++c) {
-      const float p = share(c);
-      store_value(a.shares, a.type, r * a.ld + c, p);
-      store_value(a.dscores, a.type, r * a.ld + c, p * (dshares[c] - mean) * a.scale);
+      const float p = probability(c);
+      store_value(a.probabilities, a.type, r * a.ld + c, p);
+      store_value(a.dscores, a.type, r * a.ld + c, p * (dprobabilities[c] - mean) * a.scale);
     }
   }
 }
@@ -289,7 +290,7 @@ void merge_softmax(const MergeSoftmax& a) {
   }
 }
 
-/// Element [r, k] of rows as `prepare` leaves them.
+/// Element [r, k] of rows as `prepare` writes them.
 float prepared_at(const PackedShape& s, const Prepared& rows, std::int64_t r, std::int64_t k) {
   const float x = activation_at(s.type, rows.x, r * s.padded_k() + k);
   return s.quantised() ? x * rows.scales[r * s.x_groups() + k / s.x_group()] : x;
@@ -297,27 +298,29 @@ float prepared_at(const PackedShape& s, const Prepared& rows, std::int64_t r, st
 
 constexpr int FEW_QUERIES = 4;
 
-/// As tiles do it; of int8 shares stay f32.
+/// As tiles compute it; over int8 probabilities stay f32.
 void attend_page(const AttendPage& a) {
   const auto* values = static_cast<const std::byte*>(a.part) + a.keys.bytes();
   for (int r = 0; r < a.m; ++r) {
-    float shares[page_tokens], keep;
+    float probabilities[page_tokens], keep;
     for (std::int64_t t = 0; t < page_tokens; ++t) {
-      shares[t] = 0;
+      probabilities[t] = 0;
       for (std::int64_t k = 0; k < a.keys.k; ++k) {
-        shares[t] += prepared_at(a.keys, a.q, r, k) * unpack(a.keys, a.part, t, k);
+        probabilities[t] += prepared_at(a.keys, a.q, r, k) * unpack(a.keys, a.part, t, k);
       }
     }
-    softmax({shares, a.first + r, a.last + r, a.max + r, a.sum + r, 1, page_tokens, page_tokens, 1,
-             &keep});
+    softmax({probabilities, a.first + r, a.last + r, a.max + r, a.sum + r, 1, page_tokens,
+             page_tokens, 1, &keep});
     for (std::int64_t t = 0; t < page_tokens; ++t) {
-      if (a.values.type == PackedType::bf16) shares[t] = bf16_to_f32(f32_to_bf16(shares[t]));
-      if (a.values.quantised() && shares[t] != 0) shares[t] *= bf16_to_f32(a.scales[t]);
+      if (a.values.type == PackedType::bf16)
+        probabilities[t] = bf16_to_f32(f32_to_bf16(probabilities[t]));
+      if (a.values.quantised() && probabilities[t] != 0)
+        probabilities[t] *= bf16_to_f32(a.scales[t]);
     }
     for (std::int64_t c = 0; c < a.values.n; ++c) {
       float sum = 0;
       for (std::int64_t t = 0; t < page_tokens; ++t) {
-        sum += shares[t] * unpack(a.values, values, c, t);
+        sum += probabilities[t] * unpack(a.values, values, c, t);
       }
       float& y = a.y[r * a.ldy + c];
       y = sum + y * keep;
@@ -325,12 +328,12 @@ void attend_page(const AttendPage& a) {
   }
 }
 
-/// What a row of x is normed by.
-struct Spread {
+/// A row is normalised as (x - mean) scale.
+struct NormStatistics {
   double mean, scale;
 };
-Spread spread_of(const void* x, ValueType type, std::int64_t begin, std::int64_t columns, float eps,
-                 bool centred) {
+NormStatistics norm_statistics(const void* x, ValueType type, std::int64_t begin,
+                               std::int64_t columns, float eps, bool centred) {
   const auto count = static_cast<double>(columns);
   double sum = 0, squares = 0;
   for (std::int64_t c = 0; c < columns; ++c) sum += value_at(x, type, begin + c);
@@ -343,7 +346,7 @@ Spread spread_of(const void* x, ValueType type, std::int64_t begin, std::int64_t
 
 void norm(const Norm& a) {
   for (std::int64_t r = 0; r < a.m; ++r) {
-    const Spread s = spread_of(a.x, a.type, r * a.ldx, a.columns, a.eps, a.centred);
+    const NormStatistics s = norm_statistics(a.x, a.type, r * a.ldx, a.columns, a.eps, a.centred);
     for (std::int64_t c = 0; c < a.columns; ++c) {
       const double z = (value_at(a.x, a.type, r * a.ldx + c) - s.mean) * s.scale;
       store_value(a.y, a.type, r * a.ldy + c,
@@ -356,7 +359,7 @@ void norm_backward(const NormBackward& a) {
   const auto count = static_cast<double>(a.columns);
   for (std::int64_t r = 0; r < a.m; ++r) {
     const std::int64_t begin = r * a.columns;
-    const Spread s = spread_of(a.x, a.type, begin, a.columns, a.eps, a.centred);
+    const NormStatistics s = norm_statistics(a.x, a.type, begin, a.columns, a.eps, a.centred);
     const auto z = [&](std::int64_t c) {
       return (value_at(a.x, a.type, begin + c) - s.mean) * s.scale;
     };
@@ -387,10 +390,10 @@ void rotate(const Rotate& a) {
         return stays + (pairs ? 2 * i + (second ? 1 : 0) : i + (second ? a.half : 0));
       };
       for (std::int64_t i = 0; i < a.half; ++i) {
-        const bool from = a.interleaved && !a.back, to = a.interleaved && a.back;
+        const bool from = a.interleaved && !a.inverse, to = a.interleaved && a.inverse;
         const float u = value_at(a.x, a.type, x + place(i, false, from));
         const float v = value_at(a.x, a.type, x + place(i, true, from));
-        const float cos = a.cos[r * a.half + i], sin = a.sin[r * a.half + i] * (a.back ? -1 : 1);
+        const float cos = a.cos[r * a.half + i], sin = a.sin[r * a.half + i] * (a.inverse ? -1 : 1);
         store_value(a.y, a.type, y + place(i, false, to), u * cos - v * sin);
         store_value(a.y, a.type, y + place(i, true, to), v * cos + u * sin);
       }

@@ -1,6 +1,6 @@
-// All kernels of an instruction set, included once by its file inside its own namespace, after that
-// has defined what the bodies below ask for. No inline function from elsewhere is called in them,
-// not even of the standard library: the linker might keep this file's copy for the whole program.
+// All kernels of an instruction set, included once by its file, inside its own namespace, after the
+// definitions that the bodies below need. They call no inline function from elsewhere, not even of
+// the standard library: the linker could keep this file's copy of it for the whole program.
 
 // Each body uses what the ones before define.
 // clang-format off

@@ -1,5 +1,5 @@
-// The one list of kernels, of the functions and constants of these names that the file that
-// includes it has defined in its namespace.
+// The one list of kernels: functions and constants of these names in the namespace of the file that
+// includes it.
 
 static constexpr KernelTable table_named(const char* isa) {
   return {.isa = isa,
@@ -7,7 +7,7 @@ static constexpr KernelTable table_named(const char* isa) {
           .few_queries = FEW_QUERIES,
           .prepare = prepare,
           .interleave = interleave,
-          .lay_out = lay_out,
+          .pack_lanes = pack_lanes,
           .transpose_panels = transpose_panels,
           .tile = tile,
           .activate = activate,

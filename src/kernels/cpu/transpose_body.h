@@ -1,4 +1,4 @@
-// Body of transpose_panels, for table_body.h, with the vectors of layout_body.h and
+// Body of transpose_panels, for table_body.h, with the vectors of pack_body.h and
 // elementwise_body.h.
 
 /// LANES values of column k of a panel, from its row `first` on.
@@ -26,8 +26,7 @@ template <PackedType TYPE>
   }
 }
 
-/// In blocks of LANES x LANES values. A panel of w is read in order, so that of a matrix in memory
-/// whole lines are used.
+/// Transposes in blocks of LANES x LANES values. Columns of a panel of w are read sequentially.
 template <PackedType TYPE>
 static void transpose_panels_of(const TransposePanels& a) {
   const PackedShape s = a.shape;
@@ -50,11 +49,11 @@ static void transpose_panels_of(const TransposePanels& a) {
           if (narrow) {
             for (long i = 0; i < count; i += 2) {  // beyond N a panel holds zeros
               const VecU pair = rows[i] >> 16 | (rows[i + 1] & 0xFFFF0000U);
-              put(panel + (n + i) / 2 * panel_width + column, LANES, pair);
+              store_words(panel + (n + i) / 2 * panel_width + column, LANES, pair);
             }
           } else {
             for (long i = 0; i < count; ++i) {
-              put(panel + (n + i) * panel_width + column, LANES, rows[i]);
+              store_words(panel + (n + i) * panel_width + column, LANES, rows[i]);
             }
           }
         }

@@ -1,6 +1,6 @@
 #pragma once
 
-/// Before a loop whose count is known and whose values are to stay in registers.
+/// Unrolls a loop of constant trip count, so that arrays stay in registers.
 #ifdef __clang__
 #define MOEBIUS_UNROLL
 #else

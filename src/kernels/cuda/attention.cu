@@ -1,16 +1,16 @@
-// Attention of one new token to a long past: a block walks a part of the past for the heads that
-// share its keys, tile by tile with a running softmax (Dao et al. 2022); another kernel puts the
-// parts together (flash decoding).
+// Attention of one new token to a KV cache (flash decoding): a block processes a split of the cache
+// for the query heads that read the same keys, tile by tile with an online softmax (Dao et al.
+// 2022); another kernel merges the splits.
 #include "kernels/cuda/device.h"
 
 namespace moebius::kernels::cuda {
 namespace {
 
 constexpr std::int64_t tile_tokens = 64;
-/// Neighbouring lanes that read a key together, each some values at once.
+/// Neighbouring lanes that read one key, each a vector of its values.
 constexpr unsigned lanes = 8;
 
-/// Threads for columns of a value, each with the same ones for a share of the tokens.
+/// Threads for the columns of a value; groups of them take different tokens.
 struct Columns {
   unsigned width, shares;
 };
@@ -19,14 +19,14 @@ __host__ __device__ inline Columns columns_of(std::int64_t value_dim) {
   return {width, width < 128 ? 128 / width : 1};
 }
 
-/// What a block keeps in shared memory, for HEADS heads.
+/// The shared memory of a block for HEADS heads.
 template <int HEADS>
 struct Room {
   float* q;       ///< [HEADS, key_dim], scaled
   float* scores;  ///< [HEADS, tile]
-  float* max;     ///< [HEADS], so far
+  float* max;     ///< [HEADS], running maximum
   float* sum;     ///< [HEADS]
-  float* shrink;  ///< [HEADS]: what the tile leaves of what was before
+  float* shrink;  ///< [HEADS]: rescales the result of the tiles before
   float* parts;   ///< [HEADS, threads]
 
   __host__ __device__ static std::size_t floats(std::int64_t key_dim, unsigned threads) {
@@ -56,10 +56,10 @@ __global__ void append(DecodeAttention a) {
   if (a.v != nullptr) copy(a.v, s.values, a.value_dim);
 }
 
-/// Scores of tokens [begin, end), of which -infinity stands for those beyond.
+/// Scores of tokens [begin, end); -infinity for tokens beyond.
 template <class T, int HEADS, int V>
 __device__ void score(const DecodeAttention& a, const KvTensors& s, std::int64_t begin,
-                      std::int64_t end, const Room<HEADS>& room) {
+                      std::int64_t end, const Room<HEADS>& scratch) {
   using Stored = typename T::Stored;
   const unsigned lane = threadIdx.x % lanes;
   for (std::int64_t t = threadIdx.x / lanes; t < tile_tokens; t += blockDim.x / lanes) {
@@ -73,7 +73,7 @@ __device__ void score(const DecodeAttention& a, const KvTensors& s, std::int64_t
       for (int j = 0; j < V; ++j) {
         const float k = T::load(pack.values[j]);
         MOEBIUS_DEVICE_UNROLL
-        for (int h = 0; h < HEADS; ++h) sums[h] += k * room.q[h * a.key_dim + i + j];
+        for (int h = 0; h < HEADS; ++h) sums[h] += k * scratch.q[h * a.key_dim + i + j];
       }
     }
     MOEBIUS_DEVICE_UNROLL
@@ -81,18 +81,18 @@ __device__ void score(const DecodeAttention& a, const KvTensors& s, std::int64_t
       for (unsigned other = lanes / 2; other > 0; other /= 2) {
         sums[h] += __shfl_xor_sync(whole_warp, sums[h], other);
       }
-      if (lane == 0) room.scores[h * tile_tokens + t] = token < end ? sums[h] : -INFINITY;
+      if (lane == 0) scratch.scores[h * tile_tokens + t] = token < end ? sums[h] : -INFINITY;
     }
   }
 }
 
 /// Scores become e^(score - max); a warp takes a head.
 template <int HEADS>
-__device__ void soften(const Room<HEADS>& room) {
+__device__ void soften(const Room<HEADS>& scratch) {
   const unsigned warp = threadIdx.x / warp_size, lane = threadIdx.x % warp_size;
   for (unsigned h = warp; h < HEADS; h += blockDim.x / warp_size) {
-    float* scores = room.scores + h * tile_tokens;
-    const float before = room.max[h];
+    float* scores = scratch.scores + h * tile_tokens;
+    const float before = scratch.max[h];
     float max = before, sum = 0;
     for (std::int64_t t = lane; t < tile_tokens; t += warp_size) max = fmaxf(max, scores[t]);
     max = max_of_warp(max);
@@ -104,17 +104,17 @@ __device__ void soften(const Room<HEADS>& room) {
     sum = sum_of_warp(sum);
     if (lane != 0) continue;
     const float shrink = before == -INFINITY ? 0 : expf(before - max);
-    room.shrink[h] = shrink;
-    room.sum[h] = room.sum[h] * shrink + sum;
-    room.max[h] = max;
+    scratch.shrink[h] = shrink;
+    scratch.sum[h] = scratch.sum[h] * shrink + sum;
+    scratch.max[h] = max;
   }
 }
 
-/// Block (split, group, sequence), for HEADS of the heads that share the group at a time.
+/// Block (split, group, sequence), for HEADS query heads of the group at a time.
 template <class T, int HEADS, int V>
 __global__ void attend_split(DecodeAttention a) {
   using Stored = typename T::Stored;
-  const Room<HEADS> room(shared_memory<float>(), a.key_dim);
+  const Room<HEADS> scratch(shared_memory<float>(), a.key_dim);
   const KvTensors s = a.sequences[blockIdx.z];
   const std::int64_t length = a.lengths[blockIdx.z] + 1, share = a.heads / a.groups;
   const std::int64_t oldest = a.window > 0 && length > a.window ? length - a.window : 0;
@@ -128,35 +128,35 @@ __global__ void attend_split(DecodeAttention a) {
   for (std::int64_t begin_head = 0; begin_head < share; begin_head += HEADS) {
     const std::int64_t head = blockIdx.y * share + begin_head;
     const Stored* q = static_cast<const Stored*>(a.q) + (blockIdx.z * a.heads + head) * a.key_dim;
-    __syncthreads();  // the room may still be read
+    __syncthreads();  // the scratch may still be read
     for (std::int64_t i = threadIdx.x; i < HEADS * a.key_dim; i += blockDim.x) {
-      room.q[i] = begin_head + i / a.key_dim < share ? T::load(q[i]) * a.scale : 0;
+      scratch.q[i] = begin_head + i / a.key_dim < share ? T::load(q[i]) * a.scale : 0;
     }
     if (threadIdx.x < HEADS) {
-      room.max[threadIdx.x] = -INFINITY;
-      room.sum[threadIdx.x] = 0;
+      scratch.max[threadIdx.x] = -INFINITY;
+      scratch.sum[threadIdx.x] = 0;
     }
     float y[HEADS] = {};
     for (std::int64_t begin = first; begin < last; begin += tile_tokens) {
       const std::int64_t end = begin + tile_tokens < last ? begin + tile_tokens : last;
       __syncthreads();  // scores may still be read
-      score<T, HEADS, V>(a, s, begin, end, room);
+      score<T, HEADS, V>(a, s, begin, end, scratch);
       __syncthreads();
-      soften(room);
+      soften(scratch);
       __syncthreads();
       const Stored* value = static_cast<const Stored*>(s.values) +
                             (begin * a.groups + blockIdx.y) * a.value_apart + column;
       const bool there = column < a.value_dim;
       MOEBIUS_DEVICE_UNROLL
-      for (int h = 0; h < HEADS; ++h) y[h] *= room.shrink[h];
+      for (int h = 0; h < HEADS; ++h) y[h] *= scratch.shrink[h];
       for (std::int64_t t = part; t < end - begin && there; t += columns.shares) {
         const float v = T::load(value[t * a.groups * a.value_apart]);
         MOEBIUS_DEVICE_UNROLL
-        for (int h = 0; h < HEADS; ++h) y[h] += room.scores[h * tile_tokens + t] * v;
+        for (int h = 0; h < HEADS; ++h) y[h] += scratch.scores[h * tile_tokens + t] * v;
       }
     }
     MOEBIUS_DEVICE_UNROLL
-    for (int h = 0; h < HEADS; ++h) room.parts[h * blockDim.x + threadIdx.x] = y[h];
+    for (int h = 0; h < HEADS; ++h) scratch.parts[h * blockDim.x + threadIdx.x] = y[h];
     __syncthreads();
     if (part != 0) continue;
     for (int h = 0; h < HEADS && begin_head + h < share; ++h) {
@@ -164,18 +164,18 @@ __global__ void attend_split(DecodeAttention a) {
                    ((blockIdx.z * a.heads + head + h) * a.splits + blockIdx.x) * (a.value_dim + 2);
       float sum = 0;
       for (unsigned p = 0; p < columns.shares; ++p) {
-        sum += room.parts[h * blockDim.x + p * columns.width + column];
+        sum += scratch.parts[h * blockDim.x + p * columns.width + column];
       }
       if (column < a.value_dim) out[2 + column] = sum;
       if (column == 0) {
-        out[0] = room.max[h];
-        out[1] = room.sum[h];
+        out[0] = scratch.max[h];
+        out[1] = scratch.sum[h];
       }
     }
   }
 }
 
-/// Block (head, sequence); a thread for a column.
+/// Block (head, sequence), a thread per column.
 template <class T>
 __global__ void merge_splits(DecodeAttention a) {
   const std::int64_t row = blockIdx.y * a.heads + blockIdx.x, width = a.value_dim + 2;

@@ -1,5 +1,5 @@
-// What the .cu files are written in: CUDA C++ where nvcc compiles them. Tests compile them as C++
-// and run their blocks on the CPU.
+// What the .cu files include: CUDA where nvcc compiles them; tests compile them as C++ and run
+// their blocks on the CPU.
 #pragma once
 
 #include "kernels/cuda/kernels.h"
@@ -7,14 +7,14 @@
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
 
-/// Before a loop whose count is known and whose values are to stay in registers.
+/// Unrolls a loop of constant trip count, so that arrays stay in registers.
 #define MOEBIUS_DEVICE_UNROLL _Pragma("unroll")
 
 namespace moebius::kernels::cuda {
 
 extern __shared__ unsigned char block_memory[];
 
-/// Memory that the threads of a block share: as much as its launch asked for.
+/// The shared memory of a block, of the size given to `launch`.
 template <class T>
 __device__ T* shared_memory() {
   return reinterpret_cast<T*>(block_memory);
@@ -25,7 +25,7 @@ template <class... Parameters, class... Arguments>
 Failure launch(void (*kernel)(Parameters...), dim3 blocks, unsigned threads, std::size_t shared,
                Stream stream, const Arguments&... arguments) {
   if (blocks.x == 0 || blocks.y == 0 || blocks.z == 0) return nullptr;
-  if (shared > 48 << 10) {  // more has to be asked for
+  if (shared > 48 << 10) {  // needs an attribute
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(shared));
   }
@@ -67,7 +67,7 @@ struct Bf16 {
   }
 };
 
-/// V neighbours in memory, loaded at once.
+/// V neighbours, loaded at once.
 template <class T, int V>
 struct alignas(V * sizeof(typename T::Stored)) Pack {
   typename T::Stored values[V];
@@ -95,14 +95,14 @@ __device__ inline float max_of_warp(float value) {
   return reduce_warp(value, [](float a, float b) { return fmaxf(a, b); });
 }
 
-/// The sum over all threads of a block, for all of them; `room` holds 32 values.
-__device__ inline float sum_of_block(float value, float* room) {
+/// The sum over all threads of a block, for all of them; `scratch` holds 32 values.
+__device__ inline float sum_of_block(float value, float* scratch) {
   const unsigned warp = threadIdx.x / warp_size, lane = threadIdx.x % warp_size;
   value = sum_of_warp(value);
-  __syncthreads();  // the room may still be read
-  if (lane == 0) room[warp] = value;
+  __syncthreads();  // the scratch may still be read
+  if (lane == 0) scratch[warp] = value;
   __syncthreads();
-  return sum_of_warp(lane < blockDim.x / warp_size ? room[lane] : 0.0f);
+  return sum_of_warp(lane < blockDim.x / warp_size ? scratch[lane] : 0.0f);
 }
 
 }  // namespace moebius::kernels::cuda

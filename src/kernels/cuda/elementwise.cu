@@ -1,4 +1,4 @@
-// Kernels that go over values one by one: bound by memory, so what follows each other is one pass.
+// Elementwise kernels. They are bound by memory bandwidth, so successive operations are fused.
 #include "kernels/cuda/device.h"
 
 namespace moebius::kernels::cuda {
@@ -76,7 +76,7 @@ __global__ void norm_rows(NormRows a) {
   }
 }
 
-/// A block for a row; threads go over its pairs.
+/// A block per row; its threads loop over pairs.
 template <class T>
 __global__ void rotate_rows(RotateRows a) {
   using Stored = typename T::Stored;

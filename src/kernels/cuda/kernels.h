@@ -1,6 +1,6 @@
 // Kernels of NVIDIA GPUs: raw device pointers, dimensions, a stream. Like those of the CPU they
-// know no torch, allocate nothing and throw nothing. All work is queued on the stream, so that it
-// can be captured into a CUDA graph: what changes from token to token is read from device memory.
+// know no torch, allocate nothing and throw nothing. All work is queued on the stream and can be
+// captured into a CUDA graph: what changes from token to token is read from device memory.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,10 @@ namespace moebius::kernels::cuda {
 
 /// A cudaStream_t.
 using Stream = void*;
-/// What a launch failed with, as CUDA describes it, or null.
+/// CUDA's message if a launch failed, or null.
 using Failure = const char*;
 
-/// As `kernels::route`, of tokens side by side.
+/// As `kernels::route`.
 struct Route {
   RoutingRule rule;
   const float* logits;              ///< [T, E]
@@ -30,7 +30,7 @@ Failure route(const Route& args, Stream stream);
 struct SortByExpert {
   const std::int32_t* ids;  ///< [T, K]
   std::int64_t tokens, top_k, experts;
-  std::int32_t* counts;   ///< [E], on the way
+  std::int32_t* counts;   ///< [E], scratch
   std::int32_t* offsets;  ///< [E + 1]
   std::int32_t* rows;     ///< [T K]: the token of each sorted row
   std::int32_t* places;   ///< [T, K]: the sorted row of each assignment
@@ -49,7 +49,7 @@ struct ActivateRows {
 Failure activate(const ActivateRows& args, Stream stream);
 
 /// y[t] = residual[t] + multiplier (sum over k of weights[t, k] x[places[t, k]] + shared[t]), in
-/// f32 on the way; residual and shared may be null. f32 or bf16.
+/// f32 in between; residual and shared may be null. f32 or bf16.
 struct Combine {
   ValueType type;
   const void* x;               ///< [T K, columns], sorted by expert
@@ -62,8 +62,7 @@ struct Combine {
 };
 Failure combine(const Combine& args, Stream stream);
 
-/// As `kernels::Norm`, with weight and bias of `weights` type; f32 or bf16. One row after the
-/// other.
+/// As `kernels::Norm`, with weight and bias of `weights` type; f32 or bf16. Rows are contiguous.
 struct NormRows {
   ValueType type, weights;
   const void *x, *weight, *bias;
@@ -74,7 +73,7 @@ struct NormRows {
 };
 Failure norm(const NormRows& args, Stream stream);
 
-/// As `kernels::Rotate`: row r turns by the angles whose cosines and sines are row r of cos, sin.
+/// As `kernels::Rotate`: row r rotates by the angles whose cosines and sines are row r of cos, sin.
 struct RotateRows {
   ValueType type;
   const void* x;
@@ -86,22 +85,22 @@ struct RotateRows {
 };
 Failure rotate(const RotateRows& args, Stream stream);
 
-/// Rows of x that meet matrices: row r of y comes of row ids[r] of x, or of row r. With offsets
-/// [E + 1] rows [offsets[e], offsets[e + 1]) meet matrix e of E that lie one behind the other, else
-/// all meet the only one. No matrix meets more than `most` rows, of which few are fast: each matrix
-/// is read once for eight.
+/// The rows of a product: row r of y is computed from row ids[r] of x, or from row r without ids.
+/// With offsets [E + 1] rows [offsets[e], offsets[e + 1]) are multiplied by matrix e of E
+/// contiguous ones, else all by the only one. No matrix has more than `max_rows` rows; a matrix is
+/// read once for eight.
 struct ProductRows {
   std::int64_t count;
   const std::int32_t* ids = nullptr;
   const std::int32_t* offsets = nullptr;
   std::int64_t experts = 1;
-  std::int64_t most = 1;
+  std::int64_t max_rows = 1;
 };
 
-/// Where sums of a product go: y = sum + bias, or residual + multiplier (sum + bias).
+/// The output of a product: y = sum + bias, or residual + multiplier (sum + bias).
 struct ProductEnd {
   const void* bias = nullptr;      ///< [E, N]
-  const void* residual = nullptr;  ///< laid out as y, and may be y
+  const void* residual = nullptr;  ///< of the layout of y, and may be y
   float multiplier = 1;
   void* y = nullptr;
   std::int64_t ldy = 0;
@@ -119,7 +118,8 @@ struct PlainProduct {
 };
 Failure multiply(const PlainProduct& args, Stream stream);
 
-/// Rows of f32 or bf16 as int8, as `kernels::Prepared` is for a matrix of `shape`: the same codes.
+/// Quantises rows of f32 or bf16 to int8 as `kernels::Prepared` for a matrix of `shape`, to the
+/// same codes.
 struct QuantiseRows {
   ValueType type;
   PackedShape shape;
@@ -130,8 +130,8 @@ struct QuantiseRows {
 };
 Failure quantise(const QuantiseRows& args, Stream stream);
 
-/// The same as PlainProduct for w that is packed, int8 or int4, and x that `quantise` made; y is of
-/// `type`. Groups are multiples of 8.
+/// As PlainProduct, for packed w, int8 or int4, and x of `quantise`; y is of `type`. Groups are
+/// multiples of 8.
 struct PackedProduct {
   ValueType type;
   ProductRows rows;
@@ -143,7 +143,7 @@ struct PackedProduct {
 };
 Failure multiply(const PackedProduct& args, Stream stream);
 
-/// w [count, N, K] of packed matrices, int8 or int4, as f32 or bf16.
+/// Dequantises packed matrices, int8 or int4, to w [count, N, K], f32 or bf16.
 struct UnpackMatrices {
   ValueType type;
   PackedShape shape;
@@ -153,24 +153,25 @@ struct UnpackMatrices {
 };
 Failure unpack(const UnpackMatrices& args, Stream stream);
 
-/// The cache of one sequence in device memory: of each token G keys of key_dim values, and G values
-/// `value_apart` from one another.
+/// The KV cache of one sequence in device memory: of each token G keys of key_dim values, and G
+/// values of stride `value_apart`.
 struct KvTensors {
   void *keys, *values;
 };
 
 /// One new token of each of B sequences: adds its key and value to the cache, then
 /// y = softmax(scale q.k) v over all tokens in it and itself, at most the last `window` (0: all).
-/// Head h of H reads keys and values h G / H. The past is cut into `splits` that blocks walk side
-/// by side; where the cache is short some have nothing to do, so that the launch does not depend on
-/// it. Values that are a part of the keys have no v. f32 or bf16, as the cache; sums in f32.
+/// Head h of H reads keys and values of group h G / H. The cache is divided into `splits` that
+/// blocks process concurrently; with a short cache some have nothing to do, so that the launch does
+/// not depend on its length. Values that are a part of the keys have no v. f32 or bf16, as the
+/// cache; sums in f32.
 struct DecodeAttention {
   ValueType type;
   const KvTensors* sequences;   ///< [B], in device memory
-  const std::int64_t* lengths;  ///< [B]: tokens in each cache; stay as they are
+  const std::int64_t* lengths;  ///< [B]: tokens in each cache; not changed
   const void *q, *k, *v;        ///< [B, H key_dim], [B, G key_dim], [B, G value_dim] or null
   void* y;                      ///< [B, H value_dim]
-  float* partial;               ///< [B, H, splits, value_dim + 2], on the way
+  float* partial;               ///< [B, H, splits, value_dim + 2], scratch
   std::int64_t count;           ///< B
   std::int64_t heads, groups, key_dim, value_dim;
   std::int64_t value_apart;

@@ -1,19 +1,19 @@
-// Products of few rows with matrices that come from memory: every byte of a matrix is read once, by
-// 16 at a time, and what else there is to do hides behind that.
+// Products of few rows with matrices (GEMV), bound by memory bandwidth: every byte of a matrix is
+// read once, in loads of 16 bytes.
 #include "kernels/cuda/device.h"
 
 namespace moebius::kernels::cuda {
 namespace {
 
 constexpr unsigned warps = 4, threads = warps * warp_size;
-constexpr int most_rows = 8;
+constexpr int max_rows = 8;
 
-/// 16 bytes of memory.
+/// 16 bytes.
 struct alignas(16) Words {
   unsigned word[4];
 };
 
-/// Rows that the block of blockIdx.y is for, and their matrix; none where its expert has another.
+/// The rows of the block blockIdx.y, and their matrix; none if another block has its expert.
 struct Task {
   std::int64_t expert = 0, first = 0, last = 0;
 
@@ -37,7 +37,7 @@ __device__ std::int64_t source_of(const ProductRows& rows, std::int64_t row) {
   return rows.ids == nullptr ? row : rows.ids[row];
 }
 
-/// Of row `row` of y, N wide, the value n.
+/// Stores element [row, n] of y.
 template <class T>
 __device__ void store_sum(const ProductEnd& to, std::int64_t expert, std::int64_t width,
                           std::int64_t row, std::int64_t n, float sum) {
@@ -52,7 +52,7 @@ __device__ void store_sum(const ProductEnd& to, std::int64_t expert, std::int64_
   static_cast<Stored*>(to.y)[at] = T::store(sum);
 }
 
-/// A warp for a row of w; V values at once, which are 16 bytes or one.
+/// A warp per row of w, with loads of V values: 16 bytes, or one value.
 template <class T, int ROWS, int V>
 __global__ void multiply_plain(PlainProduct a) {
   using Stored = typename T::Stored;
@@ -88,7 +88,7 @@ __global__ void multiply_plain(PlainProduct a) {
   }
 }
 
-/// A warp for values of a row that share a scale.
+/// A warp per group of a row that shares a scale.
 template <class T>
 __global__ void quantise_rows(QuantiseRows a) {
   const PackedShape& s = a.shape;
@@ -100,24 +100,24 @@ __global__ void quantise_rows(QuantiseRows a) {
   const std::int64_t count = left < s.x_group() ? left : s.x_group();
   const auto* x = static_cast<const typename T::Stored*>(a.x) + row * a.ldx;
   const auto value = [&](std::int64_t i) { return begin + i < s.k ? T::load(x[begin + i]) : 0; };
-  float most = 0, broken = 0;
+  float largest = 0, broken = 0;
   for (std::int64_t i = lane; i < count; i += warp_size) {
     const float size = fabsf(value(i));
     if (!(size < INFINITY)) broken = 1;
-    most = fmaxf(most, size);
+    largest = fmaxf(largest, size);
   }
-  most = max_of_warp(most);
+  largest = max_of_warp(largest);
   const bool finite = max_of_warp(broken) == 0;
-  const float inverse = finite && most >= 1e-30f ? 127 / most : 0;
+  const float inverse = finite && largest >= 1e-30f ? 127 / largest : 0;
   for (std::int64_t i = lane; i < count; i += warp_size) {
     const float rounded = fmaf(finite ? value(i) : 0, inverse, 12582912.0f);
     a.codes[row * s.padded_k() + begin + i] =
         static_cast<std::int8_t>(static_cast<int>(__float_as_uint(rounded)) - 0x4B400000);
   }
-  if (lane == 0) a.scales[group] = finite ? most / 127 : __uint_as_float(0x7FC00000);
+  if (lane == 0) a.scales[group] = finite ? largest / 127 : __uint_as_float(0x7FC00000);
 }
 
-/// 64 bytes of a panel, 4 columns of 16 rows, or 8 in halves of bytes: signed bytes of them.
+/// Converts 64 bytes of a panel, 4 columns of 16 rows or 8 of int4, to signed bytes.
 struct Int8Columns {
   static constexpr int words = 1;   ///< of x
   static constexpr float unit = 1;  ///< of the weights
@@ -131,7 +131,7 @@ struct Int4Columns {
   }
 };
 
-/// A block for a panel: neighbouring lanes hold four of its 16 rows, its warps different columns.
+/// A block per panel: neighbouring lanes hold four of its 16 rows, its warps different columns.
 template <class T, class Columns, int ROWS>
 __global__ void multiply_packed(PackedProduct a) {
   constexpr std::int64_t columns = 4 * Columns::words;
@@ -142,7 +142,7 @@ __global__ void multiply_packed(PackedProduct a) {
   const Task task(a.rows);
   const auto* w = static_cast<const unsigned char*>(a.w) + task.expert * s.bytes() +
                   blockIdx.x * s.panel_bytes();
-  auto* room = shared_memory<float>();  // [warps, ROWS, 16]
+  auto* scratch = shared_memory<float>();  // [warps, ROWS, 16]
   for (std::int64_t begin = task.first; begin < task.last; begin += ROWS) {
     const std::int8_t* x[ROWS];
     const float* x_scales[ROWS];
@@ -180,7 +180,7 @@ __global__ void multiply_packed(PackedProduct a) {
         }
       }
     }
-    __syncthreads();  // the room may still be read
+    __syncthreads();  // the scratch may still be read
     MOEBIUS_DEVICE_UNROLL
     for (int m = 0; m < ROWS; ++m) {
       MOEBIUS_DEVICE_UNROLL
@@ -189,7 +189,7 @@ __global__ void multiply_packed(PackedProduct a) {
         for (unsigned other = 4; other < warp_size; other *= 2) {
           sum += __shfl_xor_sync(whole_warp, sum, other);
         }
-        if (lane < 4) room[(warp * ROWS + m) * panel_width + 4 * quad + j] = sum;
+        if (lane < 4) scratch[(warp * ROWS + m) * panel_width + 4 * quad + j] = sum;
       }
     }
     __syncthreads();
@@ -198,13 +198,13 @@ __global__ void multiply_packed(PackedProduct a) {
                          n = blockIdx.x * panel_width + i % panel_width;
       if (row >= task.last || n >= s.n) continue;
       float sum = 0;
-      for (unsigned from = 0; from < warps; ++from) sum += room[from * ROWS * panel_width + i];
+      for (unsigned from = 0; from < warps; ++from) sum += scratch[from * ROWS * panel_width + i];
       store_sum<T>(a.end, task.expert, s.n, row, n, sum);
     }
   }
 }
 
-/// A thread for a value.
+/// A thread per value.
 template <class T>
 __global__ void unpack_matrices(UnpackMatrices a) {
   const PackedShape& s = a.shape;
@@ -227,25 +227,25 @@ __global__ void unpack_matrices(UnpackMatrices a) {
   static_cast<typename T::Stored*>(a.w)[i] = T::store(static_cast<float>(code) * scale);
 }
 
-/// Calls fn with how many rows are computed at once, as a type.
+/// Calls fn with the number of rows that are computed at once, as a type.
 template <int ROWS>
 struct AtOnce {
   static constexpr int rows = ROWS;
 };
 template <class Fn>
-Failure with_rows(std::int64_t most, Fn fn) {
-  if (most <= 1) return fn(AtOnce<1>{});
-  if (most <= 2) return fn(AtOnce<2>{});
-  if (most <= 4) return fn(AtOnce<4>{});
-  return fn(AtOnce<most_rows>{});
+Failure with_rows(std::int64_t rows, Fn fn) {
+  if (rows <= 1) return fn(AtOnce<1>{});
+  if (rows <= 2) return fn(AtOnce<2>{});
+  if (rows <= 4) return fn(AtOnce<4>{});
+  return fn(AtOnce<max_rows>{});
 }
 
-/// Whether rows `stride` values apart may be read by 16 bytes.
+/// Whether rows of that stride can be read in loads of 16 bytes.
 bool by_16(const void* from, std::int64_t stride, std::int64_t values) {
   return reinterpret_cast<std::uintptr_t>(from) % 16 == 0 && stride % values == 0;
 }
 
-/// Blocks for each row that might be the first one of its expert.
+/// Blocks for every row that could be the first of its expert.
 unsigned tasks_of(const ProductRows& rows) {
   if (rows.count == 0) return 0;
   return rows.offsets == nullptr ? 1 : static_cast<unsigned>(rows.count);
@@ -256,7 +256,7 @@ unsigned tasks_of(const ProductRows& rows) {
 Failure multiply(const PlainProduct& args, Stream stream) {
   const dim3 blocks(blocks_for(args.n, warps), tasks_of(args.rows));
   return with_type(args.type, [&](auto type) {
-    return with_rows(args.rows.most, [&](auto at_once) {
+    return with_rows(args.rows.max_rows, [&](auto at_once) {
       using T = decltype(type);
       constexpr int values = 16 / sizeof(typename T::Stored), rows = decltype(at_once)::rows;
       if (by_16(args.w, args.k, values) && by_16(args.x, args.ldx, values)) {
@@ -278,7 +278,7 @@ Failure multiply(const PackedProduct& args, Stream stream) {
   if (!args.shape.quantised()) return "a packed matrix that is neither int8 nor int4";
   const dim3 blocks(blocks_for(args.shape.n, panel_width), tasks_of(args.rows));
   return with_type(args.type, [&](auto type) {
-    return with_rows(args.rows.most, [&](auto at_once) {
+    return with_rows(args.rows.max_rows, [&](auto at_once) {
       using T = decltype(type);
       constexpr int rows = decltype(at_once)::rows;
       constexpr std::size_t shared = warps * rows * panel_width * sizeof(float);

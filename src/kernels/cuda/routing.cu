@@ -1,4 +1,4 @@
-// Routing: a warp chooses the experts of a token; blocks sort the assignments, one for each expert.
+// Routing: a warp per token chooses its experts; a block per expert sorts the assignments.
 #include "kernels/cuda/device.h"
 #include "kernels/router_weighting.h"
 
@@ -7,8 +7,8 @@ namespace {
 
 constexpr unsigned warps = 4, sort_threads = 256;
 
-/// Places in order of their values: a larger key is a larger value, or of equals the lower place;
-/// NaN is less than anything.
+/// A sort key of values: a larger key is a larger value, or among equal values the lower index; NaN
+/// is less than anything.
 __device__ std::uint64_t key_of(float value, std::int64_t place) {
   const unsigned bits = __float_as_uint(value + 0.0f);  // -0 equals 0
   const unsigned ordered = bits >> 31 != 0 ? ~bits : bits | 0x80000000u;
@@ -34,8 +34,8 @@ __device__ std::uint64_t next_key(const float* values, std::int64_t count, std::
   return reduce_warp(best, [](std::uint64_t a, std::uint64_t b) { return a > b ? a : b; });
 }
 
-/// Leaves -infinity in groups that are not chosen from; a lane looks at a group. `quality` has room
-/// for a value of each.
+/// Sets scores of groups that are not chosen from to -infinity; a lane per group. `quality` is
+/// scratch of one value per group.
 __device__ void apply_limit(const RoutingRule& rule, float* scores, float* quality, unsigned lane) {
   const std::int64_t groups = rule.limit_groups, size = rule.experts / groups;
   for (std::int64_t g = lane; g < groups; g += warp_size) {
@@ -88,8 +88,8 @@ __device__ void weigh(const Route& a, const float* logits, const std::int32_t* i
   }
 }
 
-/// Values of shared memory that a token takes: scores, and sums of groups.
-__host__ __device__ std::int64_t room_of(const RoutingRule& rule) {
+/// Values of shared memory per token: scores, and sums of groups.
+__host__ __device__ std::int64_t scratch_of(const RoutingRule& rule) {
   return 2 * rule.experts;
 }
 
@@ -100,7 +100,7 @@ __global__ void route_tokens(Route a) {
   if (token >= a.tokens) return;
   const float* logits = a.logits + token * rule.experts;
   std::int32_t* ids = a.ids + token * rule.top_k;
-  float* scores = shared_memory<float>() + warp * room_of(rule);
+  float* scores = shared_memory<float>() + warp * scratch_of(rule);
   float* sums = scores + rule.experts;
   for (std::int64_t e = lane; e < rule.experts; e += warp_size) {
     scores[e] = a.correction == nullptr ? logits[e] : sigmoid(logits[e]) + a.correction[e];
@@ -126,7 +126,7 @@ __global__ void route_tokens(Route a) {
   weigh(a, logits, ids, a.weights + token * rule.top_k, lane);
 }
 
-/// How many assignments an expert has.
+/// Counts the assignments of each expert.
 __global__ void count_assignments(SortByExpert a) {
   const std::int64_t all = a.tokens * a.top_k;
   float count = 0;  // exact below 2^24
@@ -137,10 +137,10 @@ __global__ void count_assignments(SortByExpert a) {
   if (threadIdx.x == 0) a.counts[blockIdx.x] = static_cast<std::int32_t>(count);
 }
 
-/// Rows of an expert, behind those of the experts before it.
+/// Writes the rows of an expert, after those of the experts before it.
 __global__ void place_assignments(SortByExpert a) {
-  auto* room = shared_memory<float>();
-  auto* ahead = reinterpret_cast<std::int32_t*>(room + warp_size);  // of each warp
+  auto* scratch = shared_memory<float>();
+  auto* warp_counts = reinterpret_cast<std::int32_t*>(scratch + warp_size);  // of each warp
   const unsigned warp = threadIdx.x / warp_size, lane = threadIdx.x % warp_size;
   const auto expert = static_cast<std::int32_t>(blockIdx.x);
   float before = 0;
@@ -148,7 +148,7 @@ __global__ void place_assignments(SortByExpert a) {
        e += static_cast<std::int32_t>(blockDim.x)) {
     before += static_cast<float>(a.counts[e]);
   }
-  auto next = static_cast<std::int32_t>(sum_of_block(before, room));
+  auto next = static_cast<std::int32_t>(sum_of_block(before, scratch));
   if (threadIdx.x == 0) {
     a.offsets[expert] = next;
     if (expert + 1 == a.experts) a.offsets[a.experts] = next + a.counts[expert];
@@ -158,13 +158,13 @@ __global__ void place_assignments(SortByExpert a) {
     const std::int64_t i = begin + threadIdx.x;
     const bool mine = i < all && a.ids[i] == expert;
     const unsigned votes = __ballot_sync(whole_warp, mine);
-    __syncthreads();  // what was ahead may still be read
-    if (lane == 0) ahead[warp] = __popc(votes);
+    __syncthreads();  // the counts may still be read
+    if (lane == 0) warp_counts[warp] = __popc(votes);
     __syncthreads();
     std::int32_t row = next + __popc(votes & ((1u << lane) - 1));
     for (unsigned w = 0; w < blockDim.x / warp_size; ++w) {
-      if (w < warp) row += ahead[w];
-      next += ahead[w];
+      if (w < warp) row += warp_counts[w];
+      next += warp_counts[w];
     }
     if (!mine) continue;
     a.rows[row] = static_cast<std::int32_t>(i / a.top_k);
@@ -175,7 +175,8 @@ __global__ void place_assignments(SortByExpert a) {
 }  // namespace
 
 Failure route(const Route& args, Stream stream) {
-  const std::size_t shared = warps * static_cast<std::size_t>(room_of(args.rule)) * sizeof(float);
+  const std::size_t shared =
+      warps * static_cast<std::size_t>(scratch_of(args.rule)) * sizeof(float);
   return launch(route_tokens, blocks_for(args.tokens, warps), warps * warp_size, shared, stream,
                 args);
 }
