@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "kernels/drivers.h"
+#include "kernels/cpu_context.h"
 
 namespace moebius {
 
