@@ -15,9 +15,9 @@
 #include <thread>
 #include <vector>
 
-#include "bench/limits.h"
-#include "bench/random_model.h"
-#include "bench/stopwatch.h"
+#include "benchmark/limits.h"
+#include "benchmark/random_model.h"
+#include "benchmark/stopwatch.h"
 #include "config/families.h"
 #include "config/options.h"
 #include "model/device.h"
@@ -237,8 +237,8 @@ void run(int count, char** arguments) {
   }
   if (tokens < 1 || repeat < 1) throw UsageError("--tokens and --repeat must be at least 1");
   ctx.threads = static_cast<int>(threads);
-  init_runtime(ctx);
-  ops::keep_tensor_memory();
+  const ComputeScope scope(ctx);
+  const ops::KeptTensorMemory memory;
   Measurement measurement(read_model_spec(arguments[1]), tokens, ctx);
   measurement.check();
   measurement.choose(way);

@@ -1,26 +1,34 @@
 #include "base/context.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 
+#include "base/compute.h"
 #include "base/error.h"
 #include "base/mapping_guard.h"
 
 namespace moebius {
 
-LogLevel parse_log_level(std::string_view name) {
-  if (name == "debug") return LogLevel::debug;
-  if (name == "info") return LogLevel::info;
-  if (name == "warn") return LogLevel::warn;
-  if (name == "error") return LogLevel::error;
-  if (name == "off") return LogLevel::off;
-  throw UsageError(fmt::format("--log-level {}: not one of debug, info, warn, error, off", name));
-}
-
-void Log::line(std::string_view prefix, std::string_view text) {
-  const std::string whole = fmt::format("{}{}\n", prefix, printable(text));
+void Log::line(LogLevel level, std::string_view text) const {
+  const std::string safe = printable(text);
+  if (sink_ != nullptr) return sink_(level, safe);
+  const std::string whole = fmt::format("{}{}\n", level == LogLevel::warn ? "warning: " : "", safe);
   std::fwrite(whole.data(), 1, whole.size(), stderr);
 }
+
+void check_device_name(std::string_view name) {
+  if (name == "cpu" || name == "cuda") return;
+  constexpr std::string_view numbered = "cuda:";
+  const std::string_view number = name.substr(std::min(numbered.size(), name.size()));
+  if (name.starts_with(numbered) && !number.empty() && number.size() < 4 &&
+      number.find_first_not_of("0123456789") == number.npos) {
+    return;
+  }
+  throw UsageError(fmt::format("--device {}: not cpu, cuda or cuda:N", name));
+}
+
+Context::Context() : compute(std::make_shared<ComputeResources>()) {}
 
 void Context::check_interrupt() const {
   if (const int signal = interrupted()) throw Interrupted(signal);

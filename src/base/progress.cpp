@@ -18,8 +18,8 @@ std::string time_text(double seconds) {
 }  // namespace
 
 Progress::Progress(const Context& ctx, std::string title, double total, std::string unit)
-    : shown_(ctx.log.level() <= LogLevel::info),
-      terminal_(::isatty(STDERR_FILENO) == 1),
+    : log_(ctx.log),
+      terminal_(ctx.log.writes_to_stderr() && ::isatty(STDERR_FILENO) == 1),
       title_(std::move(title)),
       unit_(std::move(unit)),
       total_(std::max(total, 1e-9)),
@@ -31,7 +31,7 @@ Progress::~Progress() {
 }
 
 void Progress::update(double done, std::string_view note) {
-  if (!shown_) return;
+  if (!log_.shows(LogLevel::info)) return;
   const auto now = Clock::now();
   const auto pause = terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(10000);
   if (now - last_ < pause && (!terminal_ || done < total_)) return;
@@ -42,18 +42,18 @@ void Progress::update(double done, std::string_view note) {
   const std::string figures = fmt::format(
       "{:.0f}/{:.0f} {} · {:.3g} {}/s · {} left{}{}", done, total_, unit_, rate, unit_,
       time_text(share > 0 ? seconds / share * (1 - share) : 0), note.empty() ? "" : " · ", note);
-  std::string line;
-  if (terminal_) {
-    constexpr int width = 24;
-    const auto full = static_cast<int>(share * width);
-    line = fmt::format("\r\033[K{} [{}{}] {}", title_,
-                       std::string(static_cast<std::size_t>(full), '='),
-                       std::string(static_cast<std::size_t>(width - full), ' '), figures);
-    open_line_ = true;
-  } else {
-    line = fmt::format("{}: {}\n", title_, figures);
-  }
+  if (terminal_) return draw_bar(share, figures);
+  log_.info("{}: {}", title_, figures);
+}
+
+/// Redraws the line that the cursor is on; control sequences would not pass through the log.
+void Progress::draw_bar(double share, std::string_view figures) {
+  constexpr int width = 24;
+  const auto full = static_cast<std::size_t>(share * width);
+  const std::string line = fmt::format("\r\033[K{} [{}{}] {}", title_, std::string(full, '='),
+                                       std::string(width - full, ' '), figures);
   std::fwrite(line.data(), 1, line.size(), stderr);
+  open_line_ = true;
 }
 
 }  // namespace moebius

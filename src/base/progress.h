@@ -1,5 +1,5 @@
-// Progress of long work on stderr: a bar with rate and time left on a terminal, a plain line now
-// and then elsewhere.
+// Progress of long work in a job's log: a bar with rate and time left if the log goes to a
+// terminal, else a line every ten seconds.
 #pragma once
 
 #include <chrono>
@@ -11,6 +11,7 @@
 
 namespace moebius {
 
+/// Shown at log level info and below.
 class Progress {
  public:
   /// `total` in units of `unit`, for example "steps", "tokens" or "MB".
@@ -19,12 +20,16 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// `note` stands behind the figures, for example a loss.
+  /// `done` of `total`; `note` follows the figures, for example a loss.
   void update(double done, std::string_view note = {});
 
  private:
   using Clock = std::chrono::steady_clock;
-  bool shown_, terminal_, open_line_ = false;
+
+  void draw_bar(double share, std::string_view figures);
+
+  Log log_;
+  bool terminal_, open_line_ = false;
   std::string title_, unit_;
   double total_;
   Clock::time_point start_, last_;

@@ -1,18 +1,19 @@
 #include "cli/command.h"
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <thread>
-
-#include "model/runtime.h"
 
 namespace moebius::cli {
 namespace {
 
 std::atomic<int> stop_signal{0};
 static_assert(std::atomic<int>::is_always_lock_free, "written from a signal handler");
+
+constexpr const char* default_group = "Options";
 
 /// The first signal asks for an orderly end; a second one ends the program at once.
 void on_signal(int signal) {
@@ -24,16 +25,12 @@ void on_signal(int signal) {
 
 std::string help_of(const Option& option) {
   std::string help = option.help;
-  if (!option.choices.empty()) {
-    help += " {";
-    for (const std::string& choice : option.choices) {
-      help += (help.back() == '{' ? "" : "|") + choice;
-    }
-    help += "}";
-  }
+  if (!option.choices.empty()) help += fmt::format(" {{{}}}", fmt::join(option.choices, "|"));
   const std::string value = value_text(option);
   const bool flag = std::holds_alternative<bool*>(option.target);
-  if (!flag && !value.empty() && help.find("default") == std::string::npos) {
+  if (option.required) {
+    help += option.positional ? "" : " (required)";
+  } else if (!flag && !value.empty() && help.find("default") == std::string::npos) {
     help += " [" + value + "]";
   }
   return help;
@@ -44,7 +41,8 @@ CLI::Option* declare(CLI::App& app, const Option& option, std::vector<std::strin
                              : option.name == "out" ? "-o,--out"
                                                     : "--" + option.name;
   if (std::holds_alternative<bool*>(option.target)) {
-    return app.add_flag(option.negatable ? dashed + ",!--no-" + option.name : dashed, option.help);
+    return app.add_flag(option.negatable ? dashed + ",!--no-" + option.name : dashed, option.help)
+        ->group(option.group.empty() ? default_group : option.group);
   }
   CLI::Option* declared = app.add_option(dashed, storage, help_of(option));
   const bool list = std::holds_alternative<std::vector<std::string>*>(option.target);
@@ -56,6 +54,7 @@ CLI::Option* declare(CLI::App& app, const Option& option, std::vector<std::strin
     declared->multi_option_policy(CLI::MultiOptionPolicy::Throw);
   }
   declared->type_name("");
+  if (!option.positional) declared->group(option.group.empty() ? default_group : option.group);
   return declared;
 }
 
@@ -71,20 +70,22 @@ CLI::Option* declare(CLI::App& app, const Option& option, std::vector<std::strin
                    near.empty() ? "see --help" : fmt::format("did you mean {}?", near));
 }
 
-void parse(const Command& command, std::vector<std::string> arguments, OptionSet& options) {
+void parse_arguments(const Command& command, Arguments arguments, OptionSet& options) {
   CLI::App app(command.summary, "moebius " + command.name);
   app.allow_extras();
+  app.set_help_flag();  // added again at the end, to the group of the common options
   std::vector<std::vector<std::string>> storage(options.options().size());
   std::vector<CLI::Option*> declared;
   for (std::size_t i = 0; i < options.options().size(); ++i) {
     declared.push_back(declare(app, options.options()[i], storage[i]));
   }
+  app.set_help_flag("-h,--help", "print this help")->group(options.options().back().group);
   std::reverse(arguments.begin(), arguments.end());
   try {
     app.parse(arguments);
   } catch (const CLI::CallForHelp&) {
     print(app.help());
-    throw HelpShown{};
+    throw Exit{0};
   } catch (const CLI::ParseError& error) {
     throw UsageError(error.what(), "see --help");
   }
@@ -103,31 +104,34 @@ void parse(const Command& command, std::vector<std::string> arguments, OptionSet
 
 }  // namespace
 
-Context begin(const Command& command, const std::vector<std::string>& arguments, OptionSet& options,
-              CommonOptions& common) {
+void parse(const Command& command, const Arguments& arguments, OptionSet& options,
+           CommonOptions& common) {
   common.declare(options);
-  parse(command, arguments, options);
+  parse_arguments(command, arguments, options);
   if (!common.config.empty()) apply_config_file(common.config, options);
-  for (const Option& option : options.options()) {
-    if (option.required && !option.given) {
-      throw UsageError(
-          fmt::format("{} is missing", option.positional ? option.name : "--" + option.name),
-          "see --help");
-    }
-  }
-  if (common.threads < 0) throw UsageError("--threads: not a positive number");
+  require_given(options);
+  check_device_name(common.device);
+}
+
+Context make_context(const CommonOptions& common) {
   Context ctx;
-  ctx.log = Log(parse_log_level(common.log_level));
+  ctx.log = Log(common.log_level);
   ctx.threads = common.threads > 0
                     ? static_cast<int>(common.threads)
                     : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   ctx.seed = static_cast<std::uint64_t>(common.seed);
   ctx.stop_signal = &stop_signal;
   ctx.device = common.device;
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
-  init_runtime(ctx);
   return ctx;
+}
+
+StopSignals::StopSignals()
+    : interrupt_(std::signal(SIGINT, on_signal)), terminate_(std::signal(SIGTERM, on_signal)) {}
+
+StopSignals::~StopSignals() {
+  std::signal(SIGINT, interrupt_);
+  std::signal(SIGTERM, terminate_);
+  forget_stop_signal();
 }
 
 void forget_stop_signal() {

@@ -2,12 +2,21 @@
 
 #include "checkpoint/index.h"
 #include "checkpoint/packed.h"
-#include "cli/command.h"
+#include "cli/commands.h"
 #include "config/families.h"
 #include "hub/resolve.h"
 
 namespace moebius::cli {
 namespace {
+
+struct InfoOptions {
+  fs::path model;
+
+  void declare(OptionSet& options) {
+    options.positional("MODEL", model,
+                       "directory in Hugging Face layout, GGUF file, or org/name on the hub");
+  }
+};
 
 Json layer_json(const LayerSpec& layer, std::size_t number) {
   Json row;
@@ -104,15 +113,10 @@ void print_table(const Json& info) {
 
 }  // namespace
 
-void run_info(const Command& self, const std::vector<std::string>& arguments) {
-  fs::path model;
-  OptionSet options;
-  options.positional("MODEL", model,
-                     "directory in Hugging Face layout, GGUF file, or org/name on the hub");
-  CommonOptions common;
-  const Context ctx = begin(self, arguments, options, common);
-  const Json info = describe(resolve_model(model, ModelParts::all, ctx));
-  common.json ? print_json(info) : print_table(info);
+void run_info(const Command& self, const Arguments& arguments) {
+  const Invocation<InfoOptions> call(self, arguments);
+  const Json info = describe(resolve_model(call.job.model, ModelParts::all, call.ctx));
+  call.common.json ? print_json(info) : print_table(info);
 }
 
 }  // namespace moebius::cli

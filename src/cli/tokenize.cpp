@@ -5,7 +5,7 @@
 #include "base/lines.h"
 #include "base/staged.h"
 #include "base/utf8.h"
-#include "cli/command.h"
+#include "cli/commands.h"
 #include "data/documents.h"
 #include "hub/resolve.h"
 #include "text/bpe_trainer.h"
@@ -13,6 +13,42 @@
 
 namespace moebius::cli {
 namespace {
+
+struct TokenizeOptions {
+  fs::path model;
+  bool lines = false, no_special = false, decode = false, offsets = false;
+
+  void declare(OptionSet& options) {
+    options.positional("MODEL", model,
+                       "directory with tokenizer.json, tokenizer.model, or vocab.json and "
+                       "merges.txt; GGUF file; or org/name on the hub");
+    options.add("lines", lines, "each line of the input is a text of its own");
+    options.add("no-special", no_special, "add no BOS or EOS");
+    options.add("offsets", offsets,
+                "write id:begin-end: the characters (code points) that each token stands for");
+    options.add("decode", decode, "read ids, write text");
+  }
+  void check() const {
+    if (decode && offsets) throw UsageError("--offsets: not with --decode");
+  }
+};
+
+struct TokenizerTrainOptions {
+  std::vector<std::string> data, special{"<|endoftext|>"};
+  std::string key = "text";
+  std::int64_t vocab_size = 32000;
+  fs::path out;
+
+  void declare(OptionSet& options) {
+    Option& files = options.add("data", data, "text files, or .jsonl with one document a line");
+    files.many = files.required = true;
+    options.add("key", key, "key of the text in .jsonl rows");
+    options.add("vocab-size", vocab_size, "ids, special tokens and the 256 bytes included")
+        .between(1, 1 << 24);
+    options.add("special", special, "special token; may be given several times");
+    options.add("out", out, "directory to write").required = true;
+  }
+};
 
 std::string read_stdin() {
   std::string text;
@@ -74,28 +110,17 @@ std::vector<std::int32_t> parse_ids(std::string_view text) {
 
 }  // namespace
 
-void run_tokenize(const Command& self, const std::vector<std::string>& arguments) {
-  fs::path model;
-  bool lines = false, no_special = false, decode = false, offsets = false;
-  OptionSet options;
-  options.positional("MODEL", model,
-                     "directory with tokenizer.json, tokenizer.model, or vocab.json and "
-                     "merges.txt; GGUF file; or org/name on the hub");
-  options.add("lines", lines, "each line of the input is a text of its own");
-  options.add("no-special", no_special, "add no BOS or EOS");
-  options.add("offsets", offsets,
-              "write id:begin-end: the characters (code points) that each token stands for");
-  options.add("decode", decode, "read ids, write text");
-  CommonOptions common;
-  const Context ctx = begin(self, arguments, options, common);
-  const Tokenizer tokenizer = Tokenizer::load(resolve_model(model, ModelParts::tokenizer, ctx));
+void run_tokenize(const Command& self, const Arguments& arguments) {
+  const Invocation<TokenizeOptions> call(self, arguments);
+  const auto& [model, lines, no_special, decode, offsets] = call.job;
+  const Tokenizer tokenizer =
+      Tokenizer::load(resolve_model(model, ModelParts::tokenizer, call.ctx));
   const std::string input = read_stdin();
-  if (decode && offsets) throw UsageError("--offsets: not with --decode");
   if (decode) return print(tokenizer.decode(parse_ids(input), /*skip_special=*/false));
   check_utf8(input, "standard input");
   std::vector<Encoding> texts;
   const auto add = [&](std::string_view text) {
-    ctx.check_interrupt();
+    call.ctx.check_interrupt();
     texts.push_back(offsets ? tokenizer.encode_with_offsets(text, !no_special)
                             : Encoding{tokenizer.encode(text, !no_special), {}});
   };
@@ -105,37 +130,23 @@ void run_tokenize(const Command& self, const std::vector<std::string>& arguments
     add(std::string_view(input).substr(at, end - at));
     at = end + 1;
   }
-  if (common.json) return print_json(to_json(texts, lines, offsets));
+  if (call.common.json) return print_json(to_json(texts, lines, offsets));
   std::string out;
   for (const Encoding& encoding : texts) out += line_of(encoding);
   print(out);
 }
 
-void run_tokenizer_train(const Command& self, const std::vector<std::string>& arguments) {
-  std::vector<std::string> data, special{"<|endoftext|>"};
-  std::string key = "text";
-  std::int64_t vocab_size = 32000;
-  fs::path out;
-  OptionSet options;
-  Option& files = options.add("data", data, "text files, or .jsonl with one document a line");
-  files.many = files.required = true;
-  options.add("key", key, "key of the text in .jsonl rows");
-  options.add("vocab-size", vocab_size, "ids, special tokens and the 256 bytes included");
-  options.add("special", special, "special token; may be given several times");
-  options.add("out", out, "directory to write").required = true;
-  CommonOptions common;
-  const Context ctx = begin(self, arguments, options, common);
-  if (vocab_size < 1 || vocab_size > (1 << 24)) {
-    throw UsageError(fmt::format("--vocab-size {}: not in [1, {}]", vocab_size, 1 << 24));
-  }
+void run_tokenizer_train(const Command& self, const Arguments& arguments) {
+  const Invocation<TokenizerTrainOptions> call(self, arguments);
+  const auto& [data, special, key, vocab_size, out] = call.job;
   std::vector<std::string> documents;
   for (const std::string& file : data) {
     for (std::string& document : read_documents(file, key))
       documents.push_back(std::move(document));
   }
-  StagedDirectory staged(out, common.overwrite);
+  StagedDirectory staged(out, call.common.overwrite);
   const std::string json = train_byte_level_bpe(documents, static_cast<int>(vocab_size), special,
-                                                [&](int, int) { ctx.check_interrupt(); });
+                                                [&](int, int) { call.ctx.check_interrupt(); });
   OutputFile(staged.path() / "tokenizer.json").append(json);
   Json config{{"tokenizer_class", "PreTrainedTokenizerFast"},
               {"clean_up_tokenization_spaces", false}};
@@ -143,7 +154,7 @@ void run_tokenizer_train(const Command& self, const std::vector<std::string>& ar
   OutputFile(staged.path() / "tokenizer_config.json").append(config.dump(2) + "\n");
   staged.commit();
   const int size = Tokenizer::load(out).vocab_size();
-  if (common.json) return print_json({{"out", out.string()}, {"vocab_size", size}});
+  if (call.common.json) return print_json({{"out", out.string()}, {"vocab_size", size}});
   print(fmt::format("{} ids, saved {}\n", size, out.string()));
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <set>
 
 #include "config/yaml.h"
@@ -16,7 +17,37 @@ T parse_number(const Option& option, const std::string& text, const char* kind) 
   if (error != std::errc() || end != text.data() + text.size()) {
     throw UsageError(fmt::format("--{} {}: not {}", option.name, text, kind));
   }
+  if constexpr (std::is_floating_point_v<T>) {
+    if (!std::isfinite(value))
+      throw UsageError(fmt::format("--{} {}: not finite", option.name, text));
+  }
   return value;
+}
+
+/// What the values of a range have in common, as "must be at least 1".
+std::string requirement(const NumberRange& range) {
+  const bool bounded = range.greatest < std::numeric_limits<double>::infinity();
+  if (bounded && range.open) {
+    return fmt::format("must be in ({}, {}]", range.least, range.greatest);
+  }
+  if (bounded) return fmt::format("must be between {} and {}", range.least, range.greatest);
+  if (range.least != 0) {
+    return fmt::format("must be {} {}", range.open ? "greater than" : "at least", range.least);
+  }
+  return range.open ? "must be positive" : "must not be negative";
+}
+
+template <class T>
+void check_range(const Option& option, T value) {
+  if (option.range.contains(static_cast<double>(value))) return;
+  throw UsageError(fmt::format("--{} {}: {}", option.name, value, requirement(option.range)));
+}
+
+template <class T>
+void set_number(const Option& option, T& target, const std::string& text, const char* kind) {
+  const T value = parse_number<T>(option, text, kind);
+  check_range(option, value);
+  target = value;
 }
 
 bool parse_flag(const Option& option, const std::string& text) {
@@ -56,12 +87,13 @@ bool OptionSet::given(std::string_view name) const {
 }
 
 void CommonOptions::declare(OptionSet& options) {
+  options.group("Common to all commands");
   options.add("config", config, "YAML file with any of these options; the command line wins");
-  options.add("threads", threads, "threads to compute with (default: one per processor)");
+  options.add("threads", threads, "threads to compute with (default: one per processor)")
+      .at_least(0);
   options.add("device", device, "cpu, cuda or cuda:N");
   options.add("seed", seed, "seed of everything random");
-  options.choice("log-level", log_level, "what goes to stderr",
-                 {"debug", "info", "warn", "error", "off"});
+  options.add("log-level", log_level, "what goes to stderr");
   options.add("overwrite", overwrite, "replace an output that exists");
   options.add("json", json, "print the result as one JSON object on stdout");
 }
@@ -85,14 +117,13 @@ void set_value(Option& option, const std::vector<std::string>& values) {
     const std::vector<std::string>& values;
     void operator()(bool* target) const { *target = parse_flag(option, values[0]); }
     void operator()(std::int64_t* target) const {
-      *target = parse_number<std::int64_t>(option, values[0], "an integer");
+      set_number(option, *target, values[0], "an integer");
     }
-    void operator()(double* target) const {
-      *target = parse_number<double>(option, values[0], "a number");
-    }
+    void operator()(double* target) const { set_number(option, *target, values[0], "a number"); }
     void operator()(std::string* target) const { *target = values[0]; }
     void operator()(fs::path* target) const { *target = values[0]; }
     void operator()(std::vector<std::string>* target) const { *target = values; }
+    void operator()(const EnumTarget& target) const { target.set(target.value, values[0]); }
   };
   std::visit(Setter{option, values}, option.target);
 }
@@ -107,8 +138,30 @@ std::string value_text(const Option& option) {
     std::string operator()(const std::vector<std::string>* value) const {
       return fmt::format("{}", fmt::join(*value, " "));
     }
+    std::string operator()(const EnumTarget& target) const {
+      return std::string(target.name(target.value));
+    }
   };
   return std::visit(Getter{}, option.target);
+}
+
+void check_ranges(const OptionSet& options) {
+  for (const Option& option : options.options()) {
+    if (const auto* integer = std::get_if<std::int64_t*>(&option.target)) {
+      check_range(option, **integer);
+    } else if (const auto* number = std::get_if<double*>(&option.target)) {
+      check_range(option, **number);
+    }
+  }
+}
+
+void require_given(const OptionSet& options) {
+  for (const Option& option : options.options()) {
+    if (!option.required || option.given) continue;
+    throw UsageError(
+        fmt::format("{} is missing", option.positional ? option.name : "--" + option.name),
+        "see --help");
+  }
 }
 
 void apply_config_file(const fs::path& file, OptionSet& options) {
@@ -175,13 +228,14 @@ std::string echo_config(const OptionSet& options) {
   out << YAML::BeginMap;
   for (const Option& option : options.options()) {
     if (option.name == "config") continue;
-    // Nothing chosen: an empty value would not be among the choices when it is read back.
+    // An empty default is not among the choices and could not be read back.
     if (!option.choices.empty() && value_text(option).empty()) continue;
     out << YAML::Key << option.name << YAML::Value;
     if (const auto* list = std::get_if<std::vector<std::string>*>(&option.target)) {
       out << YAML::Flow << **list;
     } else if (std::holds_alternative<std::string*>(option.target) ||
-               std::holds_alternative<fs::path*>(option.target)) {
+               std::holds_alternative<fs::path*>(option.target) ||
+               std::holds_alternative<EnumTarget>(option.target)) {
       out << YAML::DoubleQuoted << value_text(option);
     } else {
       out << value_text(option);

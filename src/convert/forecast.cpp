@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "convert/prepare.h"
+#include "model/runtime.h"
 
 namespace moebius {
 namespace {
@@ -39,6 +40,7 @@ fs::path standing(const fs::path& path) {
 }  // namespace
 
 ConversionForecast forecast(const ConvertOptions& options, const Context& ctx) {
+  const ComputeScope scope(ctx);
   const PreparedConversion prepared(options, ctx);
   const OutputPlan plan =
       plan_output(prepared.sources, prepared.layers, prepared.recipes, options, ctx);

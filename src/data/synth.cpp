@@ -85,7 +85,7 @@ std::int64_t heldout_count(const SynthOptions& options) {
 
 }  // namespace
 
-SynthReport synthesise(const SynthOptions& options, Context& ctx) {
+SynthReport synthesise(const SynthOptions& options, const Context& ctx) {
   const std::int64_t heldout = heldout_count(options), train = options.samples - heldout;
   StagedDirectory directory(options.out, options.overwrite);
   SynthReport report;

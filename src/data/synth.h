@@ -32,6 +32,6 @@ struct SynthReport {
 /// Writes DIR/{finance,legal,code,general}.{train,heldout}.jsonl, a line {"text": "..."} per
 /// sample. The bytes depend on `ctx.seed`, `samples` and `heldout` alone; no sample of a domain
 /// occurs twice. Throws Error on options that leave one of the files empty.
-SynthReport synthesise(const SynthOptions& options, Context& ctx);
+SynthReport synthesise(const SynthOptions& options, const Context& ctx);
 
 }  // namespace moebius

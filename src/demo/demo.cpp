@@ -14,6 +14,7 @@
 #include "hub/resolve.h"
 #include "infer/generate.h"
 #include "model/load.h"
+#include "model/runtime.h"
 #include "text/bpe_trainer.h"
 #include "train/train.h"
 
@@ -31,7 +32,7 @@ class Story {
   Story(const DemoOptions& options, const Context& ctx,
         const std::function<void(std::string_view)>& tell)
       : options_(options), ctx_(ctx), quiet_(ctx), tell_(tell), out_(options.out) {
-    if (ctx.log.level() == LogLevel::info) quiet_.log = Log(LogLevel::warn);
+    if (ctx.log.level() == LogLevel::info) quiet_.log = ctx.log.with_level(LogLevel::warn);
   }
 
   void run() {
@@ -282,20 +283,9 @@ class Story {
 
 }  // namespace
 
-void DemoOptions::declare(OptionSet& options) {
-  options.add("model", model, "start from this checkpoint (default: train a small model)");
-  options.add("out", out, "directory to write");
-  options.add("minutes", minutes, "time that training and measuring of --model may take");
-  options.add("samples", samples, "samples a domain");
-  options.add("dense-steps", dense_steps, "steps of the small dense model");
-  options.add("steps", steps, "steps that dense and MoE are trained on for");
-  options.add("experts", experts, "experts of a converted layer");
-  options.add("top-k", top_k, "experts that a token is routed to");
-  options.add("every", every, "convert every n-th layer");
-}
-
 void run_demo(const DemoOptions& options, const Context& ctx,
               const std::function<void(std::string_view)>& tell) {
+  const ComputeScope scope(ctx);
   DemoOptions local = options;
   if (!local.model.empty()) local.model = resolve_model(local.model, ModelParts::all, ctx);
   // The directory stands from the start; what is in it grows.

@@ -11,6 +11,7 @@
 #include "hub/resolve.h"
 #include "infer/generate.h"
 #include "model/decoder.h"
+#include "model/runtime.h"
 
 namespace moebius {
 namespace {
@@ -85,18 +86,6 @@ std::vector<LayerRouting> routing_of(const RoutingSums& sums) {
 }
 
 }  // namespace
-
-void EvalOptions::declare(OptionSet& options) {
-  options.positional("MODEL", model,
-                     "directory in Hugging Face layout, GGUF file, or org/name on the hub");
-  Option& files = options.add("data", data, "text files, or .jsonl with one document a line");
-  files.many = files.required = true;
-  options.add("key", key, "key of the text in .jsonl rows");
-  options.add("context", context,
-              "tokens of a window (default: the smaller of 1024 and the model's)");
-  options.add("reference", reference, "model to compare with: adds kl and top1_agreement");
-  WeightOptions::declare(options);
-}
 
 Divergence divergence(const at::Tensor& reference_NV, const at::Tensor& model_NV) {
   const at::Tensor log_p = at::log_softmax(reference_NV.to(at::kDouble), -1);
@@ -176,6 +165,7 @@ EvalResult merge_results(std::span<const EvalResult> results) {
 }
 
 EvalReport evaluate(const EvalOptions& options, const Context& ctx) {
+  const ComputeScope scope(ctx);
   const fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
   const Tokenizer tokenizer = Tokenizer::load(directory);
   const auto model = open_for_inference(directory, options, ctx);

@@ -4,6 +4,7 @@
 
 #include "base/utf8.h"
 #include "infer/chat_format.h"
+#include "model/runtime.h"
 
 namespace moebius {
 
@@ -35,8 +36,9 @@ struct Conversation::Impl {
   std::uint64_t turns = 0;
 };
 
-Conversation::Conversation(const GenerateOptions& options, const Context& ctx)
-    : impl_(std::make_unique<Impl>(options, ctx)) {
+Conversation::Conversation(const GenerateOptions& options, const Context& ctx) {
+  const ComputeScope scope(ctx);
+  impl_ = std::make_unique<Impl>(options, ctx);
   reset();
 }
 
@@ -51,6 +53,7 @@ void Conversation::reset() {
 Generation Conversation::say(const std::string& text,
                              const std::function<void(std::string_view)>& on_text) {
   Impl& self = *impl_;
+  const ComputeScope scope(self.ctx);
   check_utf8(text, "the message");
   std::string answer;
   const std::size_t before = self.messages.size();

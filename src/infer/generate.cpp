@@ -10,6 +10,7 @@
 #include "hub/resolve.h"
 #include "infer/chat_format.h"
 #include "infer/stop_filter.h"
+#include "model/runtime.h"
 
 namespace moebius {
 namespace {
@@ -117,23 +118,6 @@ std::vector<std::string> read_prompts(const fs::path& file) {
 
 }  // namespace
 
-void GenerateOptions::declare(OptionSet& options) {
-  options.positional("MODEL", model,
-                     "directory in Hugging Face layout, GGUF file, or org/name on the hub");
-  options.add("prompt", prompt, "text to continue; \"\" starts from BOS");
-  options.add("prompts", prompts, "file with one prompt a line");
-  options.add("chat", chat, "the prompt is what a user says; without prompt, a conversation");
-  options.add("system", system, "with --chat: system message of the conversation");
-  options.add("max-tokens", max_tokens, "new tokens at most");
-  options.add("temperature", sampling.temperature, "0 takes the most probable token");
-  options.add("top-k", sampling.top_k, "sample from the k most probable tokens, 0 from all");
-  options.add("top-p", sampling.top_p, "sample from the fewest tokens of this probability");
-  options.add("repetition-penalty", sampling.repetition_penalty,
-              "divides scores of tokens that stood before, 1 for none");
-  options.add("stop", stop, "end before this text; may be given several times");
-  WeightOptions::declare(options);
-}
-
 void check_vocabulary(const ModelSpec& spec, const Tokenizer& tokenizer, const fs::path& model) {
   if (tokenizer.base_vocab_size() > spec.vocab) {
     fail("{}: the tokenizer has {} ids, the model's vocabulary {}", model.string(),
@@ -214,9 +198,7 @@ OpenModel make_open_model(fs::path directory, std::unique_ptr<InferenceModel> mo
 }
 
 OpenModel open_model(const GenerateOptions& options, const Context& ctx) {
-  if (options.max_tokens < 1) {
-    throw UsageError(fmt::format("--max-tokens {}: must be at least 1", options.max_tokens));
-  }
+  check_ranges_of(options);
   fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
   Tokenizer tokenizer = Tokenizer::load(directory);
   auto model = open_for_inference(directory, options, ctx);
@@ -225,6 +207,7 @@ OpenModel open_model(const GenerateOptions& options, const Context& ctx) {
 
 std::vector<Generation> generate(const GenerateOptions& options, const Context& ctx,
                                  const OnText& on_text) {
+  const ComputeScope scope(ctx);
   OpenModel open = open_model(options, ctx);
   std::optional<ChatFormat> chat;
   if (options.chat) chat = ChatFormat::load(open.directory);

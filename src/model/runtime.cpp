@@ -2,30 +2,23 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/Version.h>
 
 #include "base/error.h"
 #include "model/device.h"
+#include "ops/cpu_kernels.h"
 
 namespace moebius {
 
 at::Device device_of(const Context& ctx) {
   const std::string& name = ctx.device;
   if (name == "cpu") return at::kCPU;
-  if (name != "cuda" && !name.starts_with("cuda:")) {
-    throw UsageError(fmt::format("--device {}: not cpu, cuda or cuda:N", name));
-  }
+  check_device_name(name);
   if (!at::hasCUDA()) {
     throw UsageError(
         fmt::format("--device {}: no CUDA device, or LibTorch was built without CUDA", name),
         "use --device cpu");
   }
   return at::Device(name);
-}
-
-void init_runtime(const Context& ctx) {
-  at::set_num_threads(ctx.threads);
-  device_of(ctx);
 }
 
 ComputeThreads::ComputeThreads(int threads) : before_(at::get_num_threads()) {
@@ -35,8 +28,17 @@ ComputeThreads::~ComputeThreads() {
   at::set_num_threads(before_);
 }
 
-std::string runtime_description() {
-  return at::get_cpu_capability();
+struct ComputeScope::State {
+  explicit State(const Context& ctx) : threads(ctx.threads), binding(ctx.compute) {}
+
+  ComputeThreads threads;
+  ops::ComputeBinding binding;
+};
+
+ComputeScope::ComputeScope(const Context& ctx) {
+  device_of(ctx);
+  state_ = std::make_unique<State>(ctx);
 }
+ComputeScope::~ComputeScope() = default;
 
 }  // namespace moebius

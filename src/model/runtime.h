@@ -1,14 +1,14 @@
-// Setting LibTorch up for a command, without showing LibTorch to it.
+// LibTorch set up for a job, without a header of LibTorch.
 #pragma once
+
+#include <memory>
 
 #include "base/context.h"
 
 namespace moebius {
 
-/// Sets the number of threads and checks that the device exists; throws UsageError naming it.
-void init_runtime(const Context& ctx);
-
-/// Another number of threads for as long as this object lives.
+/// Number of threads that ATen and the kernels of the calling thread compute with, for as long as
+/// it lives.
 class ComputeThreads {
  public:
   explicit ComputeThreads(int threads);
@@ -20,7 +20,19 @@ class ComputeThreads {
   int before_;
 };
 
-/// One line about the machine: LibTorch's version and the instruction set it uses.
-std::string runtime_description();
+/// What the calling thread computes with for as long as it lives: `ctx.threads`, and `ctx.compute`
+/// for the ops. A job on tensors begins with one; scopes nest, and threads have one each.
+class ComputeScope {
+ public:
+  /// Throws UsageError naming the device of `ctx` if it cannot be had.
+  explicit ComputeScope(const Context& ctx);
+  ~ComputeScope();
+  ComputeScope(const ComputeScope&) = delete;
+  ComputeScope& operator=(const ComputeScope&) = delete;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 }  // namespace moebius

@@ -5,32 +5,37 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <memory>
+#include <utility>
 
 #include "ops/weight.h"
 
 namespace moebius::ops {
 namespace {
 
-std::mutex mutex;
+thread_local ComputeResources* bound = nullptr;
 
-Executor& executor() {
-  static std::unique_ptr<Executor> kept;
-  if (kept == nullptr || kept->threads() != at::get_num_threads()) {
-    kept.reset();
-    kept = std::make_unique<Executor>(at::get_num_threads());
-  }
-  return *kept;
+ComputeResources& own_resources() {
+  thread_local ComputeResources own;
+  return own;
 }
 
-Arena& arena() {
-  static Arena kept;
-  return kept;
+/// Threads that meet in a parallel region must not wait for each other's kernels.
+ComputeResources& current_resources() {
+  return bound == nullptr || at::in_parallel_region() ? own_resources() : *bound;
 }
 
 }  // namespace
 
-CpuKernels::CpuKernels() : lock_(mutex), cpu_{kernel_table(), executor(), arena()} {}
+ComputeBinding::ComputeBinding(std::shared_ptr<ComputeResources> resources)
+    : resources_(std::move(resources)), outer_(std::exchange(bound, resources_.get())) {}
+
+ComputeBinding::~ComputeBinding() {
+  bound = outer_;
+}
+
+CpuKernels::CpuKernels()
+    : use_(current_resources(), at::in_parallel_region() ? 1 : at::get_num_threads()),
+      cpu_{kernel_table(), use_.executor(), use_.arena()} {}
 
 bool readable(const at::Tensor& t) {
   const at::ScalarType type = t.scalar_type();

@@ -1,27 +1,44 @@
-// Calling kernels of the CPU with tensors.
+// What ops need to call the CPU kernels on tensors: threads and scratch memory, types, pointers.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
-#include <mutex>
+#include <memory>
 
+#include "base/compute.h"
 #include "kernels/cpu_context.h"
 #include "kernels/matrix.h"
 
 namespace moebius::ops {
 
-/// Exclusive use of the kernels' threads and scratch during its lifetime: as many threads as ATen
-/// has, kept between calls. Other callers wait.
+/// Makes the ops that the calling thread runs use `resources` for as long as it lives; the backward
+/// pass of a loss on the CPU runs on the thread that asks for it, so it is included. Scopes nest.
+/// An unbound thread computes with resources of its own, which end with it.
+class ComputeBinding {
+ public:
+  explicit ComputeBinding(std::shared_ptr<ComputeResources> resources);
+  ~ComputeBinding();
+  ComputeBinding(const ComputeBinding&) = delete;
+  ComputeBinding& operator=(const ComputeBinding&) = delete;
+
+ private:
+  std::shared_ptr<ComputeResources> resources_;
+  ComputeResources* outer_;
+};
+
+/// The kernel table with the executor and the arena that the calling thread is bound to, in
+/// exclusive use while it lives. It has as many threads as ATen; within a parallel region of ATen
+/// one, and resources of the thread's own.
 class CpuKernels {
  public:
   CpuKernels();
 
-  operator const kernels::CpuContext&() const { return cpu_; }  // NOLINT: that is what it is for
+  operator const kernels::CpuContext&() const { return cpu_; }  // NOLINT: passed as one everywhere
   const kernels::CpuContext* operator->() const { return &cpu_; }
 
  private:
-  std::lock_guard<std::mutex> lock_;
+  ComputeResources::Use use_;
   kernels::CpuContext cpu_;
 };
 

@@ -6,6 +6,7 @@
 #include "hub/resolve.h"
 #include "infer/calibration.h"
 #include "model/packed_file.h"
+#include "model/runtime.h"
 #include "quantize/calibrated.h"
 #include "quantize/run.h"
 
@@ -51,17 +52,8 @@ void calibrate(Model& model, const fs::path& directory, kernels::PackedType type
 
 }  // namespace
 
-void QuantizeOptions::declare(OptionSet& options) {
-  options.positional("MODEL", model,
-                     "directory in Hugging Face layout, GGUF file, or org/name on the hub");
-  options.add("out", out, "directory to write").required = true;
-  options.choice("weights", weights, "what to pack as", {"f32", "bf16", "int8", "int4"});
-  options.add("calibration", calibration,
-              "text files, such as the model reads, for which codes are chosen (GPTQ)");
-  options.add("calibration-tokens", calibration_tokens, "how much of them is looked at");
-}
-
 QuantizeReport quantize(const QuantizeOptions& options, const Context& ctx) {
+  const ComputeScope scope(ctx);
   const auto start = Clock::now();
   const kernels::PackedType type = packed_type_from(options.weights, "--weights");
   check_calibration(options, type);

@@ -13,6 +13,7 @@
 #include "hub/resolve.h"
 #include "infer/generate.h"
 #include "model/device.h"
+#include "model/runtime.h"
 #include "ops/tensor_memory.h"
 #include "train/language_model.h"
 #include "train/loop.h"
@@ -110,7 +111,8 @@ std::vector<TokenShard> open_shards(const TrainOptions& options, const ModelSpec
 
 TrainReport train(const TrainOptions& options, const Context& ctx) {
   options.check();
-  ops::keep_tensor_memory();
+  const ComputeScope scope(ctx);
+  const ops::KeptTensorMemory memory;
   Start start = open_start(options, ctx);
   const ModelSpec& spec = start.model.spec;
   const Tokenizer tokenizer = Tokenizer::load(start.origin.tokenizer);

@@ -141,6 +141,121 @@ TEST(EchoConfig, DefaultsCanBeReadBackToo) {
   EXPECT_EQ(error_of([&] { apply_config_file(file, options); }), "no error") << read_file(file);
 }
 
+enum class Colour { red, green, blue };
+constexpr auto names_of(Colour) {
+  return std::array{"red", "green", "blue"};
+}
+
+TEST(EnumNames, LeadBothWays) {
+  EXPECT_EQ(name_of(Colour::blue), "blue");
+  EXPECT_EQ(value_named<Colour>("green"), Colour::green);
+  EXPECT_EQ(value_named<Colour>("Green"), std::nullopt);
+  EXPECT_EQ(value_named<Colour>(""), std::nullopt);
+}
+
+struct Palette {
+  Colour wall = Colour::green;
+  std::optional<Colour> door;
+  std::int64_t coats = 2;
+  double gloss = 0.5, thinner = 0.1;
+
+  void declare(OptionSet& options) {
+    options.add("wall", wall, "");
+    options.group("Door");
+    options.add("door", door, "").one_of({"red", "blue"});
+    options.add("coats", coats, "").at_least(1);
+    options.add("gloss", gloss, "").between(0, 1);
+    options.add("thinner", thinner, "").above(0).required = true;
+  }
+};
+
+class PaletteOptions : public ::testing::Test {
+ protected:
+  PaletteOptions() { palette_.declare(options_); }
+  std::string set(const char* name, const std::string& value) {
+    return error_of([&] { set_value(*options_.find(name), {value}); });
+  }
+
+  Palette palette_;
+  OptionSet options_;
+};
+
+TEST_F(PaletteOptions, EnumsAreSetByNameAndListTheirNamesOtherwise) {
+  EXPECT_EQ(value_text(*options_.find("wall")), "green");
+  EXPECT_EQ(value_text(*options_.find("door")), "");
+  EXPECT_EQ(set("wall", "blue"), "no error");
+  EXPECT_EQ(set("door", "red"), "no error");
+  EXPECT_EQ(palette_.wall, Colour::blue);
+  EXPECT_EQ(palette_.door, Colour::red);
+  EXPECT_EQ(value_text(*options_.find("door")), "red");
+  EXPECT_EQ(set("wall", "pink"), "--wall pink: not one of red, green, blue");
+  EXPECT_EQ(set("door", "green"), "--door green: not one of red, blue");
+  EXPECT_EQ(palette_.door, Colour::red);
+}
+
+TEST_F(PaletteOptions, EnumsAreEchoedAndReadBack) {
+  palette_.wall = Colour::red;
+  const TempDir dir;
+  const fs::path file = dir.write("echo.yaml", echo_config(options_));
+  Palette back{.door = Colour::blue};
+  OptionSet options;
+  back.declare(options);
+  ASSERT_EQ(error_of([&] { apply_config_file(file, options); }), "no error") << read_file(file);
+  EXPECT_EQ(back.wall, Colour::red);
+  EXPECT_EQ(back.door, Colour::blue);  // no value was echoed, so the file sets none
+}
+
+TEST_F(PaletteOptions, NumbersOutOfRangeNameOptionValueAndRange) {
+  EXPECT_EQ(set("coats", "0"), "--coats 0: must be at least 1");
+  EXPECT_EQ(set("coats", "1"), "no error");
+  EXPECT_EQ(set("gloss", "1.5"), "--gloss 1.5: must be between 0 and 1");
+  EXPECT_EQ(set("gloss", "-0.1"), "--gloss -0.1: must be between 0 and 1");
+  EXPECT_EQ(set("gloss", "1"), "no error");
+  EXPECT_EQ(set("thinner", "0"), "--thinner 0: must be positive");
+  EXPECT_EQ(set("thinner", "nan"), "--thinner nan: not finite");
+  EXPECT_EQ(set("thinner", "inf"), "--thinner inf: not finite");
+  EXPECT_EQ(palette_.coats, 1);
+  EXPECT_EQ(palette_.thinner, 0.1);
+}
+
+TEST(NumberRange, SaysWhatAValueMustBe) {
+  double value = 0;
+  const auto message = [&](auto refine) {
+    OptionSet options;
+    refine(options.add("x", value, ""));
+    return error_of([&] { set_value(*options.find("x"), {"-7"}); });
+  };
+  EXPECT_EQ(message([](Option& x) { x.at_least(0); }), "--x -7: must not be negative");
+  EXPECT_EQ(message([](Option& x) { x.at_least(2.5); }), "--x -7: must be at least 2.5");
+  EXPECT_EQ(message([](Option& x) { x.above(1); }), "--x -7: must be greater than 1");
+  EXPECT_EQ(message([](Option& x) { x.above_up_to(0, 1); }), "--x -7: must be in (0, 1]");
+  EXPECT_EQ(message([](Option& x) { x.between(-7, 0); }), "no error");
+}
+
+TEST_F(PaletteOptions, ValuesThatCodeSetAreCheckedToo) {
+  EXPECT_NO_THROW(check_ranges_of(palette_));
+  palette_.coats = -1;
+  EXPECT_EQ(error_of([&] { check_ranges_of(palette_); }), "--coats -1: must be at least 1");
+}
+
+TEST_F(PaletteOptions, RequiredOnesMustBeGiven) {
+  EXPECT_EQ(error_of([&] { require_given(options_); }), "--thinner is missing -> see --help");
+  options_.find("thinner")->given = true;
+  EXPECT_NO_THROW(require_given(options_));
+}
+
+TEST_F(PaletteOptions, GroupsAreThoseOfTheDeclaration) {
+  EXPECT_EQ(options_.find("wall")->group, "");
+  EXPECT_EQ(options_.find("coats")->group, "Door");
+}
+
+TEST_F(PaletteOptions, AFileNamesTheLineOfAValueOutOfRange) {
+  const TempDir dir;
+  const std::string error = error_of(
+      [&] { apply_config_file(dir.write("job.yaml", "wall: red\ncoats: 0\n"), options_); });
+  EXPECT_TRUE(mentions(error, {"job.yaml:2", "--coats 0", "at least 1"}));
+}
+
 TEST(NearestName, FindsSlipsAndNothingFarAway) {
   const std::vector<std::string> known{"top-k", "top-p", "threads", "max-tokens"};
   EXPECT_EQ(nearest_name("thread", known), "threads");

@@ -9,7 +9,7 @@
 
 #include "base/lines.h"
 #include "cli/command.h"
-#include "cli/generate.h"
+#include "cli/jobs/generate.h"
 #include "infer/conversation.h"
 
 namespace moebius::cli {

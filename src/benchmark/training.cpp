@@ -1,9 +1,9 @@
-#include "bench/training.h"
+#include "benchmark/training.h"
 
 #include <ATen/ATen.h>
 
-#include "bench/cost.h"
-#include "bench/random_model.h"
+#include "benchmark/cost.h"
+#include "benchmark/random_model.h"
 #include "config/families.h"
 #include "hub/resolve.h"
 #include "model/device.h"

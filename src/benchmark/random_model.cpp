@@ -1,4 +1,4 @@
-#include "bench/random_model.h"
+#include "benchmark/random_model.h"
 
 #include <ATen/ATen.h>
 

@@ -1,13 +1,13 @@
-// Measuring training steps.
+// Measurement of training steps.
 #pragma once
 
 #include <memory>
 
-#include "bench/stopwatch.h"
+#include "benchmark/stopwatch.h"
 
 namespace moebius {
 
-/// One model that is trained on random tokens, through all repeats.
+/// One model that is trained on random tokens, through all rounds.
 class TrainingSubject {
  public:
   /// Opens the model and runs a step that does not count.

@@ -1,44 +1,32 @@
+#include "benchmark/generation.h"
+
 #include <algorithm>
 #include <cmath>
 
-#include "base/memory.h"
-#include "bench/cost.h"
-#include "bench/limits.h"
-#include "bench/random_model.h"
-#include "bench/stopwatch.h"
-#include "bench/training.h"
+#include "benchmark/cost.h"
+#include "benchmark/random_model.h"
 #include "config/families.h"
 #include "hub/resolve.h"
 #include "infer/inference.h"
 #include "infer/sampler.h"
-#include "ops/tensor_memory.h"
 
 namespace moebius {
 namespace {
 
 using kernels::Limits;
 
-Limits medians(const std::vector<Limits>& all) {
-  const auto median = [&](double Limits::*part) {
-    std::vector<double> values;
-    for (const Limits& each : all) values.push_back(each.*part);
-    return figure_of(values).median;
-  };
-  return {median(&Limits::read_gbps), median(&Limits::f32_gflops), median(&Limits::bf16_gflops),
-          median(&Limits::int8_gops)};
-}
-
 bool on_cpu(const Context& ctx) {
   return ctx.device == "cpu";
 }
 
-/// One model through all repeats.
-class Subject {
+}  // namespace
+
+class GenerationSubject::Impl {
  public:
-  Subject(const fs::path& path, const BenchOptions& options, const Context& ctx)
+  Impl(const fs::path& path, const BenchOptions& options, const Context& ctx)
       : options_(options), ctx_(ctx), model_(open(path)) {
     check();
-    RoutingSums prefill, decode;  // which experts a pass reads depends on its tokens
+    RoutingSums prefill, decode;  // the experts that a pass reads depend on its tokens
     run(nullptr, &prefill, &decode);
     prefill_visits_ = visits(prefill) / passes_of_prompt() / batch();
     decode_visits_ = visits(decode) / steps();
@@ -66,14 +54,14 @@ class Subject {
       return out;
     };
     PassCost prompt;
-    for (std::int64_t begin = 0; begin < options_.prompt; begin += most_at_once) {
-      const std::int64_t count = std::min(most_at_once, options_.prompt - begin);
+    for (std::int64_t begin = 0; begin < options_.prompt; begin += max_pass_tokens) {
+      const std::int64_t count = std::min(max_pass_tokens, options_.prompt - begin);
       const PassCost pass = cost_of_pass(*model_, 1, begin, count, prefill_visits_);
       prompt.flops += pass.flops;
       prompt.bytes += pass.bytes;
     }
     report_.prefill = phase(prefill_, prompt, static_cast<double>(options_.prompt));
-    // A pass in the middle stands for all.
+    // A step grows with the context; the one in the middle costs the mean.
     const std::int64_t middle = options_.prompt + options_.tokens / 2;
     report_.decode =
         phase(decode_, cost_of_pass(*model_, options_.batch, middle, 1, decode_visits_), batch());
@@ -84,10 +72,10 @@ class Subject {
 
  private:
   double batch() const { return static_cast<double>(options_.batch); }
-  /// Each gives every sequence a token.
+  /// Decoding steps; each gives every sequence a token.
   double steps() const { return static_cast<double>(options_.tokens); }
   double passes_of_prompt() const {
-    return static_cast<double>((options_.prompt + most_at_once - 1) / most_at_once);
+    return static_cast<double>((options_.prompt + max_pass_tokens - 1) / max_pass_tokens);
   }
 
   std::unique_ptr<InferenceModel> open(const fs::path& path) {
@@ -120,10 +108,10 @@ class Subject {
     return random_ids(ctx_.seed, stream, tokens, model_->spec().vocab);
   }
 
-  /// A few tokens by these kernels and by the scalar ones.
+  /// Compares the scores of a few tokens with those of the scalar kernels.
   void check() {
-    // Sums that differ in their last bits round some activations the other way, layer by layer.
-    // On a GPU what lies between the layers is bf16 too.
+    // Sums of another order round some quantised activations differently in every layer. On a GPU
+    // the activations between layers are bf16 too.
     const double tolerance = report_.weights == "f32" ? 1e-4 : on_cpu(ctx_) ? 0.05 : 0.1;
     const std::vector<std::int32_t> ids = prompt(99, 3);
     const std::vector<float> expected = model_->reference_scores(ids);
@@ -148,7 +136,8 @@ class Subject {
     return all;
   }
 
-  /// All prompts one after the other, then passes with the most probable token of each sequence.
+  /// Prefill of one prompt after the other, then decoding steps with the most probable token of
+  /// each sequence. Sums the routing where it is asked for.
   void run(Stopwatch* watch, RoutingSums* prefill_sums, RoutingSums* decode_sums) {
     std::vector<std::unique_ptr<SequenceCache>> caches;
     std::vector<std::int32_t> next;
@@ -165,7 +154,7 @@ class Subject {
       parts.push_back({caches[b].get(), {&next[b], 1}, Scores::last});
     }
     for (std::int64_t done = 0; done < options_.tokens;) {
-      const std::int64_t count = std::min(tokens_of_stretch, options_.tokens - done);
+      const std::int64_t count = std::min(tokens_per_interval, options_.tokens - done);
       if (watch != nullptr) watch->start();
       for (std::int64_t step = 0; step < count; ++step) {
         const std::span<const float> scores = model_->run(parts, decode_sums);
@@ -179,11 +168,11 @@ class Subject {
     }
   }
 
-  /// The token after a prompt, which is read in passes of some tokens.
+  /// Prefills in passes of at most `max_pass_tokens`; gives the most probable next token.
   std::int32_t read_prompt(SequenceCache& cache, std::span<const std::int32_t> ids,
                            RoutingSums* sums) {
     for (;;) {
-      const auto count = std::min(ids.size(), static_cast<std::size_t>(most_at_once));
+      const auto count = std::min(ids.size(), static_cast<std::size_t>(max_pass_tokens));
       const bool last = count == ids.size();
       const SequencePart part{&cache, ids.first(count), last ? Scores::last : Scores::none};
       const std::span<const float> scores = model_->run({&part, 1}, sums);
@@ -193,15 +182,17 @@ class Subject {
     }
   }
 
-  /// Of the dot product that the weights ask for.
+  /// Operations/s of the dot product that computes with the weights.
   double peak_of(const Limits& limits) const {
     if (report_.weights == "f32") return limits.f32_gflops;
-    const bool bytes = report_.weights != "bf16" && on_cpu(ctx_);  // else they are unpacked
+    const bool bytes =
+        report_.weights != "bf16" && on_cpu(ctx_);  // on a GPU they are unpacked to bf16
     return bytes ? limits.int8_gops : limits.bf16_gflops;
   }
 
-  static constexpr std::int64_t most_at_once = 512;     ///< tokens of a prompt in a pass
-  static constexpr std::int64_t tokens_of_stretch = 8;  ///< of each sequence, between limits
+  static constexpr std::int64_t max_pass_tokens = 512;  ///< of a prompt
+  static constexpr std::int64_t tokens_per_interval =
+      8;  ///< of each sequence, between two samples of limits
 
   const BenchOptions& options_;
   const Context& ctx_;
@@ -211,73 +202,17 @@ class Subject {
   double prefill_visits_ = 0, decode_visits_ = 0;
 };
 
-void check(const BenchOptions& options) {
-  const auto positive = [](std::string_view name, std::int64_t value) {
-    if (value < 1) throw UsageError(fmt::format("--{} {}: must be at least 1", name, value));
-  };
-  positive("prompt", options.prompt);
-  positive("new", options.tokens);
-  positive("batch", options.batch);
-  positive("repeat", options.repeat);
-  if (options.train && !options.weights.empty()) {
-    throw UsageError("--weights: is for generation", "training computes as --precision says");
-  }
+GenerationSubject::GenerationSubject(const fs::path& path, const BenchOptions& options,
+                                     const Context& ctx)
+    : impl_(std::make_unique<Impl>(path, options, ctx)) {}
+GenerationSubject::~GenerationSubject() = default;
+
+void GenerationSubject::measure(Stopwatch& watch) {
+  impl_->measure(watch);
 }
 
-/// All subjects in turns, round by round.
-template <class Subject, class Report>
-BenchReport measure(const BenchOptions& options, const Context& ctx,
-                    std::vector<Report> BenchReport::*reports) {
-  std::vector<std::unique_ptr<Subject>> subjects;
-  subjects.push_back(std::make_unique<Subject>(options.model, options, ctx));
-  if (!options.against.empty()) {
-    subjects.push_back(std::make_unique<Subject>(options.against, options, ctx));
-  }
-  // Before there is room for measuring limits; of training, a step has been done.
-  const std::int64_t resident = options.train ? peak_memory() : resident_memory();
-  Stopwatch watch(limit_sampler(ctx));
-  for (std::int64_t round = 0; round < options.repeat; ++round) {
-    for (const auto& subject : subjects) subject->measure(watch);
-  }
-  const std::string isa = on_cpu(ctx) ? kernel_table().isa : ctx.device;
-  BenchReport report{isa, ctx.threads, medians(watch.samples()), {}, {}, resident};
-  for (const auto& subject : subjects) (report.*reports).push_back(subject->report());
-  return report;
-}
-
-}  // namespace
-
-double ratio_of(const PhaseReport& a, const PhaseReport& b) {
-  std::vector<double> ratios;
-  for (std::size_t i = 0; i < std::min(a.rates.size(), b.rates.size()); ++i) {
-    ratios.push_back(a.rates[i] / b.rates[i]);
-  }
-  return figure_of(std::move(ratios)).median;
-}
-
-void BenchOptions::declare(OptionSet& set) {
-  set.positional("MODEL", model,
-                 "directory in Hugging Face layout, GGUF file, or org/name on the "
-                 "hub; with --random-weights a directory with config.json");
-  set.add("random-weights", random_weights, "weights that are made up: only shapes count");
-  WeightOptions::declare(set);
-  set.add("prompt", prompt, "tokens of each prompt");
-  set.add("new", tokens, "tokens to generate after each");
-  set.add("batch", batch, "sequences side by side");
-  set.add("repeat", repeat, "rounds, each with the limits of the machine; medians count");
-  set.add("against", against, "a second model, measured in turns with the first");
-  set.add("train", train,
-          "measure training steps instead, of --batch sequences of --prompt tokens each");
-  set.choice("precision", precision, "of training, as in train", {"f32", "mixed", "bf16"});
-}
-
-BenchReport bench(const BenchOptions& options, const Context& ctx) {
-  check(options);
-  if (options.train) {
-    ops::keep_tensor_memory();
-    return measure<TrainingSubject>(options, ctx, &BenchReport::training);
-  }
-  return measure<Subject>(options, ctx, &BenchReport::models);
+ModelReport GenerationSubject::report() {
+  return impl_->report();
 }
 
 }  // namespace moebius

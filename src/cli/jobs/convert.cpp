@@ -1,6 +1,6 @@
 #include <nlohmann/json.hpp>
 
-#include "cli/command.h"
+#include "cli/commands.h"
 #include "convert/run.h"
 
 namespace moebius::cli {
@@ -38,16 +38,11 @@ void print_forecast(const ConversionForecast& forecast, bool json) {
 
 }  // namespace
 
-void run_convert(const Command& self, const std::vector<std::string>& arguments) {
-  ConvertOptions job;
-  OptionSet options;
-  job.declare(options);
-  CommonOptions common;
-  const Context ctx = begin(self, arguments, options, common);
-  job.overwrite = common.overwrite;
-  if (job.dry_run) return print_forecast(forecast(job, ctx), common.json);
-  const ConversionReport report = convert(job, ctx);
-  if (common.json) return print_json(parse_json_file(job.out / "conversion.json"));
+void run_convert(const Command& self, const Arguments& arguments) {
+  const Invocation<ConvertOptions> call(self, arguments);
+  if (call.job.dry_run) return print_forecast(forecast(call.job, call.ctx), call.common.json);
+  const ConversionReport report = convert(call.job, call.ctx);
+  if (call.common.json) return print_json(parse_json_file(call.job.out / "conversion.json"));
   print(fmt::format("{:>6}  {:>7}  {:>5}  {:>10}  {:>10}  {:>9}\n", "layer", "experts", "top-k",
                     "ffn_error", "kl", "agreement"));
   for (const LayerRecord& row : report.layers) {
@@ -61,10 +56,10 @@ void run_convert(const Command& self, const std::vector<std::string>& arguments)
                     static_cast<double>(report.parameters) / 1e6,
                     static_cast<double>(report.active_parameters) / 1e6,
                     static_cast<double>(report.bytes) / 1e9, report.seconds));
-  print(fmt::format("saved {} ({} in transformers{})\n", job.out.string(), report.architecture,
+  print(fmt::format("saved {} ({} in transformers{})\n", call.job.out.string(), report.architecture,
                     report.architecture == "MoebiusForCausalLM" ? ", trust_remote_code=True" : ""));
   if (!report.sample.empty()) {
-    print(fmt::format("it continues \"{}\" with \"{}\"\n", job.test_prompt, report.sample));
+    print(fmt::format("it continues \"{}\" with \"{}\"\n", call.job.test_prompt, report.sample));
   }
 }
 

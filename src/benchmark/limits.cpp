@@ -1,4 +1,4 @@
-#include "bench/limits.h"
+#include "benchmark/limits.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -23,7 +23,7 @@ class DeviceLimits {
  public:
   explicit DeviceLimits(at::Device device)
       : device_(device), memory_(at::ones({std::int64_t{1} << 28}, options(at::kFloat))) {
-    sample();  // libraries load what they compute with
+    sample();  // the first call of a GPU library includes its initialisation
   }
 
   kernels::Limits sample() const {

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "cli/command.h"
+#include "cli/commands.h"
 
 namespace moebius::cli {
 namespace {
@@ -38,14 +38,10 @@ void print_row(const EvalResult& result) {
 
 }  // namespace
 
-void run_eval(const Command& self, const std::vector<std::string>& arguments) {
-  EvalOptions job;
-  OptionSet options;
-  job.declare(options);
-  CommonOptions common;
-  const Context ctx = begin(self, arguments, options, common);
-  const EvalReport report = evaluate(job, ctx);
-  if (common.json) {
+void run_eval(const Command& self, const Arguments& arguments) {
+  const Invocation<EvalOptions> call(self, arguments);
+  const EvalReport report = evaluate(call.job, call.ctx);
+  if (call.common.json) {
     Json out = to_json(report.total);
     if (report.domains.size() > 1) {
       for (const EvalResult& each : report.domains) out["domains"].push_back(to_json(each));

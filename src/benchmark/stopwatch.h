@@ -1,4 +1,4 @@
-// Timing beside the limits of the machine.
+// Timing, with samples of the machine's limits between.
 #pragma once
 
 #include <algorithm>
@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "bench/run.h"
+#include "benchmark/benchmark.h"
 
 namespace moebius {
 
@@ -15,13 +15,13 @@ inline Figure figure_of(std::vector<double> values) {
   return {values[values.size() / 2], values.front(), values.back()};
 }
 
-/// Some tokens in a row, and the limits before and after them.
+/// A timed interval: some tokens, and the mean of the limits before and after it.
 struct Stretch {
   double seconds = 0, tokens = 0;
   kernels::Limits limits;
 };
 
-/// Times stretches and samples limits between them.
+/// Times intervals and samples the limits before the first and after each.
 class Stopwatch {
  public:
   explicit Stopwatch(std::function<kernels::Limits()> sample) : sample_(std::move(sample)) {}

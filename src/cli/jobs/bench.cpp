@@ -1,7 +1,7 @@
 #include <nlohmann/json.hpp>
 
-#include "bench/run.h"
-#include "cli/command.h"
+#include "benchmark/benchmark.h"
+#include "cli/commands.h"
 
 namespace moebius::cli {
 namespace {
@@ -88,17 +88,13 @@ void print_model(const ModelReport& report, const BenchOptions& job) {
 
 }  // namespace
 
-void run_bench(const Command& self, const std::vector<std::string>& arguments) {
-  BenchOptions job;
-  OptionSet options;
-  job.declare(options);
-  CommonOptions common;
-  const Context ctx = begin(self, arguments, options, common);
-  const BenchReport report = bench(job, ctx);
+void run_bench(const Command& self, const Arguments& arguments) {
+  const Invocation<BenchOptions> call(self, arguments);
+  const BenchReport report = bench(call.job, call.ctx);
   const kernels::Limits& limits = report.limits;
   const bool two = report.models.size() > 1;
-  if (common.json) {
-    Json out = job.train ? to_json(report.training[0]) : to_json(report.models[0]);
+  if (call.common.json) {
+    Json out = call.job.train ? to_json(report.training[0]) : to_json(report.models[0]);
     out["limits"] = {{"read_gbps", limits.read_gbps},
                      {"f32_gflops", limits.f32_gflops},
                      {"bf16_gflops", limits.bf16_gflops},
@@ -122,8 +118,8 @@ void run_bench(const Command& self, const std::vector<std::string>& arguments) {
                   "int8 {:.0f} GOP/s\n",
                   report.threads, report.isa, limits.read_gbps, limits.f32_gflops,
                   limits.bf16_gflops, limits.int8_gops));
-  for (const ModelReport& model : report.models) print_model(model, job);
-  for (const TrainingReport& training : report.training) print_training(training, job);
+  for (const ModelReport& model : report.models) print_model(model, call.job);
+  for (const TrainingReport& training : report.training) print_training(training, call.job);
   if (two) {
     const Comparison c = compare(report.models[0], report.models[1]);
     print(

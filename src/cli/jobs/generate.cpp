@@ -1,8 +1,10 @@
-#include "cli/generate.h"
+#include "cli/jobs/generate.h"
 
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
 
 namespace moebius::cli {
 
@@ -19,26 +21,23 @@ Json to_json(const Generation& generation) {
   return out;
 }
 
-void run_generate(const Command& self, const std::vector<std::string>& arguments) {
-  GenerateOptions job;
-  OptionSet options;
-  job.declare(options);
-  CommonOptions common;
-  const Context ctx = begin(self, arguments, options, common);
-  const bool one = options.given("prompt"), many = options.given("prompts");
+void run_generate(const Command& self, const Arguments& arguments) {
+  const Invocation<GenerateOptions> call(self, arguments);
+  const bool one = call.options.given("prompt"), many = call.options.given("prompts");
   if (one && many) throw UsageError("give either --prompt TEXT or --prompts FILE");
-  if (!job.chat && !job.system.empty()) throw UsageError("--system needs --chat");
-  if (job.chat && !one && !many) return converse(job, ctx, common.json);
+  if (!call.job.chat && !call.job.system.empty()) throw UsageError("--system needs --chat");
+  if (call.job.chat && !one && !many) return converse(call.job, call.ctx, call.common.json);
   if (!one && !many) throw UsageError("give --prompt TEXT, --prompts FILE or --chat");
   // Several continuations are told apart by a newline after each; a single one is the bytes alone.
   const bool terminal = ::isatty(STDOUT_FILENO) == 1;
   std::size_t current = 0;
-  const auto results = generate(job, ctx, [&](std::size_t prompt, std::string_view piece) {
-    if (common.json) return;
-    for (; current < prompt; ++current) print("\n");
-    print(piece);
-  });
-  if (!common.json) {
+  const auto results =
+      generate(call.job, call.ctx, [&](std::size_t prompt, std::string_view piece) {
+        if (call.common.json) return;
+        for (; current < prompt; ++current) print("\n");
+        print(piece);
+      });
+  if (!call.common.json) {
     if (many || terminal) print("\n");
   } else if (many) {
     Json all = Json::array();
@@ -48,8 +47,8 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
     print_json(to_json(results[0]));
   }
   const Generation& last = results.back();
-  ctx.log.debug("{} prompt tokens in {:.3f} s, {} new tokens in {:.3f} s", last.prompt_tokens,
-                last.prefill_seconds, last.new_tokens, last.decode_seconds);
+  call.ctx.log.debug("{} prompt tokens in {:.3f} s, {} new tokens in {:.3f} s", last.prompt_tokens,
+                     last.prefill_seconds, last.new_tokens, last.decode_seconds);
 }
 
 }  // namespace moebius::cli

@@ -2,20 +2,14 @@
 
 #include <nlohmann/json.hpp>
 
-#include "cli/command.h"
+#include "cli/commands.h"
 
 namespace moebius::cli {
 
-void run_train(const Command& self, const std::vector<std::string>& arguments) {
-  TrainOptions job;
-  OptionSet options;
-  job.declare(options);
-  CommonOptions common;
-  const Context ctx = begin(self, arguments, options, common);
-  job.overwrite = common.overwrite;
-  job.loop.config_echo = echo_config(options);
-  const TrainReport report = train(job, ctx);
-  if (common.json) {
+void run_train(const Command& self, const Arguments& arguments) {
+  const Invocation<TrainOptions> call(self, arguments);
+  const TrainReport report = train(call.job, call.ctx);
+  if (call.common.json) {
     return print_json({{"steps", report.steps},
                        {"tokens", report.tokens},
                        {"first_loss", report.first_loss},

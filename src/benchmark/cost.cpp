@@ -1,4 +1,4 @@
-#include "bench/cost.h"
+#include "benchmark/cost.h"
 
 #include <ATen/ATen.h>
 
@@ -10,9 +10,10 @@
 namespace moebius {
 namespace {
 
-/// Of a leaf with one matrix, or one an expert.
+/// Size of a weight that is one matrix, or one per expert.
 struct LeafCost {
-  double matrices = 1, values = 0, bytes = 0;  ///< of one matrix
+  double matrices = 1;
+  double values = 0, bytes = 0;  ///< of one matrix
 };
 
 LeafCost cost_of(const Weight& w) {
@@ -26,12 +27,12 @@ LeafCost cost_of(const Weight& w) {
   return {count, static_cast<double>(t.numel()) / count, static_cast<double>(t.nbytes()) / count};
 }
 
-/// Of a leaf with a leading E.
+/// Bytes of one expert's part of a weight [E, ...].
 double bytes_of_expert(const Weight& w) {
   return w.packed() != nullptr ? cost_of(w).bytes : static_cast<double>(w.plain()[0].nbytes());
 }
 
-/// Values of queries, keys, values that attention multiplies for one token and one seen.
+/// Products of attention for one query and one cached token.
 double attention_width(const ModelSpec& spec) {
   const auto heads = static_cast<double>(spec.heads);
   if (!spec.latent) return heads * 2 * static_cast<double>(spec.head_dim);
@@ -41,7 +42,7 @@ double attention_width(const ModelSpec& spec) {
 bool is_matrix(const std::string& slot) {
   return slot.ends_with(".weight") && slot.find("norm") == std::string::npos;
 }
-/// What is looked up and not multiplied by: an embedding that is the head too is both.
+/// Whether a weight is only looked up: a tied embedding is multiplied with as well.
 bool is_table(const std::string& slot, const Weights& weights) {
   return slot == "position.weight" || (slot == "embed.weight" && weights.head.defined());
 }
@@ -73,7 +74,7 @@ double flops_of_pass(const ModelSpec& spec, const Weights& weights, std::int64_t
         if (matrix->defined()) flops += 2 * cost_of(*matrix).values * chosen * tokens;
       }
     }
-    double seen = 0;  // tokens that the new ones of a sequence look at
+    double seen = 0;  // pairs of a new token and one that it attends to
     for (std::int64_t t = past; t < past + count; ++t) {
       seen += static_cast<double>(layer.window > 0 ? std::min(layer.window, t + 1) : t + 1);
     }

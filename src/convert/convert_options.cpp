@@ -1,0 +1,43 @@
+#include "convert/run.h"
+
+namespace moebius {
+
+void LayerOptions::declare(OptionSet& options) {
+  options.choice("method", method,
+                 "upcycle: experts are copies; split: the neurons are divided; of a mixture "
+                 "expand: more experts; merge, prune: fewer",
+                 {"upcycle", "split", "expand", "merge", "prune"});
+  options.add("experts", experts, "experts of a converted layer, E");
+  options.add("top-k", top_k, "experts that a token is routed to, K");
+  options.add("granularity", granularity,
+              "parts of a copy, each an expert of width F/G, chosen together");
+  options.add("shared", shared, "expert widths that every token passes, not counted in E");
+  options.add("noise", noise, "noise on every expert, times each matrix's standard deviation");
+  options.add("drop", drop, "share of each expert's neurons drawn anew (Drop-Upcycling)");
+  options.choice("partition", partition, "how a split divides the neurons",
+                 {"random", "weights", "activations"});
+  options.choice("router", router, "how the router starts (default: random; of a split: linear)",
+                 {"random", "zero", "centroid", "prompts", "linear", "neurons"});
+}
+
+void ConvertOptions::declare(OptionSet& options) {
+  options.positional("MODEL", model,
+                     "model: directory in Hugging Face layout, GGUF file, or org/name on the hub");
+  options.add("out", out, "directory to write").required = true;
+  LayerOptions::declare(options);
+  options.add("every", every, "convert layers 0, n, 2n, ...");
+  options.add("layers", layers, "convert these instead: 0,4,8-11 or all");
+  options.add("plan", plan, "YAML file that says layer by layer how, and which prompts");
+  options.add("source", sources, "models whose FFNs become experts beside MODEL's").many = true;
+  options.choice("rest", rest, "with --source, all else: MODEL's, or the average of all",
+                 {"base", "average"});
+  options.add("calibration", calibration, "text files for a split, or a router of centroids");
+  options.add("calibration-tokens", calibration_tokens, "how much of them is looked at");
+  options.choice("dtype", dtype, "of the output (default: as the source)", {"f32", "bf16", "f16"});
+  options.add("dry-run", dry_run, "say what would come out, and write nothing");
+  options.add("test-prompt", test_prompt, "text on which each converted layer is tested");
+  options.add("max-kl", max_kl, "revert a layer beyond this KL, nats (default: no bound)");
+  options.add("max-shard-size", max_shard_size, "largest weight file, as 5GB or 300MB");
+}
+
+}  // namespace moebius
