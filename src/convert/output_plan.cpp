@@ -44,8 +44,9 @@ class Planner {
     const std::size_t t = same.at(wanted.expert < 0 ? 0 : static_cast<std::size_t>(wanted.expert));
     const DType stored = sources_.front().bound[t].found->dtype;
     out.dtype = dtype_of(wanted, stored);
-    out.parts.push_back(options_.rest == "average" ? average_part(t, out.dtype)
-                                                   : copy_of(whole_slice(t, 0), out.dtype));
+    out.parts.push_back(options_.rest == OtherWeights::average
+                            ? average_part(t, out.dtype)
+                            : copy_of(whole_slice(t, 0), out.dtype));
     return out;
   }
 

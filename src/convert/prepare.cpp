@@ -19,12 +19,13 @@ namespace {
 constexpr std::int64_t max_experts = 1 << 16;
 
 bool takes_moe(const LayerOptions& options) {
-  return options.method == "expand" || options.method == "merge" || options.method == "prune";
+  return options.method == ConversionMethod::expand || options.method == ConversionMethod::merge ||
+         options.method == ConversionMethod::prune;
 }
 
 bool needs_calibration(const LayerOptions& options) {
-  return options.method == "split" || options.method == "merge" || options.method == "prune" ||
-         options.router == "centroid";
+  return options.method == ConversionMethod::split || options.method == ConversionMethod::merge ||
+         options.method == ConversionMethod::prune || options.router == RouterStart::centroid;
 }
 
 /// Throws UsageError unless calibration text is given where it is needed, and only there.
@@ -37,42 +38,36 @@ void check_calibration(const ConvertOptions& options, const std::vector<LayerPla
         "--calibration: is for --method split, merge and prune, and --router centroid");
   }
   if (row == rows.end() || !options.calibration.empty()) return;
-  const std::string what = row->options.router == "centroid"
+  const std::string what = row->options.router == RouterStart::centroid
                                ? "--router centroid"
-                               : fmt::format("--method {}", row->options.method);
+                               : fmt::format("--method {}", name_of(row->options.method));
   throw UsageError(fmt::format("{}: needs --calibration FILE, text such as the model reads", what));
 }
 
 /// The router that a layer starts with where none is named.
-std::string default_router(const LayerOptions& options) {
-  return options.method == "split" ? "linear" : "random";
+RouterStart default_router(const LayerOptions& options) {
+  return options.method == ConversionMethod::split ? RouterStart::linear : RouterStart::random;
 }
 
 void check_method(const LayerOptions& options) {
   const auto only = [&](bool given, std::string_view option, std::string_view methods) {
     if (given) throw UsageError(fmt::format("{}: is for --method {}", option, methods));
   };
-  const bool upcycle = options.method == "upcycle", split = options.method == "split";
+  const bool upcycle = options.method == ConversionMethod::upcycle,
+             split = options.method == ConversionMethod::split;
   only(!upcycle && options.granularity != 1, "--granularity", "upcycle");
   only(!upcycle && options.drop != 0, "--drop", "upcycle");
-  only(!upcycle && options.method != "expand" && options.noise != 0, "--noise",
+  only(!upcycle && options.method != ConversionMethod::expand && options.noise != 0, "--noise",
        "upcycle and expand");
   only(takes_moe(options) && options.shared != 0, "--shared", "upcycle and split");
-  only(takes_moe(options) && !options.router.empty(), "--router", "upcycle and split");
-  only(!split && (options.router == "linear" || options.router == "neurons"),
-       fmt::format("--router {}", options.router), "split");
+  only(takes_moe(options) && options.router.has_value(), "--router", "upcycle and split");
+  if (options.router == RouterStart::linear || options.router == RouterStart::neurons) {
+    only(!split, fmt::format("--router {}", name_of(*options.router)), "split");
+  }
 }
 
 void check_layer_options(const LayerOptions& options, const Context& ctx) {
-  const auto require = [](bool good, std::string_view text) {
-    if (!good) throw UsageError(std::string(text));
-  };
-  require(options.experts >= 1, "--experts: must be at least 1");
-  require(options.top_k >= 1, "--top-k: must be at least 1");
-  require(options.granularity >= 1, "--granularity: must be at least 1");
-  require(options.shared >= 0, "--shared: must be at least 0");
-  require(options.noise >= 0 && std::isfinite(options.noise), "--noise: must be a number >= 0");
-  require(options.drop >= 0 && options.drop <= 1, "--drop: must be between 0 and 1");
+  check_ranges_of(options);
   check_method(options);
   if (!takes_moe(options) && options.top_k > options.experts) {
     fail("--top-k {} of --experts {}: K must not exceed E", options.top_k, options.experts);
@@ -81,11 +76,13 @@ void check_layer_options(const LayerOptions& options, const Context& ctx) {
     fail("--experts {} times --granularity {}: more than {} experts", options.experts,
          options.granularity, max_experts);
   }
-  if (options.router == "zero" && (options.granularity > 1 || options.top_k < options.experts)) {
+  if (options.router == RouterStart::zero &&
+      (options.granularity > 1 || options.top_k < options.experts)) {
     throw Error("--router zero: all scores tie, so which experts a token gets would be accident",
                 "take every expert (--top-k = --experts) and --granularity 1, or another router");
   }
-  if (options.method == "upcycle" && options.top_k == 1 && options.granularity == 1) {
+  if (options.method == ConversionMethod::upcycle && options.top_k == 1 &&
+      options.granularity == 1) {
     ctx.log.warn(
         "top-1 with renormalised weights: the one weight is always 1, so the router gets no "
         "gradient; --top-k 2 trains");
@@ -94,10 +91,9 @@ void check_layer_options(const LayerOptions& options, const Context& ctx) {
 
 /// What needs no plan and no source.
 void check_options(const ConvertOptions& options, const Context& ctx) {
-  if (!std::isfinite(options.max_kl)) throw UsageError("--max-kl: must be a number");
-  check_calibration_tokens(options.calibration_tokens);
+  check_ranges_of(options);
   if (options.plan.empty()) check_layer_options(options, ctx);
-  if (options.sources.empty() && options.rest != "base") {
+  if (options.sources.empty() && options.rest != OtherWeights::base) {
     throw UsageError("--rest: is for --source, models whose average it would be");
   }
 }
@@ -108,16 +104,17 @@ void check_layers(const Source& source, const LayerPlan& row) {
   for (const std::int64_t l : row.layers) {
     const LayerSpec& layer = source.spec.layers[static_cast<std::size_t>(l)];
     if (takes_moe(row.options)) {
-      if (!layer.moe) fail("--method {}: layer {} of {} is dense", row.options.method, l, place);
+      if (!layer.moe)
+        fail("--method {}: layer {} of {} is dense", name_of(row.options.method), l, place);
       if (layer.moe->groups != layer.moe->experts) {
         fail("--method {}: layer {} of {} chooses groups of experts, which stay whole",
-             row.options.method, l, place);
+             name_of(row.options.method), l, place);
       }
       if (layer.moe->limit.groups > 1) {
         fail(
             "--method {}: layer {} of {} chooses among groups of experts (n_group), whose sizes "
             "stay",
-            row.options.method, l, place);
+            name_of(row.options.method), l, place);
       }
     } else if (layer.moe) {
       fail("layer {} is a mixture of experts already", l);
@@ -182,7 +179,7 @@ std::vector<LayerPlan> checked_plan(const Source& source, const ConvertOptions& 
       if (!row.where.empty()) check_layer_options(row.options, ctx);
       if (!takes_moe(row.options)) check_dense(source);
       check_layers(source, row);
-      if (!row.prompts.empty() && row.options.router != "prompts") {
+      if (!row.prompts.empty() && row.options.router != RouterStart::prompts) {
         throw UsageError("prompts: are for the router of that name (router: prompts)");
       }
     } catch (const UsageError& error) {
@@ -192,7 +189,7 @@ std::vector<LayerPlan> checked_plan(const Source& source, const ConvertOptions& 
       if (row.where.empty()) throw;
       throw Error(fmt::format("{}: {}", row.where, error.what()), error.hint());
     }
-    if (row.options.router.empty() && !takes_moe(row.options)) {
+    if (!row.options.router && !takes_moe(row.options)) {
       row.options.router = default_router(row.options);
     }
   }
@@ -206,7 +203,7 @@ class RecipeMaker {
   RecipeMaker(const PreparedConversion& prepared, const LayerPlan& row,
               const ConvertOptions& options, const Context& ctx)
       : sources_(prepared.sources), row_(row), options_(options), ctx_(ctx) {
-    if (row.options.router != "prompts") return;
+    if (row.options.router != RouterStart::prompts) return;
     if (!prepared.tokenizer) {
       fail("{}: no tokenizer for prompts", sources_.front().directory.string());
     }
@@ -216,12 +213,14 @@ class RecipeMaker {
   /// `trace` may be null unless the row needs calibration.
   LayerRecipe make(std::int64_t layer, const FfnTrace* trace) const {
     const Source& source = sources_.front();
-    const std::string& method = row_.options.method;
-    if (method == "expand") return expand_layer(source, layer, row_.options, ctx_.seed);
-    if (method == "merge") return merge_layer(source, *trace, row_.options);
-    if (method == "prune") return prune_layer(source, *trace, row_.options);
+    const ConversionMethod method = row_.options.method;
+    if (method == ConversionMethod::expand)
+      return expand_layer(source, layer, row_.options, ctx_.seed);
+    if (method == ConversionMethod::merge) return merge_layer(source, *trace, row_.options);
+    if (method == ConversionMethod::prune) return prune_layer(source, *trace, row_.options);
     const std::vector<float> rows = router_rows(layer, trace);
-    if (method == "split") return split_layer(*trace, row_.options, rows, ctx_.seed);
+    if (method == ConversionMethod::split)
+      return split_layer(*trace, row_.options, rows, ctx_.seed);
     const WeightSlice down = source.slice(fmt::format("layers.{}.ffn.down.weight", layer));
     return upcycle_layer(sources_, layer, row_.options, rows,
                          output_dtype(options_, down.entry->dtype));
@@ -229,14 +228,16 @@ class RecipeMaker {
 
  private:
   std::vector<float> router_rows(std::int64_t layer, const FfnTrace* trace) const {
-    const std::string& router = row_.options.router;
+    const std::optional<RouterStart> router = row_.options.router;
     const std::int64_t experts = row_.options.experts;
-    if (router == "prompts") return prompt_rows_.at(layer);
-    if (router == "zero") {
+    if (router == RouterStart::prompts) return prompt_rows_.at(layer);
+    if (router == RouterStart::zero) {
       return std::vector<float>(static_cast<std::size_t>(experts * sources_.front().spec.d_model));
     }
-    if (router == "centroid") return centroid_router(trace->x_TD, experts, ctx_.seed, layer);
-    if (router == "random") return fresh_router(sources_.front(), layer, experts, ctx_.seed);
+    if (router == RouterStart::centroid)
+      return centroid_router(trace->x_TD, experts, ctx_.seed, layer);
+    if (router == RouterStart::random)
+      return fresh_router(sources_.front(), layer, experts, ctx_.seed);
     return {};  // a split makes its own
   }
 
@@ -271,7 +272,7 @@ PreparedConversion::PreparedConversion(const ConvertOptions& options, const Cont
       for (const std::int64_t layer : row.layers)
         recipes.emplace(layer, maker.make(layer, nullptr));
     }
-    for (const std::int64_t layer : row.layers) methods[layer] = row.options.method;
+    for (const std::int64_t layer : row.layers) methods[layer] = name_of(row.options.method);
   }
   for (const auto& [layer, recipe] : recipes) layers.push_back(layer);
 }

@@ -1,6 +1,7 @@
 // Dense model in, mixture of experts out: what the command line and a server call.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -13,16 +14,36 @@
 
 namespace moebius {
 
+enum class ConversionMethod { upcycle, split, expand, merge, prune };
+constexpr auto names_of(ConversionMethod) {
+  return std::array{"upcycle", "split", "expand", "merge", "prune"};
+}
+/// How a split divides the neurons among the experts.
+enum class NeuronPartition { random, weights, activations };
+constexpr auto names_of(NeuronPartition) {
+  return std::array{"random", "weights", "activations"};
+}
+/// How a router starts.
+enum class RouterStart { random, zero, centroid, prompts, linear, neurons };
+constexpr auto names_of(RouterStart) {
+  return std::array{"random", "zero", "centroid", "prompts", "linear", "neurons"};
+}
+/// What becomes of the weights beside the experts where there are several sources.
+enum class OtherWeights { base, average };
+constexpr auto names_of(OtherWeights) {
+  return std::array{"base", "average"};
+}
+
 /// How a layer is converted; a plan file may say it layer by layer.
 struct LayerOptions {
-  std::string method = "upcycle";
+  ConversionMethod method = ConversionMethod::upcycle;
   std::int64_t experts = 4, top_k = 2;
-  std::int64_t granularity = 1;           ///< parts of a copy, each an expert
-  std::int64_t shared = 0;                ///< expert widths that every token passes
-  double noise = 0.0;                     ///< times the standard deviation of each matrix
-  double drop = 0.0;                      ///< share of each expert's neurons that is drawn anew
-  std::string partition = "activations";  ///< how a split divides the neurons
-  std::string router;                     ///< how it starts; empty: random, for a split linear
+  std::int64_t granularity = 1;  ///< parts of a copy, each an expert
+  std::int64_t shared = 0;       ///< expert widths that every token passes
+  double noise = 0.0;            ///< times the standard deviation of each matrix
+  double drop = 0.0;             ///< share of each expert's neurons that is drawn anew
+  NeuronPartition partition = NeuronPartition::activations;
+  std::optional<RouterStart> router;  ///< nothing: random, of a split linear
 
   void declare(OptionSet& options);
 };
@@ -35,8 +56,8 @@ struct ConvertOptions : LayerOptions {
   std::vector<std::string> calibration;  ///< text that layers are made from
   std::int64_t calibration_tokens = 8192;
   std::vector<std::string> sources;  ///< more models whose FFNs become experts
-  std::string rest = "base";         ///< all else: the model's, or the average of all
-  std::string dtype;                 ///< of the output; empty: as the source
+  OtherWeights rest = OtherWeights::base;
+  std::string dtype;  ///< of the output; empty: as the source
   std::string test_prompt = "The quick brown fox";
   double max_kl = -1.0;  ///< nats; negative: no bound
   std::string max_shard_size = "5GB";

@@ -43,7 +43,7 @@ class Splitter {
         neurons_(dense_.down.plain().size(1)),
         before_(dense_.gate.defined() ? dense_.gate : dense_.up),
         before_bias_(dense_.gate.defined() ? dense_.gate_bias : dense_.up_bias) {
-    if (options_.router == "linear" || compares_divisions()) linear_.emplace(x_TD_);
+    if (options_.router == RouterStart::linear || compares_divisions()) linear_.emplace(x_TD_);
   }
 
   LayerRecipe run() {
@@ -73,7 +73,7 @@ class Splitter {
  private:
   /// With all experts chosen nothing is left out, whatever the division.
   bool compares_divisions() const {
-    return options_.partition == "activations" && options_.top_k < options_.experts;
+    return options_.partition == NeuronPartition::activations && options_.top_k < options_.experts;
   }
 
   /// The neurons that reach furthest on average are shared; the rest is to be divided.
@@ -90,9 +90,9 @@ class Splitter {
   void divide() {
     const std::string stream = fmt::format("split {}", layer_);
     const auto count = static_cast<std::int64_t>(rest_.size());
-    if (options_.partition == "random") {
+    if (options_.partition == NeuronPartition::random) {
       division_ = division_of(random_partition(count, options_.experts, seed_, stream));
-    } else if (options_.partition == "weights") {
+    } else if (options_.partition == NeuronPartition::weights) {
       division_ = clustered(pick(before_.to(at::kFloat), 0, rest_), stream);
     } else {
       divide_by_activations(stream);
@@ -132,7 +132,7 @@ class Splitter {
     for (std::size_t i = 0; i < rest_.size(); ++i) {
       division.members[static_cast<std::size_t>(assignment[i])].push_back(rest_[i]);
     }
-    if (!linear_ && options_.router != "neurons") return division;
+    if (!linear_ && options_.router != RouterStart::neurons) return division;
     std::vector<at::Tensor> norms;
     for (const auto& expert : division.members) norms.push_back(output_of(expert).norm(2, 1));
     division.norms_TE = at::stack(norms, 1);
@@ -168,8 +168,8 @@ class Splitter {
   }
 
   void make_router(LayerRecipe& recipe) const {
-    if (options_.router == "neurons") return choose_representatives(recipe);
-    if (options_.router != "linear") {
+    if (options_.router == RouterStart::neurons) return choose_representatives(recipe);
+    if (options_.router != RouterStart::linear) {
       recipe.router["weight"] = rows_;
       return;
     }

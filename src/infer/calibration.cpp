@@ -22,13 +22,6 @@ std::optional<Tokenizer> tokenizer_beside(const fs::path& directory, const Model
   return tokenizer;
 }
 
-void check_calibration_tokens(std::int64_t tokens) {
-  constexpr std::int64_t most = 1 << 20;
-  if (tokens < 2 || tokens > most) {
-    throw UsageError(fmt::format("--calibration-tokens: must be between 2 and {}", most));
-  }
-}
-
 std::vector<at::Tensor> calibration_windows(const ModelSpec& spec, const fs::path& directory,
                                             const std::optional<Tokenizer>& tokenizer,
                                             const std::vector<std::string>& files,

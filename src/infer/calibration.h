@@ -16,8 +16,6 @@ namespace moebius {
 /// The tokenizer beside a model, if there is one. Throws Error for one that the model does not fit.
 std::optional<Tokenizer> tokenizer_beside(const fs::path& directory, const ModelSpec& spec);
 
-/// Throws UsageError unless `--calibration-tokens` is within what is useful.
-void check_calibration_tokens(std::int64_t tokens);
 /// `tokens` of the files, of each as many, in windows [1, S] of one length; a rest that fills none
 /// is left out. Throws Error without a tokenizer, and for text that is too short or whose ids the
 /// model does not know.

@@ -28,7 +28,7 @@ double bits_of(const Weights& weights) {
 }
 
 void check_calibration(const QuantizeOptions& options, kernels::PackedType type) {
-  check_calibration_tokens(options.calibration_tokens);
+  check_ranges_of(options);
   const bool quantised = type == kernels::PackedType::int8 || type == kernels::PackedType::int4;
   if (!options.calibration.empty() && !quantised) {
     throw UsageError("--calibration: is for --weights int8 and int4");
