@@ -1,6 +1,7 @@
 // Products with packed weights and the gradients that pass through them, beside ATen's with the
 // dequantised weights in double precision.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include "base/executor.h"
@@ -66,7 +67,7 @@ TEST(PackedLinearOp, AndItsGradientToXAreThoseOfTheDequantisedWeight) {
         EXPECT_EQ(x.grad().scalar_type(), dtype);
         EXPECT_LT(distance(x.grad(), at::matmul(dy.to(at::kDouble), w.values)),
                   t.backward + rounding);
-        const c10::AutoGradMode no_gradients(false);
+        const at::NoGradGuard no_gradients;
         EXPECT_TRUE(linear(x, w.weight, bias).equal(y));
       }
     }
