@@ -109,11 +109,10 @@ TEST(PackedGroupedFfnOp, AndItsGradientsAreThoseOfTheDequantisedWeights) {
     const Packed gate(normal_tensor({experts, f, d}, 1), t.type);
     const Packed up(normal_tensor({experts, f, d}, 2), t.type);
     const Packed down(normal_tensor({experts, d, f}, 3), t.type);
-    const at::Tensor bias = normal_tensor({experts, d}, 4);
     const auto run = [&](at::ScalarType dtype, auto fn) {
       at::Tensor x = normal_tensor({tokens, d}, 5).to(dtype).requires_grad_();
       at::Tensor weights = normal_tensor({tokens, 2}, 6).to(dtype).requires_grad_();
-      at::Tensor down_bias = bias.to(dtype).requires_grad_();
+      at::Tensor down_bias = normal_tensor({experts, d}, 4).to(dtype).requires_grad_();
       const at::Tensor y = fn(x, weights, down_bias);
       y.backward(normal_tensor({tokens, d}, 7).to(dtype));
       return std::vector{y.detach(), x.grad(), weights.grad(), down_bias.grad()};
