@@ -1,7 +1,7 @@
 // Lower bounds of the FLOPs and bytes of a pass, counted from a model's weights as they are stored.
 #pragma once
 
-#include "infer/inference.h"
+#include "infer/backends/inference_model.h"
 #include "kernels/panel_layout.h"
 #include "model/load.h"
 

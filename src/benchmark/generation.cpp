@@ -7,8 +7,8 @@
 #include "benchmark/random_model.h"
 #include "config/families.h"
 #include "hub/resolve.h"
-#include "infer/inference.h"
-#include "infer/sampler.h"
+#include "infer/backends/inference_model.h"
+#include "infer/engine/sampler.h"
 
 namespace moebius {
 namespace {
@@ -26,10 +26,10 @@ class GenerationSubject::Impl {
   Impl(const fs::path& path, const BenchOptions& options, const Context& ctx)
       : options_(options), ctx_(ctx), model_(open(path)) {
     check();
-    RoutingSums prefill, decode;  // the experts that a pass reads depend on its tokens
+    RoutingRecorder prefill, decode;  // which experts a pass reads depends on its tokens
     run(nullptr, &prefill, &decode);
-    prefill_visits_ = visits(prefill) / passes_of_prompt() / batch();
-    decode_visits_ = visits(decode) / steps();
+    prefill_visits_ = prefill.statistics().visits() / passes_of_prompt() / batch();
+    decode_visits_ = decode.statistics().visits() / steps();
   }
 
   void measure(Stopwatch& watch) { run(&watch, nullptr, nullptr); }
@@ -130,22 +130,16 @@ class GenerationSubject::Impl {
     }
   }
 
-  double visits(const RoutingSums& sums) const {
-    double all = 0;
-    for (const RoutingSums::Layer& layer : sums.layers) all += layer.visits;
-    return all;
-  }
-
   /// Prefill of one prompt after the other, then decoding steps with the most probable token of
-  /// each sequence. Sums the routing where it is asked for.
-  void run(Stopwatch* watch, RoutingSums* prefill_sums, RoutingSums* decode_sums) {
+  /// each sequence. Records the routing where a recorder is given.
+  void run(Stopwatch* watch, RoutingRecorder* prefill_routing, RoutingRecorder* decode_routing) {
     std::vector<std::unique_ptr<SequenceCache>> caches;
     std::vector<std::int32_t> next;
     for (std::int64_t b = 0; b < options_.batch; ++b) {
       caches.push_back(model_->make_cache());
       const std::vector<std::int32_t> ids = prompt(static_cast<std::uint64_t>(b), options_.prompt);
       if (watch != nullptr) watch->start();
-      next.push_back(read_prompt(*caches.back(), ids, prefill_sums));
+      next.push_back(read_prompt(*caches.back(), ids, prefill_routing));
       if (watch != nullptr) watch->stop(static_cast<double>(ids.size()), prefill_);
     }
     const auto vocab = static_cast<std::size_t>(model_->spec().vocab);
@@ -157,7 +151,7 @@ class GenerationSubject::Impl {
       const std::int64_t count = std::min(tokens_per_interval, options_.tokens - done);
       if (watch != nullptr) watch->start();
       for (std::int64_t step = 0; step < count; ++step) {
-        const std::span<const float> scores = model_->run(parts, decode_sums);
+        const std::span<const float> scores = model_->run(parts, decode_routing);
         for (std::size_t b = 0; b < next.size(); ++b) {
           next[b] = most_probable(scores.subspan(b * vocab, vocab));
         }
@@ -170,12 +164,12 @@ class GenerationSubject::Impl {
 
   /// Prefills in passes of at most `max_pass_tokens`; gives the most probable next token.
   std::int32_t read_prompt(SequenceCache& cache, std::span<const std::int32_t> ids,
-                           RoutingSums* sums) {
+                           RoutingRecorder* routing) {
     for (;;) {
       const auto count = std::min(ids.size(), static_cast<std::size_t>(max_pass_tokens));
       const bool last = count == ids.size();
       const SequencePart part{&cache, ids.first(count), last ? Scores::last : Scores::none};
-      const std::span<const float> scores = model_->run({&part, 1}, sums);
+      const std::span<const float> scores = model_->run({&part, 1}, routing);
       ctx_.check_interrupt();
       if (last) return most_probable(scores);
       ids = ids.subspan(count);

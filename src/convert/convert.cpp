@@ -10,6 +10,7 @@
 #include "convert/copy.h"
 #include "convert/layer_test.h"
 #include "convert/prepare.h"
+#include "data/model_vocabulary.h"
 #include "infer/generate.h"
 #include "model/device.h"
 #include "model/load.h"
@@ -174,10 +175,9 @@ std::string try_output(const fs::path& directory, const std::optional<Tokenizer>
   const std::int64_t context = model->spec().context;
   if (tokenizer) {
     if (std::ssize(ids) >= context) return {};
-    GenerateOptions options;
-    options.max_tokens = sample_tokens;
     OpenModel open = make_open_model(directory, std::move(model), *tokenizer);
-    return continue_prompts(open, {&ids, 1}, options, ctx, 0, [](std::size_t, std::string_view) {})
+    return continue_prompts(open, {&ids, 1}, {.max_tokens = sample_tokens}, ctx, 0,
+                            [](std::size_t, std::string_view) {})
         .at(0)
         .text;
   }

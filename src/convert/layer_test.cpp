@@ -12,7 +12,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "eval/evaluate.h"
+#include "eval/divergence.h"
 #include "model/load.h"
 
 namespace moebius {

@@ -10,8 +10,10 @@
 #include "convert/router.h"
 #include "convert/split.h"
 #include "convert/upcycle.h"
+#include "data/calibration_text.h"
+#include "data/model_vocabulary.h"
 #include "hub/resolve.h"
-#include "infer/calibration.h"
+#include "model/decoder.h"
 
 namespace moebius {
 namespace {
@@ -260,8 +262,10 @@ PreparedConversion::PreparedConversion(const ConvertOptions& options, const Cont
   std::vector<at::Tensor> windows;
   for (const LayerPlan& row : rows) {
     if (windows.empty() && needs_calibration(row.options)) {
-      windows = calibration_windows(source.spec, source.directory, tokenizer, options.calibration,
-                                    options.calibration_tokens);
+      for (const auto& ids : calibration_windows(source.spec, source.directory, tokenizer,
+                                                 options.calibration, options.calibration_tokens)) {
+        windows.push_back(ids_tensor(ids));
+      }
     }
     const RecipeMaker maker(*this, row, options, ctx);
     if (needs_calibration(row.options)) {

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "convert/calibrate.h"
 #include "convert/router.h"
-#include "infer/generate.h"
+#include "data/model_vocabulary.h"
 #include "model/load.h"
 
 namespace moebius {

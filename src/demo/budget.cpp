@@ -9,7 +9,7 @@
 namespace moebius {
 namespace {
 
-/// Activations that a backward pass keeps, in bytes: about 34 D + 8 F K values a token and layer,
+/// Bytes of activations kept for the backward pass: about 34 D + 8 F K values per token and layer,
 /// and three copies of the logits.
 std::int64_t activation_bytes(const ModelSpec& spec, std::int64_t tokens) {
   std::int64_t per_token = 3 * spec.vocab;

@@ -1,4 +1,4 @@
-// What a machine can train in a given time, estimated before it is tried.
+// Estimates what fits into the memory and time of this machine, before training starts.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace moebius {
 
-/// A plan for training on, and why it is no larger.
+/// A plan for further training, and the reason where it is smaller than wanted.
 struct TrainingBudget {
   std::string train;  ///< "all", "router", or empty: nothing can be trained
   std::int64_t steps = 0;
@@ -17,9 +17,9 @@ struct TrainingBudget {
   std::string reason;
 };
 
-/// `forward_seconds` of one batch of the model. Training everything takes 16 bytes a parameter
-/// (weights, gradients and two moments in f32), routers alone 4; a step takes three times a
-/// forward pass. Steps are bounded by `wanted` and by `seconds`.
+/// Plans at most `wanted` steps within `seconds`. `forward_seconds` is the time of a forward pass
+/// over one batch; a step is estimated as three times that. Training all weights takes 16 bytes per
+/// parameter (weights, gradients and two moments in f32), routers alone 4.
 TrainingBudget plan_training(const ModelSpec& spec, std::int64_t tokens_per_batch,
                              double forward_seconds, double seconds, std::int64_t wanted,
                              std::int64_t available);

@@ -9,10 +9,10 @@
 #include "data/documents.h"
 #include "data/synth.h"
 #include "demo/budget.h"
+#include "demo/demo.h"
 #include "demo/measure.h"
-#include "demo/run.h"
 #include "hub/resolve.h"
-#include "infer/generate.h"
+#include "infer/backends/inference_model.h"
 #include "model/load.h"
 #include "model/runtime.h"
 #include "text/bpe_trainer.h"
@@ -27,11 +27,11 @@ constexpr int vocabulary = 1024;
 constexpr std::int64_t sequence = 128, batch = 16;
 constexpr const char* domain_names[] = {"finance", "legal", "code", "general"};
 
-class Story {
+class Demo {
  public:
-  Story(const DemoOptions& options, const Context& ctx,
-        const std::function<void(std::string_view)>& tell)
-      : options_(options), ctx_(ctx), quiet_(ctx), tell_(tell), out_(options.out) {
+  Demo(const DemoOptions& options, const Context& ctx,
+       const std::function<void(std::string_view)>& print)
+      : options_(options), ctx_(ctx), quiet_(ctx), print_(print), out_(options.out) {
     if (ctx.log.level() == LogLevel::info) quiet_.log = ctx.log.with_level(LogLevel::warn);
   }
 
@@ -46,11 +46,11 @@ class Story {
   }
 
  private:
-  /// One line of the story, with the seconds since the last one.
+  /// Prints the line of a step, with the seconds since the last one.
   void line(std::string_view title, std::string_view text) {
     const double seconds = std::chrono::duration<double>(Clock::now() - last_).count();
     last_ = Clock::now();
-    tell_(fmt::format("{:<9} {:<92} {:>5.0f} s\n", title, text, seconds));
+    print_(fmt::format("{:<9} {:<92} {:>5.0f} s\n", title, text, seconds));
   }
 
   std::vector<std::string> files(const char* part) const {
@@ -171,9 +171,9 @@ class Story {
     return convert.out;
   }
 
-  /// What the machine can do with this model in the time; the small model of our own always fits.
+  /// What can be trained in the given time and memory; the built-in small model always fits.
   TrainingBudget plan(const fs::path& moe) {
-    // The graph that trains tells what a training step will take.
+    // The tensor backend has the speed of training's forward pass.
     const auto model = tensor_inference(load_model(moe, std::nullopt, at::kCPU));
     const ModelSpec& spec = model->spec();
     context_ = std::min<std::int64_t>(256, spec.context);
@@ -186,7 +186,7 @@ class Story {
     const EvalResult probe = evaluate_ids(*model, text[0].ids, sequence_, nullptr, quiet_);
     const double second_per_token = probe.seconds / static_cast<double>(probe.tokens);
     const double seconds = options_.minutes * 60;
-    // Two trainings, and two models measured in three rounds on four domains.
+    // The time is for two trainings, and three rounds over two models and four domains.
     heldout_limit_ = std::max<std::size_t>(
         64, static_cast<std::size_t>(seconds * 0.3 / second_per_token / (3 * 2 * 4)));
     const TrainingBudget budget = plan_training(
@@ -201,7 +201,7 @@ class Story {
     return budget;
   }
 
-  /// Trains on for the same tokens; without a budget the model stays as it is.
+  /// Continues training of `start`; returns it unchanged if the budget has no steps.
   fs::path train_on(const fs::path& start, const std::string& name, const TrainingBudget& budget) {
     const bool has_router = name == "moe-on";
     if (budget.steps < 1 || (budget.train == "router" && !has_router)) return start;
@@ -216,7 +216,7 @@ class Story {
     return report.model;
   }
 
-  /// A dense model with as many parameters as the MoE, random: for its speed.
+  /// A dense model with as many parameters as the MoE and random weights, to measure its speed.
   fs::path make_big_dense(const fs::path& moe) const {
     const ModelSpec spec = read_model_spec(moe);
     std::int64_t width = 0;
@@ -233,7 +233,7 @@ class Story {
     return folder;
   }
 
-  /// Prints the table and writes `demo.json`, the same figures for programs.
+  /// Prints the table and writes the same figures to `demo.json`.
   void report(const fs::path& dense, const fs::path& moe, const TrainingBudget& budget) {
     const Tokenizer tokenizer = Tokenizer::load(tokenizer_folder_);
     const ModelSpec spec = read_model_spec(moe);
@@ -249,10 +249,10 @@ class Story {
     }
     measure_rows(rows, domains, context_, 3, quiet_);
     line("measure", fmt::format("{} held-out tokens, three rounds", rows[0].total.tokens));
-    tell_(fmt::format("\n{}", format_table(rows)));
-    tell_(fmt::format("experts   {}\n", format_experts(rows[1])));
+    print_(fmt::format("\n{}", format_table(rows)));
+    print_(fmt::format("experts   {}\n", format_experts(rows[1])));
     const double dense_ppl = rows[0].total.perplexity, moe_ppl = rows[1].total.perplexity;
-    tell_(fmt::format(
+    print_(fmt::format(
         "verdict   perplexity of the MoE is {:.1f} % {} than that of the dense model; "
         "its speed is {:.2f} x the dense model's{}\n",
         100 * std::abs(moe_ppl / dense_ppl - 1), moe_ppl <= dense_ppl ? "lower" : "higher",
@@ -265,7 +265,7 @@ class Story {
     fs::copy(moe, staged.path(), fs::copy_options::recursive);
     staged.commit();
     write_file_atomically(out_ / "demo.json", json_of(rows).dump(2) + "\n");
-    tell_(
+    print_(
         fmt::format("saved     {} (opens in transformers) · next: moebius generate {} --prompt "
                     "\"The company\"\n",
                     saved.string(), saved.string()));
@@ -274,7 +274,7 @@ class Story {
   const DemoOptions& options_;
   const Context& ctx_;
   Context quiet_;
-  const std::function<void(std::string_view)>& tell_;
+  const std::function<void(std::string_view)>& print_;
   fs::path out_, tokenizer_folder_;
   std::int64_t sequence_ = sequence, batch_ = batch, context_ = 256;
   std::size_t heldout_limit_ = 0;
@@ -284,15 +284,15 @@ class Story {
 }  // namespace
 
 void run_demo(const DemoOptions& options, const Context& ctx,
-              const std::function<void(std::string_view)>& tell) {
+              const std::function<void(std::string_view)>& print) {
   const ComputeScope scope(ctx);
   DemoOptions local = options;
   if (!local.model.empty()) local.model = resolve_model(local.model, ModelParts::all, ctx);
-  // The directory stands from the start; what is in it grows.
+  // The directory is committed first: later steps write into it.
   StagedDirectory staged(options.out, options.overwrite);
   write_file_atomically(staged.path() / "config.yaml", options.config_echo);
   staged.commit();
-  Story(local, ctx, tell).run();
+  Demo(local, ctx, print).run();
 }
 
 }  // namespace moebius

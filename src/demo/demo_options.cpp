@@ -1,4 +1,4 @@
-#include "demo/run.h"
+#include "demo/demo.h"
 
 namespace moebius {
 

@@ -11,33 +11,32 @@
 namespace moebius {
 namespace {
 
-/// Mutual information of domain and expert in one layer, nats, all domains counting alike.
+/// Mutual information of domain and expert in one layer, in nats, for equally likely domains.
 double mutual_information(const DemoRow& row, std::size_t layer) {
-  const std::vector<double>& all = row.total.layers[layer].share;
+  const std::vector<double> all = row.total.routing.layers[layer].share_E();
   double sum = 0;
   for (const EvalResult& domain : row.domains) {
+    const std::vector<double> share = domain.routing.layers[layer].share_E();
     for (std::size_t e = 0; e < all.size(); ++e) {
-      const double share = domain.layers[layer].share[e];
-      if (share > 0 && all[e] > 0) sum += share * std::log(share / all[e]);
+      if (share[e] > 0 && all[e] > 0) sum += share[e] * std::log(share[e] / all[e]);
     }
   }
   return sum / static_cast<double>(row.domains.size());
 }
 
-/// The MoE layer where domains differ most.
-std::size_t telling_layer(const DemoRow& row) {
-  std::size_t layer = 0;
-  for (std::size_t l = 1; l < row.total.layers.size(); ++l) {
-    if (mutual_information(row, l) > mutual_information(row, layer)) layer = l;
-  }
-  return layer;
+/// The MoE layer with the most mutual information of domain and expert.
+std::size_t most_specialised_layer(const DemoRow& row) {
+  const std::vector<std::size_t> layers = row.total.routing.moe_layers();
+  return *std::max_element(layers.begin(), layers.end(), [&](std::size_t a, std::size_t b) {
+    return mutual_information(row, a) < mutual_information(row, b);
+  });
 }
 
-/// The two experts that take most of a domain beyond their share of everything.
+/// The two experts whose share of a domain exceeds their share of all domains most.
 std::vector<std::size_t> experts_of_domain(const DemoRow& row, std::size_t domain,
                                            std::size_t layer) {
-  const std::vector<double>& share = row.domains[domain].layers[layer].share;
-  const std::vector<double>& all = row.total.layers[layer].share;
+  const std::vector<double> share = row.domains[domain].routing.layers[layer].share_E();
+  const std::vector<double> all = row.total.routing.layers[layer].share_E();
   std::vector<std::size_t> order(share.size());
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(),
@@ -108,8 +107,8 @@ std::string format_table(const std::vector<DemoRow>& rows) {
 }
 
 std::string format_experts(const DemoRow& row) {
-  const std::size_t layer = telling_layer(row);
-  std::string out = fmt::format("layer {}:", row.total.layers[layer].layer);
+  const std::size_t layer = most_specialised_layer(row);
+  std::string out = fmt::format("layer {}:", layer);
   for (std::size_t d = 0; d < row.domains.size(); ++d) {
     out += fmt::format("{} {} -> {}", d == 0 ? "" : "  ", row.domains[d].name,
                        fmt::join(experts_of_domain(row, d, layer), " "));
@@ -132,9 +131,9 @@ Json json_of(const std::vector<DemoRow>& rows) {
       }
       entry["perplexity"]["all"] = row.total.perplexity;
     }
-    if (!row.speed_only && !row.total.layers.empty()) {
-      const std::size_t layer = telling_layer(row);
-      entry["experts"]["layer"] = row.total.layers[layer].layer;
+    if (!row.speed_only && !row.total.routing.moe_layers().empty()) {
+      const std::size_t layer = most_specialised_layer(row);
+      entry["experts"]["layer"] = layer;
       for (std::size_t d = 0; d < row.domains.size(); ++d) {
         entry["experts"][row.domains[d].name] = experts_of_domain(row, d, layer);
       }

@@ -1,4 +1,4 @@
-#include "eval/run.h"
+#include "eval/evaluate.h"
 
 namespace moebius {
 

@@ -1,28 +1,42 @@
-// Evaluation with models that are already open.
+// `moebius eval`: perplexity of a model on text, divergence from a reference, routing statistics.
 #pragma once
 
-#include <ATen/core/Tensor.h>
+#include <optional>
+#include <string>
+#include <vector>
 
-#include <span>
-
-#include "eval/run.h"
-#include "infer/inference.h"
+#include "base/context.h"
+#include "infer/weight_options.h"
+#include "moe/routing_statistics.h"
 
 namespace moebius {
 
-/// Cuts `ids` into windows of `context` tokens, each on its own; a last window counts if it has two
-/// tokens or more. `reference` may be null.
-EvalResult evaluate_ids(InferenceModel& model, std::span<const std::int32_t> ids,
-                        std::int64_t context, InferenceModel* reference, const Context& ctx);
+struct EvalOptions : WeightOptions {
+  fs::path model;
+  std::vector<std::string> data;
+  std::string key = "text";
+  std::int64_t context = 0;  ///< tokens of a window; 0: the smaller of 1024 and the model's
+  fs::path reference;
 
-/// Sums results of several texts, weighted by their tokens.
-EvalResult merge_results(std::span<const EvalResult> results);
-
-/// KL(p || q) in nats and whether both have the same argmax, by row of logits [N, V]: two f64 sums.
-struct Divergence {
-  double kl_sum = 0;
-  std::int64_t agreements = 0;
+  void declare(OptionSet& options);
 };
-Divergence divergence(const at::Tensor& reference_NV, const at::Tensor& model_NV);
+
+/// Figures of one text; sums are in f64.
+struct EvalResult {
+  std::string name;
+  std::int64_t tokens = 0;                   ///< predicted tokens
+  double nll = 0;                            ///< negative log-likelihood, nats per token
+  double perplexity = 0;                     ///< exp(nll)
+  std::optional<double> kl, top1_agreement;  ///< KL(reference || model), share of equal argmax
+  RoutingStatistics routing;                 ///< of all tokens of the text, also unpredicted ones
+  double seconds = 0;
+};
+
+struct EvalReport {
+  EvalResult total;                 ///< over all files
+  std::vector<EvalResult> domains;  ///< by file
+};
+
+EvalReport evaluate(const EvalOptions& options, const Context& ctx);
 
 }  // namespace moebius

@@ -20,29 +20,14 @@ kernels::Plain plain(const Rows& x) {
   return {x.data, kernels::ValueType::f32, x.stride};
 }
 
-/// -sum p ln p of the softmax of n scores.
-double entropy_of(const float* scores, std::int64_t n) {
-  const double max = *std::max_element(scores, scores + n);
-  double sum = 0, weighted = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const double off = scores[i] - max, e = std::exp(off);
-    sum += e;
-    weighted += e * off;
-  }
-  return std::log(sum) - weighted / sum;
-}
-
 }  // namespace
 
 CpuOps::CpuOps(const CpuModel& model, const kernels::CpuContext& cpu,
-               std::span<const CpuSequence> sequences, RoutingSums* sums)
-    : model_(model), cpu_(cpu), sequences_(sequences), sums_(sums) {
+               std::span<const CpuSequence> sequences, RoutingRecorder* recorder)
+    : model_(model), cpu_(cpu), sequences_(sequences), recorder_(recorder) {
   std::int64_t tokens = 0;
   for (const CpuSequence& s : sequences) tokens += s.count;
-  if (sums_ != nullptr) {
-    sums_->layers.resize(model.layers.size());
-    sums_->tokens += tokens;
-  }
+  if (recorder_ != nullptr) recorder_->begin_pass(model.layers.size(), tokens);
   const std::int64_t half = model.angles.half();
   if (half == 0) return;
   cos_ = take(tokens, half);
@@ -315,19 +300,17 @@ Rows CpuOps::router_logits(const Rows& x, const Moe& w, std::size_t layer) const
   return logits;
 }
 
-void CpuOps::count_routing(std::size_t layer, const Rows& logits,
-                           const std::int64_t* offsets) const {
-  if (sums_ == nullptr) return;
-  RoutingSums::Layer& sums = sums_->layers[layer];
-  sums.tokens_E.resize(static_cast<std::size_t>(logits.columns));
-  for (std::int64_t e = 0; e < logits.columns; ++e) {
-    const std::int64_t tokens = offsets[e + 1] - offsets[e];
-    sums.tokens_E[static_cast<std::size_t>(e)] += static_cast<double>(tokens);
-    sums.visits += tokens > 0 ? 1 : 0;
+void CpuOps::record_routing(std::size_t layer, const Rows& logits, const std::int32_t* ids_TK,
+                            std::int64_t top_k) const {
+  if (recorder_ == nullptr) return;
+  double entropy_sum = 0;
+  for (std::int64_t t = 0; recorder_->wants_entropy() && t < logits.rows; ++t) {
+    entropy_sum += softmax_entropy({logits.row(t), static_cast<std::size_t>(logits.columns)});
   }
-  for (std::int64_t t = 0; t < logits.rows; ++t) {
-    sums.entropy += entropy_of(logits.row(t), logits.columns);
-  }
+  recorder_->add(
+      layer,
+      {{ids_TK, static_cast<std::size_t>(logits.rows * top_k)}, top_k, logits.columns, entropy_sum},
+      /*first_row=*/0);
 }
 
 Rows CpuOps::add_moe(const Rows& x, const Rows& y, const Moe& w, std::size_t layer) const {
@@ -352,7 +335,7 @@ Rows CpuOps::add_moe(const Rows& x, const Rows& y, const Moe& w, std::size_t lay
   auto* rows = arena.take<std::int32_t>(routed + tokens);
   auto* scales = arena.take<float>(routed + tokens);
   kernels::sort_by_expert(rule, ids, weights.data, tokens, offsets, rows, scales);
-  count_routing(layer, logits, offsets);
+  record_routing(layer, logits, ids, rule.top_k);
   const auto multiplier = static_cast<float>(spec().residual_multiplier);
   if (shared) {
     offsets[rule.experts + 1] = routed + tokens;

@@ -7,7 +7,7 @@
 
 #include "model/cpu_model.h"
 #include "model/graph.h"
-#include "moe/routing_sums.h"
+#include "moe/routing_recorder.h"
 
 namespace moebius {
 
@@ -39,9 +39,9 @@ class CpuOps {
     Arena::Scope scope;
   };
 
-  /// Counts routings in `sums` unless that is null.
+  /// Reports the routing of MoE layers to `recorder` unless that is null.
   CpuOps(const CpuModel& model, const kernels::CpuContext& cpu,
-         std::span<const CpuSequence> sequences, RoutingSums* sums);
+         std::span<const CpuSequence> sequences, RoutingRecorder* recorder);
 
   const ModelSpec& spec() const { return model_.spec; }
 
@@ -96,12 +96,13 @@ class CpuOps {
   Rows router_logits(const Rows& x, const Moe& w, std::size_t layer) const;
   /// Multiplies scales [T] by sigmoid(gate x).
   void gate_shared(const Rows& x, const PackedWeight& gate, float* scales) const;
-  void count_routing(std::size_t layer, const Rows& logits, const std::int64_t* offsets) const;
+  void record_routing(std::size_t layer, const Rows& logits, const std::int32_t* ids_TK,
+                      std::int64_t top_k) const;
 
   const CpuModel& model_;
   kernels::CpuContext cpu_;
   std::span<const CpuSequence> sequences_;
-  RoutingSums* sums_;
+  RoutingRecorder* recorder_;
   Rows cos_, sin_;  ///< [T, half of what turns]
 };
 

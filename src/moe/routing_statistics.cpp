@@ -91,6 +91,14 @@ void RoutingStatistics::merge(const RoutingStatistics& other) {
   for (std::size_t l = 0; l < layers.size(); ++l) layers[l].merge(other.layers[l]);
 }
 
+std::vector<std::size_t> RoutingStatistics::moe_layers() const {
+  std::vector<std::size_t> numbers;
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    if (!layers[l].empty()) numbers.push_back(l);
+  }
+  return numbers;
+}
+
 double RoutingStatistics::visits() const {
   double sum = 0;
   for (const RouterStatistics& layer : layers) sum += layer.visits;

@@ -55,6 +55,8 @@ struct RoutingStatistics {
   /// Throws Error if the layers do not match.
   void merge(const RoutingStatistics& other);
 
+  /// Numbers of the layers that have sums: the MoE layers.
+  std::vector<std::size_t> moe_layers() const;
   /// Sum of `visits` over layers.
   double visits() const;
   /// Mean of `router_entropy` over MoE layers.

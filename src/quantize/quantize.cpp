@@ -3,8 +3,10 @@
 #include "base/progress.h"
 #include "base/staged.h"
 #include "checkpoint/companions.h"
+#include "data/calibration_text.h"
+#include "data/model_vocabulary.h"
 #include "hub/resolve.h"
-#include "infer/calibration.h"
+#include "model/decoder.h"
 #include "model/packed_file.h"
 #include "model/runtime.h"
 #include "quantize/calibrated.h"
@@ -40,9 +42,12 @@ void check_calibration(const QuantizeOptions& options, kernels::PackedType type)
 
 void calibrate(Model& model, const fs::path& directory, kernels::PackedType type,
                const QuantizeOptions& options, Executor& executor, const Context& ctx) {
-  const std::vector<at::Tensor> windows =
-      calibration_windows(model.spec, directory, tokenizer_beside(directory, model.spec),
-                          options.calibration, options.calibration_tokens);
+  std::vector<at::Tensor> windows;
+  for (const auto& ids :
+       calibration_windows(model.spec, directory, tokenizer_beside(directory, model.spec),
+                           options.calibration, options.calibration_tokens)) {
+    windows.push_back(ids_tensor(ids));
+  }
   Progress progress(ctx, "calibrate", static_cast<double>(model.spec.layers.size()), "layers");
   quantise_for_text(model, windows, type, executor, [&](std::int64_t done) {
     progress.update(static_cast<double>(done));

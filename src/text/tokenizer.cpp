@@ -138,6 +138,10 @@ std::int32_t Tokenizer::base_vocab_size() const {
   return impl_->base_vocab_size;
 }
 
+bool Tokenizer::contains(std::int32_t id) const {
+  return impl_->find(id) != nullptr;
+}
+
 std::optional<std::int32_t> Tokenizer::id_of(std::string_view token) const {
   const auto added = impl_->added.id_of(token);
   return added ? added : impl_->model->vocabulary().id_of(token);

@@ -55,6 +55,8 @@ class Tokenizer {
   /// The same without added tokens: those that a model's vocabulary must have. Added tokens may
   /// have ids beyond it as long as no text holds them.
   std::int32_t base_vocab_size() const;
+  /// Whether an id has a token.
+  bool contains(std::int32_t id) const;
   std::optional<std::int32_t> id_of(std::string_view token) const;
   /// Throws Error naming an id outside the vocabulary.
   const std::string& token_of(std::int32_t id) const;

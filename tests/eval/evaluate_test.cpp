@@ -1,4 +1,4 @@
-#include "eval/evaluate.h"
+#include "eval/evaluate_ids.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/support.h"
+#include "eval/divergence.h"
 #include "model/random_model.h"
 
 namespace moebius {
@@ -135,47 +136,47 @@ TEST(EvaluateIds, RoutingSumsToOneAndNamesTheDead) {
   Model model = random_model(config);
   const Ids ids = some_text(20);
   EvalResult result = evaluate_ids(*ready(model), ids, 8, nullptr, quiet());
-  ASSERT_EQ(result.layers.size(), 1u);
-  EXPECT_EQ(result.layers[0].layer, 1);
-  ASSERT_EQ(result.layers[0].share.size(), 3u);
-  double sum = 0, entropy = 0;
-  for (const double share : result.layers[0].share) {
-    sum += share;
-    if (share > 0) entropy -= share * std::log(share);
-  }
-  EXPECT_NEAR(sum, 1.0, 1e-12);
-  EXPECT_NEAR(result.layers[0].entropy, entropy, 1e-12);
+  EXPECT_EQ(result.routing.moe_layers(), std::vector<std::size_t>{1});
+  const std::vector<double> shares = result.routing.layers.at(1).share_E();
+  ASSERT_EQ(shares.size(), 3u);
+  EXPECT_NEAR(shares[0] + shares[1] + shares[2], 1.0, 1e-12);
+  EXPECT_EQ(result.routing.layers[1].tokens, 20);
   std::get<Moe>(model.weights.layers[1].ffn).router.weight.plain().zero_();  // ties: 0 and 1 for
                                                                              // every token
   result = evaluate_ids(*ready(model), ids, 8, nullptr, quiet());
-  EXPECT_EQ(result.layers[0].share, (std::vector<double>{0.5, 0.5, 0.0}));
-  EXPECT_EQ(result.layers[0].dead, std::vector<std::int64_t>{2});
-  EXPECT_NEAR(result.layers[0].entropy, std::log(2.0), 1e-12);
-  EXPECT_NEAR(result.layers[0].router_entropy, std::log(3.0), 1e-6);
+  const RouterStatistics& router = result.routing.layers.at(1);
+  EXPECT_EQ(router.share_E(), (std::vector<double>{0.5, 0.5, 0.0}));
+  EXPECT_EQ(router.dead_experts(), std::vector<std::int64_t>{2});
+  EXPECT_NEAR(router.load_entropy(), std::log(2.0), 1e-12);
+  EXPECT_NEAR(router.router_entropy(), std::log(3.0), 1e-6);
+}
+
+RoutingStatistics routed(const Ids& ids, double entropy_sum) {
+  RoutingStatistics sums;
+  sums.layers.resize(3);
+  sums.layers[2].add({ids, /*top_k=*/1, /*experts=*/3, entropy_sum});
+  return sums;
 }
 
 TEST(MergeResults, WeighsLossesByPredictedTokensAndRoutingByRoutedOnes) {
   EvalResult a, b;
-  a.tokens = 30, a.nll = 1.0, a.kl = 0.1, a.top1_agreement = 1.0, a.seconds = 1, a.routed = 40;
-  b.tokens = 10, b.nll = 3.0, b.kl = 0.5, b.top1_agreement = 0.0, b.seconds = 2, b.routed = 10;
-  a.layers = {{.layer = 2, .share = {1.0, 0.0, 0.0}, .router_entropy = 0.4, .dead = {1, 2}}};
-  b.layers = {{.layer = 2, .share = {0.0, 1.0, 0.0}, .router_entropy = 0.8, .dead = {0, 2}}};
+  a.tokens = 30, a.nll = 1.0, a.kl = 0.1, a.top1_agreement = 1.0, a.seconds = 1;
+  b.tokens = 10, b.nll = 3.0, b.kl = 0.5, b.top1_agreement = 0.0, b.seconds = 2;
+  a.routing = routed(Ids(40, 0), 40 * 0.4);
+  b.routing = routed(Ids(10, 1), 10 * 0.8);
   const EvalResult all = merge_results(std::vector{a, b});
   EXPECT_EQ(all.tokens, 40);
-  EXPECT_EQ(all.routed, 50);
   EXPECT_NEAR(all.nll, 1.5, 1e-12);
   EXPECT_NEAR(all.perplexity, std::exp(1.5), 1e-12);
   EXPECT_NEAR(*all.kl, 0.2, 1e-12);
   EXPECT_NEAR(*all.top1_agreement, 0.75, 1e-12);
   EXPECT_NEAR(all.seconds, 3.0, 1e-12);
-  ASSERT_EQ(all.layers.size(), 1u);
-  EXPECT_EQ(all.layers[0].layer, 2);
-  ASSERT_EQ(all.layers[0].share.size(), 3u);
-  EXPECT_NEAR(all.layers[0].share[0], 0.8, 1e-12);
-  EXPECT_NEAR(all.layers[0].share[1], 0.2, 1e-12);
-  EXPECT_EQ(all.layers[0].dead, std::vector<std::int64_t>{2});
-  EXPECT_NEAR(all.layers[0].router_entropy, 0.48, 1e-12);
-  EXPECT_NEAR(all.layers[0].entropy, -(0.8 * std::log(0.8) + 0.2 * std::log(0.2)), 1e-12);
+  EXPECT_EQ(all.routing.moe_layers(), std::vector<std::size_t>{2});
+  const RouterStatistics& router = all.routing.layers[2];
+  EXPECT_EQ(router.share_E(), (std::vector<double>{0.8, 0.2, 0.0}));
+  EXPECT_EQ(router.dead_experts(), std::vector<std::int64_t>{2});
+  EXPECT_NEAR(router.router_entropy(), 0.48, 1e-12);
+  EXPECT_NEAR(router.load_entropy(), -(0.8 * std::log(0.8) + 0.2 * std::log(0.2)), 1e-12);
 }
 
 TEST(MergeResults, OfTwoTextsHasTheSharesOfBothTogether) {
@@ -187,11 +188,8 @@ TEST(MergeResults, OfTwoTextsHasTheSharesOfBothTogether) {
       std::vector{evaluate_ids(*ready(model), whole.first(8), 8, nullptr, quiet()),
                   evaluate_ids(*ready(model), whole.subspan(8, 8), 8, nullptr, quiet())});
   EXPECT_EQ(merged.tokens, both.tokens);
-  EXPECT_EQ(merged.routed, both.routed);
   EXPECT_NEAR(merged.nll, both.nll, 1e-6);
-  for (std::size_t e = 0; e < 3; ++e) {
-    EXPECT_NEAR(merged.layers[0].share[e], both.layers[0].share[e], 1e-12);
-  }
+  EXPECT_EQ(merged.routing.layers.at(1).tokens_E, both.routing.layers.at(1).tokens_E);
 }
 
 TEST(MergeResults, OfOneTextIsThatText) {

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/support.h"
+#include "infer/letter_tokenizer.h"
 #include "model/random_model.h"
 
 namespace moebius {
@@ -11,22 +12,6 @@ namespace {
 using support::error_of;
 using support::mentions;
 using support::random_model;
-using support::TempDir;
-
-/// One letter a token: a is 0, b is 1, ... of 16.
-Tokenizer letters() {
-  const TempDir dir;
-  std::string vocab;
-  for (int i = 0; i < 16; ++i) {
-    vocab += fmt::format("{}\"{}\": {}", i > 0 ? ", " : "", static_cast<char>('a' + i), i);
-  }
-  dir.write("tokenizer.json",
-            R"({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
-                "normalizer": null, "pre_tokenizer": null, "post_processor": null,
-                "decoder": {"type": "Fuse"}, "model": {"type": "BPE", "merges": [], "vocab": {)" +
-                vocab + "}}}");
-  return Tokenizer::load(dir.path());
-}
 
 class Generate : public ::testing::Test {
  protected:
@@ -40,19 +25,19 @@ class Generate : public ::testing::Test {
   }
   Generation run(OpenModel& model, const std::vector<std::int32_t>& prompt) {
     streamed_.clear();
-    return continue_prompts(model, {&prompt, 1}, options_, ctx_, 0,
+    return continue_prompts(model, {&prompt, 1}, request_, ctx_, 0,
                             [&](std::size_t, std::string_view piece) { streamed_ += piece; })
         .at(0);
   }
   Model model_ = random_model(examples::llama_like("llama"));
-  Tokenizer tokenizer_ = letters();
-  GenerateOptions options_;
+  Tokenizer tokenizer_ = support::letter_tokenizer();
+  GenerationRequest request_;
   Context ctx_;
   std::string streamed_;
 };
 
 TEST_F(Generate, GreedyTextIsTheArgmaxOfEachPrefix) {
-  options_.max_tokens = 6;
+  request_.max_tokens = 6;
   const Generation out = run({3, 1, 4});
   at::Tensor ids = at::tensor(std::vector<std::int64_t>{3, 1, 4}).unsqueeze(0);
   std::string expected;
@@ -65,31 +50,31 @@ TEST_F(Generate, GreedyTextIsTheArgmaxOfEachPrefix) {
   EXPECT_EQ(streamed_, expected);
   EXPECT_EQ(out.prompt_tokens, 3);
   EXPECT_EQ(out.new_tokens, 6);
-  EXPECT_EQ(out.finish_reason, "length");
+  EXPECT_EQ(out.finish_reason, FinishReason::length);
 }
 
 TEST_F(Generate, StopsBeforeAStopStringAndAtEndOfText) {
-  options_.max_tokens = 8;
+  request_.max_tokens = 8;
   const std::string whole = run({3, 1, 4}).text;
-  options_.stop = {whole.substr(3, 2)};
+  request_.stop = {whole.substr(3, 2)};
   const Generation stopped = run({3, 1, 4});
-  EXPECT_EQ(stopped.text, whole.substr(0, whole.find(options_.stop[0])));
-  EXPECT_EQ(stopped.finish_reason, "stop");
-  options_.stop.clear();
+  EXPECT_EQ(stopped.text, whole.substr(0, whole.find(request_.stop[0])));
+  EXPECT_EQ(stopped.finish_reason, FinishReason::stop);
+  request_.stop.clear();
   model_.spec.eos = {99, whole[0] - 'a'};
   const Generation ended = run({3, 1, 4});
   EXPECT_EQ(ended.text, "");
   EXPECT_EQ(ended.new_tokens, 1);
-  EXPECT_EQ(ended.finish_reason, "stop");
+  EXPECT_EQ(ended.finish_reason, FinishReason::stop);
 }
 
 TEST_F(Generate, APromptThatFillsTheContextIsAnError) {
-  options_.max_tokens = 5;
+  request_.max_tokens = 5;
   EXPECT_TRUE(mentions(error_of([&] { run(std::vector<std::int32_t>(32, 1)); }),
                        {"prompt has 32 tokens", "context is 32", "shorten"}));
   const Generation last = run(std::vector<std::int32_t>(31, 1));  // room for one token
   EXPECT_EQ(last.new_tokens, 1);
-  EXPECT_EQ(last.finish_reason, "length");
+  EXPECT_EQ(last.finish_reason, FinishReason::length);
 }
 
 TEST_F(Generate, NonFiniteLogitsNameTheLayer) {
@@ -104,31 +89,16 @@ TEST_F(Generate, ASignalInterrupts) {
 }
 
 TEST_F(Generate, SampledTextDependsOnSeedAndStream) {
-  options_.max_tokens = 20;
-  options_.sampling.temperature = 3.0;
+  request_.max_tokens = 20;
+  request_.sampling.temperature = 3.0;
   const std::string first = run({1}).text;
   EXPECT_EQ(run({1}).text, first);
   ctx_.seed = 9;
   EXPECT_NE(run({1}).text, first);
 }
 
-TEST_F(Generate, AnEmptyPromptNeedsABos) {
-  EXPECT_TRUE(mentions(error_of([&] { prompt_ids(model_.spec, tokenizer_, ""); }), {"BOS"}));
-  model_.spec.bos = 2;
-  EXPECT_EQ(prompt_ids(model_.spec, tokenizer_, ""), std::vector<std::int32_t>{2});
-  EXPECT_EQ(prompt_ids(model_.spec, tokenizer_, "ba"), (std::vector<std::int32_t>{1, 0}));
-}
-
-TEST_F(Generate, AVocabularyThatDoesNotFitIsAnError) {
-  EXPECT_NO_THROW(check_vocabulary(model_.spec, tokenizer_, "some/model"));
-  model_.spec.vocab = 10;
-  EXPECT_TRUE(mentions(error_of([&] { check_vocabulary(model_.spec, tokenizer_, "some/model"); }),
-                       {"some/model", "16", "10"}));
-  EXPECT_TRUE(mentions(error_of([&] { prompt_ids(model_.spec, tokenizer_, "ap"); }), {"15", "10"}));
-}
-
 TEST_F(Generate, WhatAPromptBeginsWithIsNotComputedAgain) {
-  options_.max_tokens = 3;
+  request_.max_tokens = 3;
   OpenModel model = open();
   const auto say = [&](const std::vector<std::int32_t>& prompt, std::int64_t cached) {
     const Generation out = run(model, prompt);
@@ -145,13 +115,13 @@ TEST_F(Generate, WhatAPromptBeginsWithIsNotComputedAgain) {
 }
 
 TEST_F(Generate, SeveralPromptsGiveWhatEachGivesAloneAndAreShownInOrder) {
-  options_.max_tokens = 9;
-  options_.sampling.temperature = 2.0;
+  request_.max_tokens = 9;
+  request_.sampling.temperature = 2.0;
   const std::vector<std::vector<std::int32_t>> prompts{{1}, {3, 1, 4, 5, 9, 2, 6}, {2, 7}};
   OpenModel model = open();
   std::vector<std::size_t> order;
   std::vector<std::string> shown(3);
-  const auto results = continue_prompts(model, prompts, options_, ctx_, 5,
+  const auto results = continue_prompts(model, prompts, request_, ctx_, 5,
                                         [&](std::size_t p, std::string_view piece) {
                                           order.push_back(p);
                                           shown[p] += piece;
@@ -160,11 +130,36 @@ TEST_F(Generate, SeveralPromptsGiveWhatEachGivesAloneAndAreShownInOrder) {
   for (std::size_t p = 0; p < 3; ++p) {
     EXPECT_EQ(results[p].text, shown[p]);
     OpenModel fresh = open();
-    EXPECT_EQ(results[p].text, continue_prompts(fresh, {&prompts[p], 1}, options_, ctx_, 5 + p,
+    EXPECT_EQ(results[p].text, continue_prompts(fresh, {&prompts[p], 1}, request_, ctx_, 5 + p,
                                                 [](std::size_t, std::string_view) {})
                                    .at(0)
                                    .text);
   }
+}
+
+TEST_F(Generate, LogProbsStandBesideTheTextOfEachToken) {
+  request_.max_tokens = 6;
+  request_.top_logprobs = 3;
+  const Generation out = run({3, 1, 4});
+  ASSERT_TRUE(out.log_probs);
+  std::string text;
+  for (std::size_t t = 0; t < 6; ++t) {
+    EXPECT_EQ(out.log_probs->text_offset[t], std::ssize(text));
+    text += out.log_probs->tokens[t];
+    const auto& top = out.log_probs->top_logprobs[t];
+    ASSERT_EQ(top.size(), 3u);
+    EXPECT_EQ(top[0], std::pair(out.log_probs->tokens[t], out.log_probs->token_logprobs[t]));
+    EXPECT_GT(top[0].second, top[1].second);
+    EXPECT_GT(top[1].second, top[2].second);
+  }
+  EXPECT_EQ(text, out.text);
+  request_.top_logprobs = 0;
+  EXPECT_FALSE(run({3, 1, 4}).log_probs);
+}
+
+TEST(CheckRequest, ParametersOutOfRangeAreRefused) {
+  EXPECT_TRUE(mentions(error_of([] { check_request({.max_tokens = 0}); }), {"--max-tokens 0"}));
+  EXPECT_TRUE(mentions(error_of([] { check_request({.top_logprobs = -1}); }), {"--logprobs -1"}));
 }
 
 }  // namespace

@@ -85,6 +85,35 @@ def test_repetition_penalty_equals_transformers(moebius, chars):
     assert tiny.to_ids(out.decode()) == [i for i in ids[len(PROMPT):] if i != 2]
 
 
+@pytest.mark.parametrize("family", ["llama", "mixtral", "gpt2"])
+def test_log_probs_equal_transformers(moebius, chars, family):
+    """Of the model's distribution, whatever sampling makes of it."""
+    model, directory = chars(family)
+    out = as_json(moebius, "generate", directory, "--prompt", tiny.to_text(PROMPT), "--max-tokens", 12,
+                  "--logprobs", 3, "--temperature", 1.5, "--repetition-penalty", 1.3, "--seed", 4)
+    found = out["logprobs"]
+    ids = tiny.to_ids("".join(found["tokens"]))
+    assert len(ids) == out["new_tokens"]
+    assert tiny.to_text(i for i in ids if i != 2) == out["text"]
+    assert found["text_offset"] == list(range(len(ids)))
+    with torch.no_grad():
+        logits = model(torch.tensor([PROMPT + ids])).logits[0, len(PROMPT) - 1 : -1]
+    log_p = torch.log_softmax(logits.double(), -1)
+    chosen = log_p.gather(1, torch.tensor(ids)[:, None])[:, 0]
+    assert torch.allclose(torch.tensor(found["token_logprobs"]).double(), chosen, atol=2e-5)
+    for row, token, log_prob, top in zip(log_p, found["tokens"], chosen, found["top_logprobs"]):
+        values = sorted(top.values(), reverse=True)
+        assert torch.allclose(torch.tensor(values[:3]).double(), row.topk(3).values, atol=2e-5)
+        assert len(top) == (3 if log_prob >= row.topk(3).values[-1] - 1e-6 else 4)
+        assert abs(top[token] - log_prob) < 2e-5
+
+
+def test_log_probs_need_json(moebius, chars):
+    _, directory = chars("llama")
+    run = moebius("generate", directory, "--prompt", "a", "--logprobs", 2)
+    assert run.returncode == 2 and b"--json" in run.stderr
+
+
 def test_bf16_equals_transformers(hf, moebius, chars, tmp_path):
     """Greedy ids in bf16, from a stored bf16 model and by --weights."""
     model, f32 = chars("llama")

@@ -10,7 +10,7 @@
 #include "base/lines.h"
 #include "cli/command.h"
 #include "cli/jobs/generate.h"
-#include "infer/conversation.h"
+#include "infer/chat/conversation.h"
 
 namespace moebius::cli {
 namespace {

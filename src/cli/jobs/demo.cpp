@@ -1,7 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "demo/run.h"
+#include "demo/demo.h"
 
 namespace moebius::cli {
 

@@ -1,4 +1,4 @@
-#include "eval/run.h"
+#include "eval/evaluate.h"
 
 #include <nlohmann/json.hpp>
 
@@ -16,13 +16,13 @@ Json to_json(const EvalResult& result) {
   if (result.kl) out["kl"] = *result.kl;
   if (result.top1_agreement) out["top1_agreement"] = *result.top1_agreement;
   out["seconds"] = result.seconds;
-  if (result.layers.empty()) return out;
-  for (const LayerRouting& row : result.layers) {
-    out["layers"].push_back({{"layer", row.layer},
-                             {"share", row.share},
-                             {"entropy", row.entropy},
-                             {"router_entropy", row.router_entropy},
-                             {"dead", row.dead}});
+  for (const std::size_t l : result.routing.moe_layers()) {
+    const RouterStatistics& router = result.routing.layers[l];
+    out["layers"].push_back({{"layer", l},
+                             {"share", router.share_E()},
+                             {"entropy", router.load_entropy()},
+                             {"router_entropy", router.router_entropy()},
+                             {"dead", router.dead_experts()}});
   }
   return out;
 }
@@ -52,11 +52,12 @@ void run_eval(const Command& self, const Arguments& arguments) {
                     report.total.kl ? fmt::format("  {:>10}  {:>9}", "kl", "agreement") : ""));
   for (const EvalResult& each : report.domains) print_row(each);
   if (report.domains.size() > 1) print_row(report.total);
-  for (const LayerRouting& row : report.total.layers) {
-    std::string shares;
-    for (const double share : row.share) shares += fmt::format(" {:.3f}", share);
-    print(fmt::format("layer {:>3}  entropy {:.3f}  share{}{}\n", row.layer, row.entropy, shares,
-                      row.dead.empty() ? "" : fmt::format("  dead: {}", row.dead.size())));
+  for (const std::size_t l : report.total.routing.moe_layers()) {
+    const RouterStatistics& router = report.total.routing.layers[l];
+    const std::size_t dead = router.dead_experts().size();
+    print(fmt::format("layer {:>3}  entropy {:.3f}  share {:.3f}{}\n", l, router.load_entropy(),
+                      fmt::join(router.share_E(), " "),
+                      dead == 0 ? "" : fmt::format("  dead: {}", dead)));
   }
 }
 

@@ -1,8 +1,8 @@
-// What `generate` shares between its ways to be used.
+// Shared by the modes of `generate`.
 #pragma once
 
 #include "cli/command.h"
-#include "infer/run.h"
+#include "infer/generate.h"
 
 namespace moebius::cli {
 

@@ -5,9 +5,9 @@
 #include "cli/commands.h"
 #include "cli/program/load_library.h"
 #include "convert/run.h"
-#include "demo/run.h"
-#include "eval/run.h"
-#include "infer/run.h"
+#include "demo/demo.h"
+#include "eval/evaluate.h"
+#include "infer/generate.h"
 #include "quantize/run.h"
 #include "train/train_options.h"
 
