@@ -18,7 +18,7 @@ def demo(moebius, tmp_path_factory):
     return out, done.stdout.decode(), json.loads((out / "demo.json").read_text())
 
 
-def test_the_story_is_told_in_order(demo):
+def test_the_steps_are_printed_in_order(demo):
     _, text, _ = demo
     titles = [line.split()[0] for line in text.splitlines() if line]
     assert titles == ["data", "dense", "convert", "dense", "MoE", "measure", "perplexity", "dense,", "MoE,",
