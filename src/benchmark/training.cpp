@@ -19,14 +19,18 @@ namespace {
 Model open(const fs::path& path, const BenchOptions& options, const Context& ctx) {
   const fs::path directory =
       options.random_weights ? path : resolve_model(path, ModelParts::all, ctx);
-  Model model{read_model_spec(directory), {}};
+  Model model;
+  if (options.random_weights) {
+    model.spec = read_model_spec(directory);
+  } else {
+    model = load_model(directory, DType::f32, at::kCPU, ctx.log);
+  }
   if (options.prompt > model.spec.context) {
     throw UsageError(fmt::format("--prompt {}: the context of {} is {}", options.prompt,
                                  path.string(), model.spec.context),
                      "ask for fewer");
   }
-  model.weights = options.random_weights ? init_weights(model.spec, ctx.seed)
-                                         : load_model(directory, DType::f32, at::kCPU).weights;
+  if (options.random_weights) model.weights = init_weights(model.spec, ctx.seed);
   const auto dtype = options.precision == "bf16" ? at::kBFloat16 : at::kFloat;
   model.weights = copy_weights(model.weights, dtype, device_of(ctx));
   return model;

@@ -1,6 +1,7 @@
 #include "checkpoint/index.h"
 
 #include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -103,15 +104,51 @@ std::size_t CheckpointIndex::bytes() const {
   return sum;
 }
 
+void CheckpointIndex::transpose(std::string_view name) {
+  TensorEntry& tensor = tensors_[by_name_.at(std::string(name))];
+  const std::size_t item = size_of(tensor.dtype), rows = static_cast<std::size_t>(tensor.shape[1]),
+                    columns = static_cast<std::size_t>(tensor.shape[2]);
+  auto bytes = std::make_shared<std::vector<std::byte>>(tensor.bytes);
+  const std::byte* from = tensor.data;
+  for (std::int64_t e = 0; e < tensor.shape[0]; ++e) {
+    std::byte* to = bytes->data() + static_cast<std::size_t>(e) * rows * columns * item;
+    for (std::size_t r = 0; r < rows; ++r) {
+      for (std::size_t c = 0; c < columns; ++c, from += item) {
+        std::memcpy(to + (c * rows + r) * item, from, item);
+      }
+    }
+  }
+  std::swap(tensor.shape[1], tensor.shape[2]);
+  tensor.data = bytes->data();
+  tensor.owned = std::move(bytes);
+}
+
+const TensorEntry* find_stored(const ModelSpec& spec, const CheckpointIndex& index,
+                               std::string_view name) {
+  const TensorEntry* found = index.find(name);
+  const std::string_view prefix = family_of(spec.family, "model").optional_prefix;
+  if (found != nullptr || !name.starts_with(prefix)) return found;
+  return index.find(name.substr(prefix.size()));
+}
+
+std::string_view stored_name(const ModelSpec& spec, std::string_view slot) {
+  for (const NameRule& rule : family_of(spec.family, "model").rules) {
+    if (rule.slot == slot) return rule.name;
+  }
+  fail("family {} has no name for {}", spec.family, slot);
+}
+
 std::vector<BoundTensor> bind_checkpoint(const ModelSpec& spec, const CheckpointIndex& index) {
   const Family& family = family_of(spec.family, index.directory().string());
-  const std::string_view prefix = family.optional_prefix;
+  const std::string_view head = stored_name(spec, "head.weight");
+  const auto find = [&](std::string_view name) { return find_stored(spec, index, name); };
   std::vector<BoundTensor> bound;
   std::set<const TensorEntry*> used;
-  for (FileTensor& wanted : file_layout(spec)) {
-    const TensorEntry* found = index.find(wanted.name);
-    if (found == nullptr && wanted.name.starts_with(prefix)) {
-      found = index.find(std::string_view(wanted.name).substr(prefix.size()));
+  for (FileTensor& wanted :
+       stored_layout(spec, [&](std::string_view name) { return find(name) != nullptr; })) {
+    const TensorEntry* found = find(wanted.name);
+    if (found == nullptr && spec.tied && wanted.slots[0] == "embed.weight") {
+      found = index.find(head);
     }
     if (found == nullptr) {
       fail("{}: tensor {} {} is missing", index.directory().string(), wanted.name,
@@ -130,8 +167,8 @@ std::vector<BoundTensor> bind_checkpoint(const ModelSpec& spec, const Checkpoint
     bound.push_back({std::move(wanted), found});
   }
   for (const TensorEntry& tensor : index.tensors()) {
-    if (used.contains(&tensor) || tensor.bytes == 0) continue;   // a part of width 0 is no part
-    if (spec.tied && tensor.name == "lm_head.weight") continue;  // a stored copy of the embedding
+    if (used.contains(&tensor) || tensor.bytes == 0) continue;  // a part of width 0 is no part
+    if (spec.tied && tensor.name == head) continue;             // equal to the embedding
     const bool ignored =
         std::any_of(family.ignored.begin(), family.ignored.end(),
                     [&](std::string_view pattern) { return matches(pattern, tensor.name); });

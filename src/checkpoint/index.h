@@ -1,5 +1,5 @@
 // All tensors of a checkpoint directory, memory-mapped, and the check that they are exactly those
-// that the model asks for.
+// that the model asks for. `open_checkpoint` (checkpoint.h) does both.
 #pragma once
 
 #include <map>
@@ -39,6 +39,8 @@ class CheckpointIndex {
   /// Weight files, in the order of their names.
   const std::vector<std::shared_ptr<const MappedFile>>& files() const { return files_; }
   const fs::path& directory() const { return directory_; }
+  /// Swaps the last two dimensions of a tensor of three, which then owns its bytes.
+  void transpose(std::string_view name);
   std::size_t bytes() const;
 
  private:
@@ -50,14 +52,22 @@ class CheckpointIndex {
   std::map<std::string, std::size_t, std::less<>> by_name_;
 };
 
-/// One tensor of `file_layout` beside where it was found.
+/// One tensor of the layout and where it was found.
 struct BoundTensor {
   FileTensor wanted;
   const TensorEntry* found;
 };
 
-/// Finds every tensor that `spec` asks for. Throws Error naming the tensor that is missing, has
-/// another shape, is not f32, f16 or bf16, or that no row uses or ignores. Valid while `index` is.
+/// The tensor of this name, or of the name without the family's optional prefix; null if absent.
+const TensorEntry* find_stored(const ModelSpec& spec, const CheckpointIndex& index,
+                               std::string_view name);
+
+/// The name in files of a slot outside the layers, such as "head.weight".
+std::string_view stored_name(const ModelSpec& spec, std::string_view slot);
+
+/// Finds every tensor that `spec` asks for, experts in either layout; a tied embedding may be
+/// stored under the head's name. Throws Error naming the tensor that is missing, has another shape,
+/// is not f32, f16 or bf16, or that no row uses or ignores. Valid while `index` is.
 std::vector<BoundTensor> bind_checkpoint(const ModelSpec& spec, const CheckpointIndex& index);
 
 }  // namespace moebius

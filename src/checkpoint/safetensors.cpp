@@ -59,6 +59,18 @@ std::size_t bytes_of(const Shape& shape, DType dtype, const std::string& where) 
   return static_cast<std::size_t>(bytes);
 }
 
+/// 8-bit floats and unsigned integers are how quantised weights are stored.
+[[noreturn]] void fail_dtype(const std::string& dtype, const std::string& where) {
+  const std::string_view method = dtype.starts_with("F8_")  ? " (quantised weights: FP8)"
+                                  : dtype.starts_with("F4") ? " (quantised weights: FP4)"
+                                  : dtype.starts_with("U")  ? " (quantised weights, as of MLX)"
+                                                            : "";
+  throw Error(fmt::format("{}: dtype {} is not supported{}", where, dtype, method),
+              method.empty() ? ""
+                             : "take the model that it was made from, or write it with "
+                               "dequantize() of transformers");
+}
+
 TensorEntry read_entry(const std::string& name, const Json& json, const std::string& file,
                        std::span<const std::byte> data) {
   const std::string where = fmt::format("{}: tensor {}", file, name);
@@ -67,7 +79,7 @@ TensorEntry read_entry(const std::string& name, const Json& json, const std::str
   entry.name = name;
   const std::string dtype = view.string("dtype");
   const auto known = dtype_from_safetensors(dtype);
-  if (!known) fail("{}: dtype {} is not supported", where, dtype);
+  if (!known) fail_dtype(dtype, where);
   entry.dtype = *known;
   if (!json.contains("shape")) fail("{}: \"shape\" is missing", where);
   entry.shape = read_shape(json["shape"], where);

@@ -45,6 +45,13 @@ constexpr NameRule mixtral_moe[] = {
      "model.layers.{l}.block_sparse_moe.experts.{e}.w2.weight"},
 };
 
+constexpr NameRule mixtral_fused[] = {
+    {"layers.{l}.moe.router.weight", "model.layers.{l}.mlp.gate.weight"},
+    {"layers.{l}.moe.experts.gate.weight", "model.layers.{l}.mlp.experts.gate_up_proj"},
+    {"layers.{l}.moe.experts.up.weight", "model.layers.{l}.mlp.experts.gate_up_proj"},
+    {"layers.{l}.moe.experts.down.weight", "model.layers.{l}.mlp.experts.down_proj"},
+};
+
 void read_mixtral(const JsonView& c, ModelSpec& spec) {
   read_llama_skeleton(c, spec,
                       {.norm_eps = 1e-5, .rope_theta = 1e6, .kv_heads = 8, .context = 131072});
@@ -58,6 +65,14 @@ constexpr NameRule granite_moe[] = {
     {"layers.{l}.moe.experts.up.weight", "model.layers.{l}.block_sparse_moe.input_linear.weight"},
     {"layers.{l}.moe.experts.down.weight",
      "model.layers.{l}.block_sparse_moe.output_linear.weight"},
+};
+
+constexpr NameRule granite_fused[] = {
+    {"layers.{l}.moe.router.weight", "model.layers.{l}.block_sparse_moe.router.weight"},
+    {"layers.{l}.moe.experts.gate.weight",
+     "model.layers.{l}.block_sparse_moe.experts.gate_up_proj"},
+    {"layers.{l}.moe.experts.up.weight", "model.layers.{l}.block_sparse_moe.experts.gate_up_proj"},
+    {"layers.{l}.moe.experts.down.weight", "model.layers.{l}.block_sparse_moe.experts.down_proj"},
 };
 
 void read_granitemoe(const JsonView& c, ModelSpec& spec) {
@@ -330,7 +345,8 @@ void read_opt(const JsonView& c, ModelSpec& spec) {
 
 // ---- The table -------------------------------------------------------------------------------
 
-/// A row whose frame is Llama's; `stem` is what its classes in transformers begin with.
+/// A row whose rules are Llama's but for the FFN; `stem` begins the names of its classes in
+/// transformers.
 Family like_llama(std::string_view model_type, const std::string& stem,
                   void (*read)(const JsonView&, ModelSpec&), std::vector<NameRule> rules,
                   std::string_view ffn_module = "mlp",
@@ -338,6 +354,12 @@ Family like_llama(std::string_view model_type, const std::string& stem,
   return {model_type, stem + "ForCausalLM", stem + "Config",
           read,       std::move(rules),     std::move(ignored),
           "model.",   "model.layers",       ffn_module};
+}
+
+/// `family` with other names that its files may use.
+Family with_alternatives(Family family, std::span<const NameRule> alternatives) {
+  family.alternatives.assign(alternatives.begin(), alternatives.end());
+  return family;
 }
 
 const std::vector<Family>& table() {
@@ -349,19 +371,27 @@ const std::vector<Family>& table() {
       like_llama("granite", "Granite", read_granite, join({llama_frame, llama_ffn})),
       like_llama("qwen2", "Qwen2", read_qwen2, join({llama_frame, llama_ffn})),
       like_llama("qwen3", "Qwen3", read_qwen3, join({llama_frame, qk_norms, llama_ffn})),
-      like_llama("mixtral", "Mixtral", read_mixtral, join({llama_frame, mixtral_moe}),
-                 "block_sparse_moe"),
-      like_llama("granitemoe", "GraniteMoe", read_granitemoe, join({llama_frame, granite_moe}),
-                 "block_sparse_moe"),
-      like_llama("qwen2_moe", "Qwen2Moe", read_qwen2_moe,
-                 join({llama_frame, llama_ffn, mlp_experts, qwen2_shared})),
-      like_llama("qwen3_moe", "Qwen3Moe", read_qwen3_moe,
-                 join({llama_frame, qk_norms, llama_ffn, mlp_experts})),
-      like_llama("olmoe", "Olmoe", read_olmoe, join({llama_frame, qk_norms, mlp_experts})),
-      like_llama("deepseek_v2", "DeepseekV2", read_deepseek_v2, deepseek_rules),
-      // Its layer 61 predicts a further token and is passed over, as in transformers.
-      like_llama("deepseek_v3", "DeepseekV3", read_deepseek_v3, deepseek_rules, "mlp",
-                 {"*.rotary_emb.inv_freq", "model.layers.61.*"}),
+      with_alternatives(like_llama("mixtral", "Mixtral", read_mixtral,
+                                   join({llama_frame, mixtral_moe}), "block_sparse_moe"),
+                        mixtral_fused),
+      with_alternatives(like_llama("granitemoe", "GraniteMoe", read_granitemoe,
+                                   join({llama_frame, granite_moe}), "block_sparse_moe"),
+                        granite_fused),
+      with_alternatives(like_llama("qwen2_moe", "Qwen2Moe", read_qwen2_moe,
+                                   join({llama_frame, llama_ffn, mlp_experts, qwen2_shared})),
+                        mlp_experts_fused),
+      with_alternatives(like_llama("qwen3_moe", "Qwen3Moe", read_qwen3_moe,
+                                   join({llama_frame, qk_norms, llama_ffn, mlp_experts})),
+                        mlp_experts_fused),
+      with_alternatives(
+          like_llama("olmoe", "Olmoe", read_olmoe, join({llama_frame, qk_norms, mlp_experts})),
+          mlp_experts_fused),
+      with_alternatives(like_llama("deepseek_v2", "DeepseekV2", read_deepseek_v2, deepseek_rules),
+                        mlp_experts_fused),
+      // Layer 61 is for multi-token prediction and is ignored, as in transformers.
+      with_alternatives(like_llama("deepseek_v3", "DeepseekV3", read_deepseek_v3, deepseek_rules,
+                                   "mlp", {"*.rotary_emb.inv_freq", "model.layers.61.*"}),
+                        mlp_experts_fused),
       {"gpt2",
        "GPT2LMHeadModel",
        "GPT2Config",

@@ -2,6 +2,7 @@
 // which names the weights stand in files, in both directions. Adding a family adds a row.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,8 +13,8 @@
 
 namespace moebius {
 
-/// Where one slot of `WeightsOf` stands in files. In both names `{l}` is the layer; `{e}` in
-/// `name` means one tensor an expert, stacked in the slot.
+/// The name of one slot of `WeightsOf` in files. In both names `{l}` is the layer; `{e}` in `name`
+/// means one tensor per expert, stacked in the slot.
 struct NameRule {
   std::string_view slot, name;
   bool transposed = false;  ///< stored [in, out], as GPT-2's Conv1D does
@@ -31,6 +32,9 @@ struct Family {
   std::string_view layer_list;            ///< "model.layers"
   std::string_view ffn_module;            ///< "mlp": what an overlay replaces
   bool ffn_in_layer = false;              ///< the layer itself holds the FFN's parts, as OPT's
+  /// Names that files may have instead of those of `rules`: fused experts, as transformers 5 holds
+  /// them in memory and writes them with save_original_format=False.
+  std::vector<NameRule> alternatives;
 };
 
 std::span<const Family> families();
@@ -53,8 +57,14 @@ struct FileTensor {
   std::vector<std::string> slots;
 };
 
-/// Every tensor that a checkpoint of this model holds.
+/// Every tensor that a checkpoint written from `spec` holds, experts as `spec.expert_layout` says;
+/// those of overlays are always separate. Throws UsageError where a family has no such layout.
 std::vector<FileTensor> file_layout(const ModelSpec& spec);
+
+/// The same for a checkpoint that exists: a slot has its alternative name where `holds` is true for
+/// it.
+std::vector<FileTensor> stored_layout(const ModelSpec& spec,
+                                      const std::function<bool(std::string_view name)>& holds);
 
 /// Name of an overlay's tensor: `model.layers.3.mlp.up_proj.weight`, expert 2 ->
 /// `model.layers.3.mlp.experts.2.up_proj.weight`; `module` may also be "shared".

@@ -50,6 +50,12 @@ inline constexpr NameRule mlp_experts[] = {
     {"layers.{l}.moe.experts.up.weight", "model.layers.{l}.mlp.experts.{e}.up_proj.weight"},
     {"layers.{l}.moe.experts.down.weight", "model.layers.{l}.mlp.experts.{e}.down_proj.weight"},
 };
+/// The same experts fused: [E, 2F, D] and [E, D, F].
+inline constexpr NameRule mlp_experts_fused[] = {
+    {"layers.{l}.moe.experts.gate.weight", "model.layers.{l}.mlp.experts.gate_up_proj"},
+    {"layers.{l}.moe.experts.up.weight", "model.layers.{l}.mlp.experts.gate_up_proj"},
+    {"layers.{l}.moe.experts.down.weight", "model.layers.{l}.mlp.experts.down_proj"},
+};
 std::vector<NameRule> join(std::initializer_list<std::span<const NameRule>> parts);
 
 // ---- Configurations --------------------------------------------------------------------------

@@ -1,5 +1,7 @@
-// From slots to the tensors of a file: expands the rules of a family by layer and expert, and lays
-// the names of an overlay over those of a dense FFN.
+// The tensors of a weight file by name and shape: the rules of a family expanded by layer and
+// expert, with the names of an overlay derived from those of the dense FFN.
+#include <algorithm>
+#include <functional>
 #include <map>
 
 #include "base/error.h"
@@ -46,11 +48,31 @@ std::pair<std::string, std::int64_t> split_layer(const std::string& slot) {
   return {"layers.{l}" + slot.substr(dot), std::stoll(slot.substr(prefix.size(), dot))};
 }
 
-const NameRule* find_rule(const Family& family, std::string_view slot) {
-  for (const NameRule& rule : family.rules) {
+const NameRule* find_rule(const std::vector<NameRule>& rules, std::string_view slot) {
+  for (const NameRule& rule : rules) {
     if (rule.slot == slot) return &rule;
   }
   return nullptr;
+}
+
+bool by_expert(const NameRule& rule) {
+  return rule.name.find("{e}") != std::string_view::npos;
+}
+
+/// Whether the family's usual names have one tensor per expert.
+bool usually_separate(const Family& family) {
+  return std::any_of(family.rules.begin(), family.rules.end(), by_expert);
+}
+
+using Chooser = std::function<bool(std::string_view name)>;
+
+/// The rule of `slot`: an alternative if `choose` takes its name in `layer`, else the usual one,
+/// null if there is none.
+const NameRule* choose_rule(const Family& family, std::string_view slot, std::int64_t layer,
+                            const Chooser& choose) {
+  const NameRule* other = find_rule(family.alternatives, slot);
+  if (other != nullptr && choose(substitute(other->name, "l", layer))) return other;
+  return find_rule(family.rules, slot);
 }
 
 /// "layers.{l}.moe.experts.up.weight" -> {"experts", "layers.{l}.ffn.up.weight"}.
@@ -78,7 +100,7 @@ std::string overlay_name(const Family& family, std::int64_t layer, std::string_v
   return fmt::format("{}{}.{}", ffn, module, std::string_view(name).substr(cut));
 }
 
-std::vector<FileTensor> file_layout(const ModelSpec& spec) {
+std::vector<FileTensor> stored_layout(const ModelSpec& spec, const Chooser& holds) {
   const Family& family = family_of(spec.family, "model");
   LayoutBuilder layout;
   const auto shapes = weight_shapes(spec);
@@ -96,26 +118,37 @@ std::vector<FileTensor> file_layout(const ModelSpec& spec) {
         }
         const auto [module, twin] =
             of_overlay ? dense_twin(general) : std::pair{std::string(), general};
-        const NameRule* rule = find_rule(family, twin);
+        const NameRule* rule =
+            of_overlay ? find_rule(family.rules, twin) : choose_rule(family, general, layer, holds);
         if (rule == nullptr) {
           fail("family {} has no name for {}; its row lacks a rule", family.model_type, slot);
         }
-        const bool by_expert =
-            of_overlay ? module == "experts" : rule->name.find("{e}") != std::string_view::npos;
-        const Shape stored = by_expert ? Shape(shape.begin() + 1, shape.end()) : shape;
-        for (std::int64_t e = 0; e < (by_expert ? shape[0] : 1); ++e) {
+        const bool separate = of_overlay ? module == "experts" : by_expert(*rule);
+        const Shape stored = separate ? Shape(shape.begin() + 1, shape.end()) : shape;
+        for (std::int64_t e = 0; e < (separate ? shape[0] : 1); ++e) {
           std::string name;
           if (of_overlay) {
-            const std::string path = by_expert ? fmt::format("experts.{}", e) : module;
+            const std::string path = separate ? fmt::format("experts.{}", e) : module;
             name = overlay_name(family, layer, path, rule->name);
           } else {
             name = substitute(substitute(rule->name, "l", layer), "e", e);
           }
-          layout.add(name, slot, stored, rule->transposed, by_expert ? e : -1);
+          layout.add(name, slot, stored, rule->transposed, separate ? e : -1);
         }
       },
       shapes);
   return layout.take();
+}
+
+std::vector<FileTensor> file_layout(const ModelSpec& spec) {
+  const Family& family = family_of(spec.family, "model");
+  const bool separate = usually_separate(family);
+  if (spec.expert_layout == ExpertLayout::separate && !family.alternatives.empty() && !separate) {
+    throw UsageError(fmt::format("--expert-layout separate: files of a {} hold its experts fused",
+                                 family.model_type));
+  }
+  const bool fused = spec.expert_layout == ExpertLayout::fused && separate;
+  return stored_layout(spec, [fused](std::string_view) { return fused; });
 }
 
 }  // namespace moebius

@@ -44,6 +44,13 @@ RouterWeights router_weights_from(std::string_view name, std::string_view where)
   return named<RouterWeights>(weight_names, "router_weights", name, where);
 }
 
+ExpertLayout expert_layout_from(std::string_view name) {
+  if (name.empty()) return ExpertLayout::usual;
+  if (name == "fused") return ExpertLayout::fused;
+  if (name == "separate") return ExpertLayout::separate;
+  throw UsageError(fmt::format("--expert-layout {}: is not fused or separate", name));
+}
+
 std::int64_t stated_context(const ModelSpec& spec) {
   const RopeScaling scaling = spec.rope.scaling;
   const bool stretched = scaling == RopeScaling::linear || scaling == RopeScaling::dynamic;

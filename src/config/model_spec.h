@@ -97,6 +97,11 @@ struct LayerSpec {
   std::int64_t window = 0;  ///< tokens that attention looks back, itself included; 0: all
 };
 
+/// How weight files hold the experts of a layer: one tensor per matrix and expert, or fused, one
+/// 3-D tensor for gate and up and one for down of all experts. `usual` is what transformers writes
+/// for the family by default.
+enum class ExpertLayout { usual, fused, separate };
+
 /// A decoder-only transformer. Shapes: D d_model, H heads, G kv_heads, A head_dim (of queries and
 /// keys), V vocab.
 struct ModelSpec {
@@ -129,10 +134,12 @@ struct ModelSpec {
   double logits_divisor = 1.0;
   double balance_coefficient = 0.0;  ///< of the training loss, as the configuration has it
 
-  DType dtype = DType::f32;         ///< as the configuration says the weights are stored
-  double initializer_range = 0.02;  ///< standard deviation of fresh matrices
+  DType dtype = DType::f32;  ///< as the configuration says the weights are stored
+  ExpertLayout expert_layout = ExpertLayout::usual;  ///< of weight files written from this
+  double initializer_range = 0.02;                   ///< standard deviation of fresh matrices
   std::optional<std::int64_t> bos;
-  std::vector<std::int64_t> eos;
+  std::vector<std::int64_t> eos;  ///< the first one also separates documents
+  bool stops_at_eos = true;       ///< whether generation ends at one of `eos`
 
   std::int64_t rotary_dim() const { return latent ? latent->rope_dim : head_dim; }
 };
@@ -144,6 +151,9 @@ std::string_view name_of(RouterWeights weights);
 RopeScaling rope_scaling_from(std::string_view name, std::string_view where);
 RouterScores router_scores_from(std::string_view name, std::string_view where);
 RouterWeights router_weights_from(std::string_view name, std::string_view where);
+
+/// "fused" or "separate"; empty for the usual one. Throws UsageError naming --expert-layout.
+ExpertLayout expert_layout_from(std::string_view name);
 
 /// The context as a configuration states it: before a scaling of rotary positions stretches it,
 /// where that is how the kind of scaling is written.

@@ -1,5 +1,5 @@
-// From a directory's configuration to a ModelSpec: the family's row, then what moebius laid over
-// it.
+// From a directory's configuration to a ModelSpec: the family's row, then the MoE layers of an
+// overlay.
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -107,7 +107,10 @@ ModelSpec read_model_spec(const fs::path& directory) {
   if (fs::exists(generation)) {
     const Json json = parse_json_file(generation);
     const JsonView view(json, generation.string());
-    if (auto eos = view.integers("eos_token_id"); !eos.empty()) spec.eos = std::move(eos);
+    // As in transformers: the file replaces what config.json says, be it with nothing.
+    auto eos = view.integers("eos_token_id");
+    spec.stops_at_eos = !eos.empty();
+    if (!eos.empty()) spec.eos = std::move(eos);
     if (const auto bos = view.integers("bos_token_id"); !bos.empty()) spec.bos = bos[0];
   }
   return spec;

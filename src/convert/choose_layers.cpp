@@ -1,7 +1,9 @@
+#include "convert/choose_layers.h"
+
 #include <charconv>
 #include <set>
 
-#include "convert/run.h"
+#include "base/error.h"
 
 namespace moebius {
 namespace {

@@ -1,3 +1,5 @@
+#include "convert/convert.h"
+
 #include <cmath>
 #include <future>
 #include <nlohmann/json.hpp>
@@ -56,9 +58,7 @@ class Conversion {
 
   void run(const std::vector<std::int32_t>& prompt) {
     plan = plan_output(sources_, layers_, recipes_, options_, ctx_);
-    ConvertOptions as_stored = options_;
-    as_stored.dtype.clear();
-    const OutputPlan before = plan_output(sources_, {}, recipes_, as_stored, ctx_);
+    const OutputPlan before = plan_source(sources_, options_, ctx_);
     const auto writing = std::async(std::launch::async, [this] { return write(); }).share();
     // The disk goes on while the rest of the layers and then the output are tried.
     syncing_ = std::async(std::launch::async, [this, writing] {
@@ -171,7 +171,7 @@ Json report_json(const ConversionReport& report, const ConvertOptions& options,
 std::string try_output(const fs::path& directory, const std::optional<Tokenizer>& tokenizer,
                        const std::vector<std::int32_t>& ids, const Context& ctx) {
   // Weights stay in the mapped files: the result may be larger than the memory.
-  auto model = tensor_inference(load_model(directory, std::nullopt, at::kCPU));
+  auto model = tensor_inference(load_model(directory, std::nullopt, at::kCPU, Log(LogLevel::off)));
   const std::int64_t context = model->spec().context;
   if (tokenizer) {
     if (std::ssize(ids) >= context) return {};

@@ -1,4 +1,4 @@
-#include "convert/run.h"
+#include "convert/convert_options.h"
 
 namespace moebius {
 
@@ -40,6 +40,10 @@ void ConvertOptions::declare(OptionSet& options) {
       .between(2, 1 << 20);
   options.group("Output and test");
   options.choice("dtype", dtype, "of the output (default: as the source)", {"f32", "bf16", "f16"});
+  options.choice("expert-layout", expert_layout,
+                 "fused: experts in one 3-D tensor, as transformers 5 holds them; separate: one "
+                 "tensor each (default: the family's usual one)",
+                 {"fused", "separate"});
   options.add("dry-run", dry_run, "say what would come out, and write nothing");
   options.add("test-prompt", test_prompt, "text on which each converted layer is tested");
   options.add("max-kl", max_kl, "revert a layer beyond this KL, nats (default: no bound)");

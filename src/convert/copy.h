@@ -3,9 +3,9 @@
 #pragma once
 
 #include <atomic>
-#include <map>
-#include <string>
+#include <vector>
 
+#include "checkpoint/companions.h"
 #include "convert/output_plan.h"
 
 namespace moebius {

@@ -1,4 +1,5 @@
-// What a conversion would give, without doing it.
+#include "convert/forecast.h"
+
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include "convert/layer_record.h"
 #include "convert/output_plan.h"
 
 namespace moebius {

@@ -204,10 +204,11 @@ bool shares_by_gate(const ModelSpec& spec) {
 }
 
 void describe_output(const Source& source, ModelSpec& spec, OutputPlan& plan) {
-  Json config = parse_json_file(source.directory / "config.json");
+  Json config = carried_config(parse_json_file(source.directory / "config.json"), spec);
   if (spec.dtype != source.spec.dtype) {
-    const char* key = config.contains("torch_dtype") ? "torch_dtype" : "dtype";
-    config[key] = config_name(spec.dtype);
+    const bool old = config.contains("torch_dtype") && !config.contains("dtype");
+    if (!old) config.erase("torch_dtype");
+    config[old ? "torch_dtype" : "dtype"] = config_name(spec.dtype);
   }
   const NativeClass* row = native_class_of(spec);
   if (std::none_of(spec.layers.begin(), spec.layers.end(),

@@ -29,29 +29,54 @@ class Planner {
  public:
   Planner(const Sources& sources, const std::vector<std::int64_t>& layers, const Recipes& recipes,
           const ConvertOptions& options, const Context& ctx)
-      : sources_(sources), layers_(layers), recipes_(recipes), options_(options), ctx_(ctx) {
-    const auto& bound = sources.front().bound;
-    for (std::size_t t = 0; t < bound.size(); ++t) stays_[bound[t].wanted.slots].push_back(t);
-  }
+      : sources_(sources), layers_(layers), recipes_(recipes), options_(options), ctx_(ctx) {}
 
   OutputTensor tensor(const FileTensor& wanted) const {
     OutputTensor out{wanted, DType::f32, {}};
     const MoeSlot slot(wanted.slots[0]);
     const bool converted = std::binary_search(layers_.begin(), layers_.end(), slot.layer);
     if (converted && fill_moe(slot, out)) return out;
-    // What stays; of experts of layers that were an MoE before, the same one.
-    const auto& same = stays_.at(wanted.slots);
-    const std::size_t t = same.at(wanted.expert < 0 ? 0 : static_cast<std::size_t>(wanted.expert));
-    const DType stored = sources_.front().bound[t].found->dtype;
-    out.dtype = dtype_of(wanted, stored);
-    out.parts.push_back(options_.rest == OtherWeights::average
-                            ? average_part(t, out.dtype)
-                            : copy_of(whole_slice(t, 0), out.dtype));
+    keep(out);
     return out;
   }
 
  private:
-  /// Buffers stay in the type that they are stored in.
+  /// Fills `out` with the weights of the first source, or the average of all.
+  void keep(OutputTensor& out) const {
+    const bool average = options_.rest == OtherWeights::average;
+    std::vector<std::vector<WeightSlice>> pieces;  // [source][piece]
+    const bool whole = std::all_of(sources_.begin(), sources_.end(), [&](const Source& source) {
+      return source.same_tensor(out.wanted) != nullptr;
+    });
+    for (const Source& source : sources_) {
+      pieces.push_back(whole ? std::vector{whole_slice(*source.same_tensor(out.wanted))}
+                             : expert_slices(source, out.wanted));
+    }
+    out.dtype = dtype_of(out.wanted, pieces[0][0].entry->dtype);
+    for (std::size_t p = 0; p < pieces[0].size(); ++p) {
+      if (!average) {
+        out.parts.push_back(copy_of(pieces[0][p], out.dtype));
+        continue;
+      }
+      std::vector<WeightSlice> slices;
+      for (const auto& of_source : pieces) slices.push_back(of_source[p]);
+      out.parts.push_back(average_part(slices, out.dtype));
+    }
+  }
+
+  /// The parts of an expert tensor in order: for each expert, those of each slot.
+  static std::vector<WeightSlice> expert_slices(const Source& source, const FileTensor& wanted) {
+    const bool fused = wanted.expert < 0;
+    std::vector<WeightSlice> slices;
+    for (std::int64_t e = 0; e < (fused ? wanted.shape[0] : 1); ++e) {
+      for (const std::string& slot : wanted.slots) {
+        slices.push_back(source.slice(slot, fused ? e : wanted.expert));
+      }
+    }
+    return slices;
+  }
+
+  /// Buffers keep the dtype that they are stored in.
   DType dtype_of(const FileTensor& wanted, DType stored) const {
     return is_buffer(wanted.slots[0]) ? stored : output_dtype(options_, stored);
   }
@@ -118,8 +143,7 @@ class Planner {
             elements * size_of(dtype)};
   }
 
-  WeightSlice whole_slice(std::size_t t, std::size_t source) const {
-    const BoundTensor& tensor = sources_[source].bound[t];
+  static WeightSlice whole_slice(const BoundTensor& tensor) {
     return {tensor.found, 0, tensor.found->shape, tensor.wanted.transposed};
   }
 
@@ -137,10 +161,8 @@ class Planner {
             slice.elements() * size_of(dtype)};
   }
 
-  /// The mean of a tensor over all sources.
-  TensorPart average_part(std::size_t t, DType dtype) const {
-    std::vector<WeightSlice> slices;
-    for (std::size_t s = 0; s < sources_.size(); ++s) slices.push_back(whole_slice(t, s));
+  /// The mean of `slices`, which have equal shapes.
+  TensorPart average_part(const std::vector<WeightSlice>& slices, DType dtype) const {
     return {nullptr,
             [slices, dtype, threads = ctx_.threads] {
               return store_weights(slices[0].elements(), dtype, threads, [&](std::size_t i) {
@@ -172,7 +194,6 @@ class Planner {
   const Recipes& recipes_;
   const ConvertOptions& options_;
   const Context& ctx_;
-  std::map<std::vector<std::string>, std::vector<std::size_t>> stays_;  // numbers in `bound`
 };
 
 /// What `tensor` holds of `slot`, which is one of its slots; `expert` as in Source::slice.
@@ -194,12 +215,8 @@ WeightSlice slice_of(const BoundTensor& tensor, const std::string& slot, std::in
 
 }  // namespace
 
-Source::Source(const fs::path& directory)
-    : directory(directory),
-      files(directory),
-      spec(read_model_spec(directory)),
-      index(CheckpointIndex::open(directory)),
-      bound(bind_checkpoint(spec, index)) {
+Source::Source(const fs::path& directory, const Log& log)
+    : directory(directory), files(directory), checkpoint(open_checkpoint(directory, log)) {
   for (const BoundTensor& tensor : bound) {
     for (const std::string& slot : tensor.wanted.slots) {
       by_slot_[{slot, tensor.wanted.expert}] = &tensor;
@@ -220,6 +237,12 @@ bool Source::holds(const std::string& slot) const {
   return at != by_slot_.end() && at->first.first == slot;
 }
 
+const BoundTensor* Source::same_tensor(const FileTensor& wanted) const {
+  const auto at = by_slot_.find({wanted.slots[0], wanted.expert});
+  const bool same = at != by_slot_.end() && at->second->wanted.slots == wanted.slots;
+  return same ? at->second : nullptr;
+}
+
 DType output_dtype(const ConvertOptions& options, DType stored) {
   return options.dtype.empty() ? stored : *dtype_from_config(options.dtype);
 }
@@ -230,15 +253,33 @@ OutputPlan plan_output(const Sources& sources, const std::vector<std::int64_t>& 
   OutputPlan plan;
   plan.spec = source.spec;
   plan.spec.dtype = output_dtype(options, plan.spec.dtype);
+  plan.spec.expert_layout = expert_layout_from(options.expert_layout);
   for (const std::int64_t l : layers) {
     LayerSpec& layer = plan.spec.layers[static_cast<std::size_t>(l)];
     layer.overlay = layer.overlay || !layer.moe;
     layer.moe = recipes.at(l).moe;
   }
   describe_output(source, plan.spec, plan);
+  if (plan.spec.overlay && plan.spec.expert_layout == ExpertLayout::fused) {
+    ctx.log.warn("--expert-layout fused: MoebiusForCausalLM keeps its experts separate");
+  }
   const Planner planner(sources, layers, recipes, options, ctx);
   for (const FileTensor& wanted : file_layout(plan.spec)) {
     plan.tensors.push_back(planner.tensor(wanted));
+  }
+  return plan;
+}
+
+OutputPlan plan_source(const Sources& sources, const ConvertOptions& options, const Context& ctx) {
+  OutputPlan plan;
+  plan.spec = sources.front().spec;
+  ConvertOptions as_stored = options;
+  as_stored.dtype.clear();
+  const std::vector<std::int64_t> no_layers;
+  const Recipes no_recipes;
+  const Planner planner(sources, no_layers, no_recipes, as_stored, ctx);
+  for (const BoundTensor& tensor : sources.front().bound) {
+    plan.tensors.push_back(planner.tensor(tensor.wanted));
   }
   return plan;
 }

@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/index.h"
+#include "checkpoint/checkpoint.h"
 #include "checkpoint/writer.h"
 #include "config/families.h"
+#include "convert/convert_options.h"
 #include "convert/recipe.h"
-#include "convert/run.h"
 
 namespace moebius {
 
@@ -40,17 +40,21 @@ struct OutputPlan {
 struct Source {
   fs::path directory;
   DirectoryState files;  ///< before any was read
-  ModelSpec spec;
-  CheckpointIndex index;
-  std::vector<BoundTensor> bound;
+  Checkpoint checkpoint;
+  const ModelSpec& spec = checkpoint.spec;
+  const CheckpointIndex& index = checkpoint.index;
+  const std::vector<BoundTensor>& bound = checkpoint.bound;
 
-  explicit Source(const fs::path& directory);
+  Source(const fs::path& directory, const Log& log);
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
   /// What `slot` is, of the expert of this number where the slot belongs to experts. Throws Error
   /// if no tensor holds it.
   WeightSlice slice(const std::string& slot, std::int64_t expert = -1) const;
   bool holds(const std::string& slot) const;
+  /// The stored tensor of exactly the slots and expert of `wanted`; null if they are stored as
+  /// several tensors, or as a part of one.
+  const BoundTensor* same_tensor(const FileTensor& wanted) const;
 
  private:
   /// By slot and expert, -1 where one tensor holds them all.
@@ -67,6 +71,9 @@ DType output_dtype(const ConvertOptions& options, DType stored);
 /// sources with `--rest average`. The plan refers to both sources and recipes.
 OutputPlan plan_output(const Sources& sources, const std::vector<std::int64_t>& layers,
                        const Recipes& recipes, const ConvertOptions& options, const Context& ctx);
+
+/// The first source as it is stored, but for `--rest average`: what the output is compared with.
+OutputPlan plan_source(const Sources& sources, const ConvertOptions& options, const Context& ctx);
 
 /// config.json of the output, and the modelling code where transformers has no class for it. Sets
 /// family and overlay of `spec`, and the dtype in config.json.

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "config/yaml.h"
+#include "convert/choose_layers.h"
 
 namespace moebius {
 namespace {

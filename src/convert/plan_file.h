@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "convert/run.h"
+#include "convert/convert_options.h"
 
 namespace moebius {
 

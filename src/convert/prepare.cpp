@@ -140,15 +140,13 @@ void check_alike(const Source& base, const Source& other) {
     fail("{}: is a {}, and {} a {}", other.directory.string(), other.spec.family,
          base.directory.string(), base.spec.family);
   }
-  for (std::size_t t = 0; t < base.bound.size(); ++t) {  // both in the order of the layout
-    const FileTensor& wanted = base.bound[t].wanted;
-    if (t < other.bound.size() && other.bound[t].wanted.name == wanted.name &&
-        other.bound[t].wanted.shape == wanted.shape) {
-      continue;
-    }
-    fail("{}: {} is not as in {}", other.directory.string(), wanted.name, base.directory.string());
+  const std::vector<FileTensor> wanted = file_layout(base.spec), found = file_layout(other.spec);
+  for (std::size_t t = 0; t < std::min(wanted.size(), found.size()); ++t) {
+    if (found[t].name == wanted[t].name && found[t].shape == wanted[t].shape) continue;
+    fail("{}: {} is not as in {}", other.directory.string(), wanted[t].name,
+         base.directory.string());
   }
-  if (base.bound.size() != other.bound.size()) {
+  if (wanted.size() != found.size()) {
     fail("{}: has tensors that {} lacks", other.directory.string(), base.directory.string());
   }
 }
@@ -253,9 +251,9 @@ class RecipeMaker {
 }  // namespace
 
 PreparedConversion::PreparedConversion(const ConvertOptions& options, const Context& ctx) {
-  const Source& source = sources.emplace_back(checked_source(options, ctx));
+  const Source& source = sources.emplace_back(checked_source(options, ctx), ctx.log);
   for (const std::string& more : options.sources) {
-    check_alike(source, sources.emplace_back(resolve_model(more, ModelParts::all, ctx)));
+    check_alike(source, sources.emplace_back(resolve_model(more, ModelParts::all, ctx), ctx.log));
   }
   const std::vector<LayerPlan> rows = checked_plan(source, options, ctx);
   tokenizer = tokenizer_beside(source.directory, source.spec);

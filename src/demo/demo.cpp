@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/staged.h"
-#include "convert/run.h"
+#include "convert/convert.h"
 #include "data/documents.h"
 #include "data/synth.h"
 #include "demo/budget.h"

@@ -9,8 +9,8 @@
 #include "base/parallel.h"
 #include "base/progress.h"
 #include "base/staged.h"
+#include "checkpoint/checkpoint.h"
 #include "checkpoint/gguf_model.h"
-#include "checkpoint/index.h"
 #include "gguf/tokenizer.h"
 
 namespace moebius {
@@ -48,11 +48,7 @@ std::int64_t file_type(GgufType type) {
 class Exporter {
  public:
   Exporter(const fs::path& directory, const ExportOptions& options, const Context& ctx)
-      : ctx_(ctx),
-        directory_(directory),
-        spec_(read_model_spec(directory)),
-        index_(CheckpointIndex::open(directory)),
-        bound_(bind_checkpoint(spec_, index_)) {
+      : ctx_(ctx), directory_(directory), opened_(open_checkpoint(directory, ctx.log)) {
     check_gguf_can_say(spec_, directory.string());
     type_ = type_named(options.dtype.empty() ? short_name(stored_dtype()) : options.dtype).value();
     for (const BoundTensor& tensor : bound_) {
@@ -223,9 +219,9 @@ class Exporter {
 
   const Context& ctx_;
   fs::path directory_;
-  ModelSpec spec_;
-  CheckpointIndex index_;
-  std::vector<BoundTensor> bound_;
+  const Checkpoint opened_;
+  const ModelSpec& spec_ = opened_.spec;
+  const std::vector<BoundTensor>& bound_ = opened_.bound;
   GgufType type_ = GgufType::f32;
   std::map<std::string, SlotSource> sources_;
   std::vector<GgufTensor> tensors_;

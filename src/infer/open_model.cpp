@@ -9,7 +9,11 @@ OpenModel make_open_model(fs::path directory, std::unique_ptr<InferenceModel> mo
                           Tokenizer tokenizer, const EngineOptions& engine) {
   check_vocabulary(model->spec(), tokenizer, directory);
   std::vector<std::int32_t> stop_ids;
-  for (const std::int64_t id : model->spec().eos) stop_ids.push_back(static_cast<std::int32_t>(id));
+  if (model->spec().stops_at_eos) {
+    for (const std::int64_t id : model->spec().eos) {
+      stop_ids.push_back(static_cast<std::int32_t>(id));
+    }
+  }
   return {std::move(directory), Engine(std::move(model), engine), std::move(tokenizer),
           std::move(stop_ids)};
 }

@@ -104,13 +104,21 @@ Weights gather_weights(const ModelSpec& spec, const std::vector<StoredTensor>& t
   return weights;
 }
 
-Weights map_weights(const ModelSpec& spec, const CheckpointIndex& index) {
-  const std::vector<BoundTensor> bound = bind_checkpoint(spec, index);
+Weights map_weights(const ModelSpec& spec, const std::vector<BoundTensor>& bound) {
   std::vector<StoredTensor> tensors;
   for (const BoundTensor& tensor : bound) {
     tensors.push_back({tensor.wanted, map_tensor(*tensor.found)});
   }
   return gather_weights(spec, tensors);
+}
+
+Weights map_weights(const ModelSpec& spec, const CheckpointIndex& index) {
+  return map_weights(spec, bind_checkpoint(spec, index));
+}
+
+Model map_model(const fs::path& directory, const Log& log) {
+  const Checkpoint opened = open_checkpoint(directory, log);
+  return {opened.spec, map_weights(opened.spec, opened.bound)};
 }
 
 void move_weights(Weights& weights, std::optional<DType> dtype, at::Device device) {
@@ -124,9 +132,9 @@ void move_weights(Weights& weights, std::optional<DType> dtype, at::Device devic
       weights);
 }
 
-Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Device device) {
-  Model model{read_model_spec(directory), {}};
-  model.weights = map_weights(model.spec, CheckpointIndex::open(directory));
+Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Device device,
+                 const Log& log) {
+  Model model = map_model(directory, log);
   move_weights(model.weights, dtype, device);
   return model;
 }

@@ -4,7 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "base/context.h"
-#include "checkpoint/index.h"
+#include "checkpoint/checkpoint.h"
 #include "model/decoder.h"
 
 namespace moebius {
@@ -24,9 +24,10 @@ struct StoredTensor {
 /// in memory become views, so do equal ones that are one tensor.
 Weights gather_weights(const ModelSpec& spec, const std::vector<StoredTensor>& tensors);
 
-/// The weights of a checkpoint as views of its mapped files wherever a view can serve: nothing is
-/// copied but experts that do not lie at equal distances.
+/// The weights of a checkpoint as views of its mapped files wherever a view can serve: only experts
+/// that do not lie at equal distances are copied.
 Weights map_weights(const ModelSpec& spec, const CheckpointIndex& index);
+Weights map_weights(const ModelSpec& spec, const std::vector<BoundTensor>& bound);
 
 /// A model that is ready to compute with.
 struct Model {
@@ -34,12 +35,16 @@ struct Model {
   Weights weights;
 };
 
+/// The model in a directory, as views of its files; `open_checkpoint` says what is checked and what
+/// `log` is told.
+Model map_model(const fs::path& directory, const Log& log);
+
 /// To `device`, in `dtype`; empty: as stored, f16 as f32. What needs no change stays what it is.
 void move_weights(Weights& weights, std::optional<DType> dtype, at::Device device);
 
-/// Opens a directory. `dtype` empty: as stored, f16 as f32. Weights that need no change of dtype or
-/// device stay views of the files.
-Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Device device);
+/// `map_model`, then `move_weights`: weights that need no change of dtype or device stay views.
+Model load_model(const fs::path& directory, std::optional<DType> dtype, at::Device device,
+                 const Log& log = Log(LogLevel::warn));
 
 /// Fresh weights: matrices normal(0, initializer_range), those that write into the residual stream
 /// divided by sqrt(2 layers) (GPT-2), norms 1, biases 0. The same seed gives the same weights.

@@ -64,9 +64,8 @@ QuantizeReport quantize(const QuantizeOptions& options, const Context& ctx) {
   check_calibration(options, type);
   check_output_directory(options.out, options.overwrite);
   const fs::path directory = resolve_model(options.model, ModelParts::all, ctx);
-  const CheckpointIndex index = CheckpointIndex::open(directory);
-  Model model{read_model_spec(directory), {}};
-  model.weights = map_weights(model.spec, index);
+  const Checkpoint opened = open_checkpoint(directory, ctx.log);
+  Model model{opened.spec, map_weights(opened.spec, opened.bound)};
   Executor executor(ctx.threads);
   if (!options.calibration.empty()) calibrate(model, directory, type, options, executor, ctx);
   pack_weights(model.weights, type, executor);
@@ -75,13 +74,15 @@ QuantizeReport quantize(const QuantizeOptions& options, const Context& ctx) {
   StagedDirectory staged(options.out, options.overwrite);
   save_packed(model.weights, staged.path());
   ctx.check_interrupt();
-  OutputFile(staged.path() / "config.json").append(read_file(directory / "config.json"));
+  const fs::path config = directory / "config.json";
+  OutputFile(staged.path() / "config.json")
+      .append(carried_config(read_file(config), config.string(), model.spec));
   copy_tokenizer(directory, staged.path());
   copy_generation_config(directory, staged.path());
   staged.commit();
 
   QuantizeReport report;
-  report.source_bytes = static_cast<std::int64_t>(index.bytes());
+  report.source_bytes = static_cast<std::int64_t>(opened.index.bytes());
   report.bytes = static_cast<std::int64_t>(fs::file_size(options.out / packed_weights_name));
   report.bits = bits_of(model.weights);
   report.seconds = seconds_since(start);

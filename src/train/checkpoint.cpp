@@ -76,7 +76,7 @@ void write_state(const fs::path& folder, const TrainState& state, Optimizer& opt
 
 void write_model(const Model& model, DType dtype, const Origin& origin, const fs::path& directory,
                  std::size_t max_shard_bytes) {
-  Json json = parse_json(origin.config, "config.json");
+  Json json = carried_config(parse_json(origin.config, "config.json"), model.spec);
   json.erase("torch_dtype");
   json["dtype"] = config_name(dtype);
   OutputFile(directory / "config.json").append(json.dump(2) + "\n");

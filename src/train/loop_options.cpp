@@ -21,6 +21,9 @@ void LoopOptions::declare(OptionSet& options) {
                  "in bf16, in half the memory, where small updates are lost to rounding",
                  {"f32", "mixed", "bf16"});
   options.add("max-shard-size", max_shard_size, "largest weight file, as 5GB or 300MB");
+  options.choice("expert-layout", expert_layout,
+                 "experts in one tensor or one tensor each (default: the family's usual one)",
+                 {"fused", "separate"});
   options.group("Optimiser and schedule");
   options.add("lr", schedule.lr, "highest learning rate").above(0);
   options.add("min-lr-ratio", schedule.min_lr_ratio, "share of lr that the cosine ends at")

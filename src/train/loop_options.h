@@ -24,6 +24,7 @@ struct LoopOptions {
   std::string precision = "f32";    ///< f32, mixed or bf16: see `Precision`
   double clip = 1.0;                ///< largest norm of all gradients, 0 for none
   std::string max_shard_size = "5GB";
+  std::string expert_layout;  ///< fused or separate; empty: the family's usual one
   Schedule schedule;
   AdamWOptions adamw;
   std::string config_echo;  ///< for RUN/config.yaml: every option of the command

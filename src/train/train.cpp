@@ -40,7 +40,7 @@ Start open_start(const TrainOptions& options, const Context& ctx) {
     start.origin.config = read_file(init / "config.json");
     if (options.tokenizer.empty()) start.origin.tokenizer = init;
     start.origin.generation = init;
-    start.model = load_model(init, DType::f32, at::kCPU);
+    start.model = load_model(init, DType::f32, at::kCPU, ctx.log);
   } else {
     if (options.tokenizer.empty()) throw UsageError("--model-config needs --tokenizer MODEL");
     start.origin.config = read_file(options.model_config);
@@ -48,6 +48,8 @@ Start open_start(const TrainOptions& options, const Context& ctx) {
     start.model.spec = parse_model_spec(parse_json(start.origin.config, where), where);
     start.model.weights = init_weights(start.model.spec, ctx.seed);
   }
+  start.model.spec.expert_layout = expert_layout_from(options.loop.expert_layout);
+  file_layout(start.model.spec);  // throws now if the family has no such layout
   // Training writes to its weights, so it never works on views of files.
   const auto dtype = options.loop.precision == "bf16" ? at::kBFloat16 : at::kFloat;
   start.model.weights = copy_weights(start.model.weights, dtype, device_of(ctx));

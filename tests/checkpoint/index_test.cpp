@@ -175,7 +175,7 @@ TEST_F(Bind, ThePrefixMayBeLeftOut) {
   EXPECT_EQ(error(), "no error");
 }
 
-TEST_F(Bind, AStoredTiedHeadIsPassedOverAndAnUntiedOneIsNeeded) {
+TEST_F(Bind, AStoredTiedHeadIsIgnoredAndAnUntiedOneIsNeeded) {
   spec_.tied = true;
   EXPECT_EQ(error(), "no error");
   tensors_.erase("lm_head.weight");

@@ -361,6 +361,10 @@ TEST(ReadModelSpec, GenerationConfigWinsOverBosAndEos) {
   const ModelSpec spec = read_model_spec(dir.path());
   EXPECT_EQ(spec.bos, 5);
   EXPECT_EQ(spec.eos, (std::vector<std::int64_t>{7, 8}));
+  EXPECT_TRUE(spec.stops_at_eos);
+  dir.write("generation_config.json", R"({"do_sample": true})");
+  EXPECT_EQ(read_model_spec(dir.path()).eos, std::vector<std::int64_t>{2});  // separates documents
+  EXPECT_FALSE(read_model_spec(dir.path()).stops_at_eos);
 }
 
 TEST(ReadModelSpec, NamesTheDirectoryOrFileThatIsWrong) {

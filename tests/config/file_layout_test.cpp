@@ -42,6 +42,39 @@ TEST(FileLayout, HoldsEveryParameterOnceInEveryFamily) {
   }
 }
 
+TEST(FileLayout, FusedExpertsHoldTheSameParametersInFewerTensors) {
+  for (const char* family :
+       {"mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "deepseek_v2", "deepseek_v3"}) {
+    ModelSpec spec = spec_of(config_of(family));
+    spec.expert_layout = ExpertLayout::fused;
+    std::int64_t elements = 0;
+    for (const FileTensor& tensor : file_layout(spec)) {
+      EXPECT_EQ(tensor.expert, -1) << tensor.name;
+      if (!is_buffer(tensor.slots[0])) elements += element_count(tensor.shape);
+      if (tensor.name != "model.layers.1.mlp.experts.gate_up_proj") continue;
+      EXPECT_EQ(tensor.shape, (Shape{4, 12, 8})) << family;
+      EXPECT_EQ(tensor.slots, (std::vector<std::string>{"layers.1.moe.experts.gate.weight",
+                                                        "layers.1.moe.experts.up.weight"}));
+    }
+    EXPECT_EQ(elements, model_cost(spec).parameters) << family;
+  }
+}
+
+TEST(FileLayout, GraniteIsFusedAlreadyAndHasNoSeparateLayout) {
+  ModelSpec spec = spec_of(config_of("granitemoe"));
+  const auto names_of = [](const ModelSpec& of) {
+    std::vector<std::string> names;
+    for (const FileTensor& tensor : file_layout(of)) names.push_back(tensor.name);
+    return names;
+  };
+  const auto usual = names_of(spec);
+  spec.expert_layout = ExpertLayout::fused;
+  EXPECT_EQ(names_of(spec), usual);
+  spec.expert_layout = ExpertLayout::separate;
+  EXPECT_TRUE(support::mentions(support::error_of([&] { file_layout(spec); }),
+                                {"--expert-layout separate", "granitemoe"}));
+}
+
 TEST(FileLayout, OfLlamaAndMistral) {
   for (const char* family : {"llama", "mistral"}) {
     const Layout layout = layout_of(config_of(family));

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "base/support.h"
-#include "convert/run.h"
+#include "convert/choose_layers.h"
 
 namespace moebius {
 namespace {

@@ -235,6 +235,22 @@ def test_tensors_that_do_not_fit_are_met_by_every_command(moebius, model, tmp_pa
     refused_everywhere(moebius, model, tmp_path, model, Q, "missing")
 
 
+@pytest.mark.parametrize("method, change, named", [
+    ("gptq", lambda t: t | {Q.replace(".weight", ".qweight"): t.pop(Q).int()}, ("gptq", "q_proj.qweight")),
+    (None, lambda t: t | {Q + ".absmax": torch.ones(3)}, ("bitsandbytes", Q + ".absmax")),
+    ("compressed-tensors", lambda t: t | {Q + "_packed": t.pop(Q).int()}, ("compressed-tensors", Q + "_packed")),
+    ("fp8", lambda t: t | {Q: t[Q].to(torch.float8_e4m3fn)}, ("FP8", "F8_E4M3", Q)),
+    ("bitsandbytes", lambda t: t | {Q: t[Q].to(torch.int8)}, ("bitsandbytes", Q)),
+    (None, lambda t: t | {Q: torch.ones(8, 2, dtype=torch.uint32)}, ("MLX", Q)),
+])
+def test_quantised_weights_are_refused_by_name_with_the_way_out(moebius, model, tmp_path, method, change, named):
+    rewrite(model, change)
+    if method is not None:
+        tiny.edit_json(model / "config.json", quantization_config={"quant_method": method})
+    refused(moebius("convert", model, "-o", tmp_path / "out"), *named, "dequantize()")
+    nothing_at(tmp_path / "out")
+
+
 def test_a_missing_expert_is_named(moebius, originals, tmp_path):
     model = copied(originals("mixtral"), tmp_path / "model")
     name = "model.layers.1.block_sparse_moe.experts.4.w2.weight"

@@ -1,7 +1,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "convert/run.h"
+#include "convert/convert.h"
+#include "convert/forecast.h"
 
 namespace moebius::cli {
 namespace {

@@ -4,7 +4,7 @@
 #include "benchmark/benchmark.h"
 #include "cli/commands.h"
 #include "cli/program/load_library.h"
-#include "convert/run.h"
+#include "convert/convert.h"
 #include "demo/demo.h"
 #include "eval/evaluate.h"
 #include "infer/generate.h"

@@ -121,9 +121,7 @@ std::unique_ptr<InferenceModel> open_for_inference(const std::filesystem::path& 
     return model;
   }
   // Weights go from the mapped files straight to their device or packed form: no copy between.
-  Model model{read_model_spec(directory), {}};
-  model.weights = map_weights(model.spec, CheckpointIndex::open(directory));
-  return inference_of(std::move(model), options, ctx);
+  return inference_of(map_model(directory, ctx.log), options, ctx);
 }
 
 }  // namespace moebius

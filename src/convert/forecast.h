@@ -1,0 +1,25 @@
+// What a conversion would produce, without doing it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/context.h"
+#include "config/weights.h"
+#include "convert/convert_options.h"
+
+namespace moebius {
+
+/// What `convert` would give.
+struct ConversionForecast {
+  std::vector<std::int64_t> layers;
+  ModelCost source, result;
+  std::uint64_t bytes = 0;        ///< of weights to be written
+  std::optional<double> seconds;  ///< to write them at the rate that the disk shows now
+};
+
+/// Checks what `convert` checks of options and source, and writes nothing.
+ConversionForecast forecast(const ConvertOptions& options, const Context& ctx);
+
+}  // namespace moebius
