@@ -12,23 +12,23 @@
 
 namespace moebius {
 
-/// How weights may lie in a directory: as one file, or as the shards that an index lists; no name
-/// of an index where the format has none.
+/// A format of weight files in a directory: one file, or the shards that an index lists (empty if
+/// the format has none).
 struct WeightFormat {
   std::string_view file, index;
   std::vector<TensorEntry> (*read)(const fs::path& file);
 };
-/// In the order of preference, which is that of transformers.
+/// In the order of precedence, which is that of transformers.
 std::span<const WeightFormat> weight_formats();
 
-/// File of each tensor as an index (`model.safetensors.index.json`) has it. Throws Error if one
-/// does not lie beside the index.
+/// The file of each tensor according to an index (`model.safetensors.index.json`). Throws Error for
+/// names that are not those of files in its own directory.
 std::map<std::string, std::string> read_weight_map(const fs::path& index_file);
 
-/// The tensors of the weight files that are there, of the first format found.
+/// The tensors of the weight files of a directory, of the first format found.
 class CheckpointIndex {
  public:
-  /// Throws Error for absent shards, names that stand elsewhere than the index says, an index
+  /// Throws Error for missing shards, tensors in another shard than the index says, and an index
   /// that points outside the directory.
   static CheckpointIndex open(const fs::path& directory);
 

@@ -6,8 +6,8 @@
 
 namespace moebius {
 
-/// Text of the modeling_moebius.py that goes with an overlay of this family: the file of that name
-/// beside this one, which is written for Llama, with the family's classes and paths put in.
+/// Text of modeling_moebius.py for an overlay of this family: the file of that name in this folder,
+/// which is written for Llama, with the family's classes and paths substituted.
 std::string modeling_code(const Family& family);
 
 }  // namespace moebius

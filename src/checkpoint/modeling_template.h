@@ -4,7 +4,7 @@
 
 namespace moebius {
 
-/// Text of modeling_moebius.py as it lies beside this file; built in.
+/// Text of modeling_moebius.py of this folder, embedded at build time.
 extern const std::string_view modeling_template;
 
 }  // namespace moebius

@@ -1,4 +1,4 @@
-// What says of a directory that its weights are packed, and how; see `model/packed_file.h`.
+// The files that mark a directory of packed weights; `model/packed_file.h` reads and writes them.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -15,7 +15,7 @@ inline constexpr std::int64_t packed_version = 2;
 
 bool has_packed_weights(const fs::path& directory);
 
-/// packed.json, of which format and version have been checked. Throws Error naming the file.
+/// packed.json after a check of its format and version. Throws Error naming the file.
 Json read_packed_manifest(const fs::path& directory);
 
 }  // namespace moebius

@@ -9,8 +9,8 @@
 
 namespace moebius {
 
-/// One reading of one pickle. Its functions are what the opcodes are made of; all check what they
-/// take, for the opcodes may come in any order.
+/// The state of parsing one pickle. Opcodes are composed of its functions, which all check what
+/// they take, for the opcodes may come in any order.
 class PickleMachine {
  public:
   using Kind = PickleNode::Kind;
@@ -83,7 +83,7 @@ class PickleMachine {
     marks_.pop_back();
     return items;
   }
-  /// A value, or a mark where nothing stands above it.
+  /// The top value, or a mark if it is the top.
   void drop() {
     if (!marks_.empty() && marks_.back() == stack_.size()) {
       marks_.pop_back();
@@ -187,14 +187,14 @@ class PickleMachine {
     const Ref id = pop();
     make(Kind::persistent).argument = id;
   }
-  /// The state of an object: torch.save keeps the versions of modules there. It is dropped.
+  /// The state of an object (torch.save stores versions of modules in it), which is discarded.
   void build() {
     pop();
     if (out_.nodes[top()].kind != Kind::call) damaged("sets the state of what has none");
   }
 
  private:
-  // Room for a quarter of a million tensors; what a hostile pickle can fill stays below 1 GB.
+  // Enough for 250,000 tensors; bounds the memory that a hostile pickle can fill to below 1 GB.
   static constexpr std::size_t max_bytes = 64 << 20, max_nodes = 4 << 20, max_stack = 4 << 20;
   static constexpr Ref nothing = UINT32_MAX;
   std::span<const std::byte> bytes_;

@@ -14,14 +14,13 @@ namespace {
 
 constexpr std::uint64_t max_header = 100'000'000;  // the format's own limit
 
-/// Sorted by name: a header may list tens of thousands of tensors, which `Json` would search in
-/// line.
+/// Sorted by name: a header may list tens of thousands of tensors, and `Json` searches linearly.
 using Header = nlohmann::json;
 
 Header parse_header(std::string_view text, const std::string& where) {
   std::set<std::string> names;
   const auto check_key = [&](int depth, Header::parse_event_t event, Header& parsed) {
-    // Copying what is deeper than an entry could only exhaust the stack.
+    // Copying values that are nested deeper than an entry could exhaust the stack.
     if (depth > 8) fail("{}: the safetensors header is nested too deeply", where);
     if (depth != 1 || event != Header::parse_event_t::key) return true;
     const auto name = parsed.get<std::string>();
@@ -164,7 +163,7 @@ void check_finite(const TensorEntry& entry, std::size_t begin, std::size_t count
 }
 
 std::string safetensors_header(const std::vector<TensorPlan>& tensors) {
-  // Put together by hand: the order of the data stays, and each name is quoted by the library.
+  // Formatted by hand to keep the order of the data; the library quotes the names.
   std::string text = R"({"__metadata__":{"format":"pt"})";
   for (const TensorPlan& tensor : tensors) {
     text += fmt::format(R"(,{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",

@@ -17,7 +17,7 @@ struct TensorEntry {
   DType dtype = DType::f32;
   Shape shape;  ///< may be empty for a scalar
   std::shared_ptr<const MappedFile> file;
-  std::shared_ptr<const std::vector<std::byte>> owned;  ///< set where the file's order is another
+  std::shared_ptr<const std::vector<std::byte>> owned;  ///< set for a copy in another order
   const std::byte* data = nullptr;                      ///< in `owned` if that is set
   std::size_t bytes = 0;
 
@@ -29,15 +29,15 @@ struct TensorEntry {
 std::vector<TensorEntry> read_safetensors(const fs::path& path);
 std::vector<TensorEntry> read_safetensors(const std::shared_ptr<const MappedFile>& file);
 
-/// Throws Error, naming `where`, for a name longer than any tensor's: such a one could fill the
-/// memory by being copied, and a terminal by being named.
+/// Throws Error, naming `where`, for a name longer than any tensor's, which could fill the memory
+/// when copied.
 void check_tensor_name(std::string_view name, std::string_view where);
 
 /// Throws Error naming file, tensor and element if one of `count` elements from `begin` on is NaN
 /// or infinite.
 void check_finite(const TensorEntry& entry, std::size_t begin, std::size_t count);
 
-/// A tensor that is to be written; `offset` is its place in the data part.
+/// A tensor to write; `offset` counts bytes from the start of the data.
 struct TensorPlan {
   std::string name;
   DType dtype = DType::f32;

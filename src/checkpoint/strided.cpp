@@ -21,7 +21,7 @@ bool is_contiguous(const StridedTensor& tensor) {
   return true;
 }
 
-/// Copies dimension `d` and those inside it, from `from` on; moves `to` behind what it wrote. `T`
+/// Copies dimension `d` and the inner ones, beginning at `from`; advances `to` past the copy. `T`
 /// is any type of the size of an element.
 template <class T>
 void gather(const StridedTensor& tensor, std::size_t d, const std::byte* from, std::byte*& to) {
@@ -81,7 +81,7 @@ void check_strided(const StridedTensor& tensor, const std::string& where) {
     }
     count *= tensor.shape[d];
   }
-  __int128 end = tensor.offset;  // behind the last element
+  __int128 end = tensor.offset;  // one past the last element
   if (count > 0 && count <= elements) {
     end += 1;
     for (std::size_t d = 0; d < tensor.shape.size(); ++d) {

@@ -1,5 +1,5 @@
-// Tensors as views of a storage with any strides, as PyTorch has them, and as entries of an index,
-// which are rows one after another.
+// Conversion of tensors with strides, as PyTorch stores them, to the contiguous entries of an
+// index.
 #pragma once
 
 #include "checkpoint/safetensors.h"
@@ -16,11 +16,11 @@ struct StridedTensor {
   std::span<const std::byte> storage;
 };
 
-/// Throws Error, naming `where`, unless every element lies in the storage, which has
-/// at least as many.
+/// Throws Error, naming `where`, unless every element is inside the storage, which has at least as
+/// many.
 void check_strided(const StridedTensor& tensor, const std::string& where);
 
-/// Entries in the order of the data: views of `file` where the tensor's elements lie in row-major
+/// Entries in the order of the data: views of `file` where the tensor's elements are in row-major
 /// order, else copies that own their bytes. Throws Error if the copies would be larger than the
 /// file: a small file must not fill the memory.
 std::vector<TensorEntry> to_entries(std::vector<StridedTensor> tensors,

@@ -18,7 +18,7 @@ namespace {
 using Kind = PickleNode::Kind;
 using Ref = PickleNode::Ref;
 
-/// All that a pickle may name.
+/// The functions and types that a pickle may name.
 constexpr std::string_view ordered_dict = "collections.OrderedDict", size = "torch.Size";
 constexpr std::string_view rebuild = "torch._utils._rebuild_tensor";
 constexpr std::string_view rebuild_v2 = "torch._utils._rebuild_tensor_v2";
@@ -54,7 +54,7 @@ std::vector<std::string_view> allowed_globals() {
   return names;
 }
 
-/// The archive's parts: the folder in it that everything stands under, and the checks of its kind.
+/// The archive: the folder that holds its entries, and the checks of its format.
 class Archive {
  public:
   explicit Archive(const MappedFile& file) : where_(file.path().string()) {
@@ -118,7 +118,7 @@ class Archive {
   ZipEntries entries_;
 };
 
-/// Makes tensors of the nodes of the pickle.
+/// Builds tensors from the nodes of the pickle.
 class StateDict {
  public:
   explicit StateDict(std::shared_ptr<const MappedFile> file)
@@ -147,7 +147,7 @@ class StateDict {
     return node.kind == Kind::none || node.kind == Kind::boolean || node.kind == Kind::integer ||
            node.kind == Kind::text || node.kind == Kind::opaque;
   }
-  /// The function that a call is of; empty for what is no call.
+  /// The function of a call node; empty for other nodes.
   std::string_view callee(const PickleNode& node) const {
     return node.kind == Kind::call ? pickle_[node.callee].text : std::string_view();
   }

@@ -48,7 +48,7 @@ class Bytes {
   const MappedFile& file_;
 };
 
-/// Where the central directory lies.
+/// Position of the central directory.
 struct Directory {
   std::uint64_t offset = 0, size = 0, entries = 0;
   std::uint64_t limit = 0;  ///< where it must end at the latest
@@ -105,7 +105,7 @@ struct Entry {
   bool compressed = false;
 };
 
-/// Puts the 64-bit values of extra field 1 where the 32-bit ones say so.
+/// Takes the 64-bit values of extra field 1 where the 32-bit ones refer to it.
 void apply_zip64(const Bytes& bytes, std::size_t extra, std::size_t length, Entry& entry) {
   for (std::size_t at = extra; at + 4 <= extra + length;) {
     const auto kind = bytes.number<std::uint16_t>(at);
@@ -124,7 +124,7 @@ void apply_zip64(const Bytes& bytes, std::size_t extra, std::size_t length, Entr
   }
 }
 
-/// Reads the entry at `at` and moves `at` behind it.
+/// Reads the entry at `at` and advances `at` to the next.
 Entry read_entry(const Bytes& bytes, const Directory& directory, std::size_t& at) {
   const std::size_t end = directory.offset + directory.size;
   if (end - at < central_size || bytes.number<std::uint32_t>(at) != central_signature) {
@@ -154,7 +154,7 @@ Entry read_entry(const Bytes& bytes, const Directory& directory, std::size_t& at
   return entry;
 }
 
-/// The data of an entry, behind its local header, before the directory.
+/// The data of an entry, between its local header and the central directory.
 std::span<const std::byte> locate(const Bytes& bytes, const Directory& directory,
                                   const Entry& entry) {
   const auto outside = [&] {

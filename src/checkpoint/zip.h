@@ -1,4 +1,4 @@
-// The directory of a zip archive, as torch.save writes one: entries lie in it uncompressed, so each
+// The central directory of a zip archive as torch.save writes it: entries are uncompressed, so each
 // is a range of the mapped file.
 #pragma once
 
@@ -16,9 +16,9 @@ struct ZipEntry {
 };
 using ZipEntries = std::map<std::string_view, ZipEntry>;  ///< by name
 
-/// Every entry; names and bytes lie in `file`. Zip64 too. Throws Error for what is encrypted, split
-/// over disks, cut off, named twice, outside the file or over another entry. Checksums are not
-/// looked at: that would read all weights.
+/// Every entry, zip64 included; names and bytes refer to `file`. Throws Error for archives that are
+/// encrypted, split or truncated, and for entries that are duplicate, outside the file or overlap.
+/// Checksums are not verified: that would read all weights.
 ZipEntries read_zip(const MappedFile& file);
 
 }  // namespace moebius

@@ -1,5 +1,5 @@
-// The table of families: a row says how a Hugging Face configuration becomes a ModelSpec and under
-// which names the weights stand in files, in both directions. Adding a family adds a row.
+// The table of families: a row reads a Hugging Face configuration into a ModelSpec and lists the
+// names of weights in files, for reading and writing. Adding a family adds a row.
 #pragma once
 
 #include <functional>
@@ -27,18 +27,18 @@ struct Family {
   std::string architecture, config_class;  ///< classes in transformers
   void (*read)(const JsonView& config, ModelSpec& spec);
   std::vector<NameRule> rules;
-  std::vector<std::string_view> ignored;  ///< names to pass over; '*' matches anything
-  std::string_view optional_prefix;       ///< files may leave it out
+  std::vector<std::string_view> ignored;  ///< names of tensors to ignore; '*' matches anything
+  std::string_view optional_prefix;       ///< of names, which files may omit
   std::string_view layer_list;            ///< "model.layers"
-  std::string_view ffn_module;            ///< "mlp": what an overlay replaces
-  bool ffn_in_layer = false;              ///< the layer itself holds the FFN's parts, as OPT's
+  std::string_view ffn_module;            ///< "mlp", which an overlay replaces
+  bool ffn_in_layer = false;  ///< the FFN's matrices are members of the layer, as in OPT
   /// Names that files may have instead of those of `rules`: fused experts, as transformers 5 holds
   /// them in memory and writes them with save_original_format=False.
   std::vector<NameRule> alternatives;
 };
 
 std::span<const Family> families();
-/// Throws Error that lists the known ones.
+/// Throws Error, listing the known ones, for another.
 const Family& family_of(std::string_view model_type, std::string_view where);
 
 /// Reads DIRECTORY/config.json and generation_config.json, in the old and the transformers-5
@@ -47,8 +47,8 @@ ModelSpec read_model_spec(const fs::path& directory);
 /// The same from a configuration alone; `where` names it in errors.
 ModelSpec parse_model_spec(const Json& config, const std::string& where);
 
-/// A tensor as a file holds it: `slots`, concatenated along the output dimension, of one expert
-/// where `expert` >= 0, then transposed where asked.
+/// A tensor in a file: `slots` concatenated along the output dimension, of one expert where
+/// `expert` >= 0 and of all otherwise, then transposed if `transposed`.
 struct FileTensor {
   std::string name;
   Shape shape;
@@ -73,7 +73,7 @@ std::string overlay_name(const Family& family, std::int64_t layer, std::string_v
 
 /// Replaces `{key}` in `pattern`.
 std::string substitute(std::string_view pattern, std::string_view key, std::int64_t value);
-/// Whether `name` matches `pattern`, in which '*' stands for anything.
+/// Whether `name` matches `pattern`, in which '*' matches any text.
 bool matches(std::string_view pattern, std::string_view name);
 
 }  // namespace moebius

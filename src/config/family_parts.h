@@ -1,4 +1,4 @@
-// What rows of the table of families share: names of weights, and readers of configuration keys.
+// Parts of rows of the table of families: names of weights, and readers of configuration keys.
 #pragma once
 
 #include <initializer_list>
@@ -63,11 +63,11 @@ std::vector<NameRule> join(std::initializer_list<std::span<const NameRule>> part
 /// Throws Error on an activation that is not known.
 Activation activation_from(const JsonView& config, std::string_view key, std::string_view fallback);
 
-/// `rope_parameters` of transformers 5, or `rope_theta` beside `rope_scaling`. Stretches
-/// `spec.context` to what the scaling is for. Throws Error on a kind that is not known.
+/// Reads `rope_parameters` of transformers 5, or `rope_theta` and `rope_scaling`. Extends
+/// `spec.context` by the scaling's factor. Throws Error on an unknown kind.
 void read_rope(const JsonView& config, ModelSpec& spec, double default_theta);
 
-/// 1 + 0.1 mscale ln(factor), by which DeepSeek's YaRN multiplies for a stretch by `factor`.
+/// 1 + 0.1 mscale ln(factor), DeepSeek's YaRN attention factor for an extension by `factor`.
 double attention_mscale(double factor, double mscale);
 
 /// Defaults of a configuration class in transformers.
@@ -78,29 +78,29 @@ struct LlamaDefaults {
   std::int64_t head_dim = 0;  ///< 0: d_model / heads
 };
 
-/// Llama's skeleton without attention: sizes, layers, RMS norm, gated FFN, head.
+/// Reads the keys of a Llama-like model but for attention: sizes, layers, RMS norm, gated FFN, tie.
 void read_llama_frame(const JsonView& c, ModelSpec& spec, const LlamaDefaults& defaults);
 
-/// What all families with Llama's skeleton have in common.
+/// Reads all keys of a Llama-like model, attention and rotary positions included.
 void read_llama_skeleton(const JsonView& c, ModelSpec& spec, const LlamaDefaults& defaults);
 
-/// Granite's factors on embeddings, attention scores, branches and logits.
+/// Reads Granite's factors on embeddings, attention scores, residual branches and logits.
 void read_granite_factors(const JsonView& c, ModelSpec& spec);
 
-/// `layer_types`, one a layer: those that are "sliding_attention" get `window`. Without the list
-/// those get it for which `sliding` is true.
+/// Gives `window` to the layers that `layer_types` lists as "sliding_attention", or, without that
+/// key, to those for which `sliding` is true.
 void read_windows(const JsonView& c, ModelSpec& spec, std::int64_t window,
                   bool (*sliding)(const JsonView& config, std::int64_t layer));
 
-/// Keys of an MoE layer: how many experts, their width, how they are weighted.
+/// Keys of an MoE layer: number and width of experts, and normalisation of their weights.
 struct MoeKeys {
   std::string_view experts, width;
-  bool norm_topk_prob;  ///< whether that key says if weights are renormalised; else they are
+  bool norm_topk_prob;  ///< whether norm_topk_prob decides about renormalisation; else it is done
 };
 MoeSpec read_moe(const JsonView& c, const MoeKeys& keys);
 
-/// Gives `moe` to every layer that `mlp_only_layers` and `decoder_sparse_step` leave to it, and
-/// reads the coefficient of the balance loss, `balance` where the key is absent.
+/// Makes every layer an MoE but those that `mlp_only_layers` and `decoder_sparse_step` keep dense,
+/// and reads the coefficient of the balance loss, `balance` if the key is absent.
 void place_moe(const JsonView& c, ModelSpec& spec, const MoeSpec& moe, double balance = 0.001);
 
 }  // namespace moebius

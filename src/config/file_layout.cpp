@@ -10,7 +10,7 @@
 namespace moebius {
 namespace {
 
-/// Builds the layout, one stored tensor after the other; parts of one tensor meet by name.
+/// Collects the tensors of a layout; slots with one name become parts of one tensor.
 class LayoutBuilder {
  public:
   /// `slot_shape` without the leading E where `expert` >= 0.
@@ -24,7 +24,8 @@ class LayoutBuilder {
       return;
     }
     FileTensor& tensor = tensors_[at->second];
-    // The output dimension: rows of a matrix, columns where it is stored transposed, a bias itself.
+    // The output dimension: rows of a matrix, columns if it is stored transposed, a bias's only
+    // one.
     const std::size_t rank = tensor.shape.size();
     const std::size_t output = rank == 1 || tensor.transposed ? rank - 1 : rank - 2;
     const std::int64_t share =

@@ -9,7 +9,7 @@
 namespace moebius {
 namespace {
 
-/// Lays the MoE layers that moebius wrote over the dense layers of the family.
+/// Replaces dense layers of the family by the MoE layers that `config.moebius` lists.
 void read_overlay(const JsonView& overlay, ModelSpec& spec) {
   spec.overlay = true;
   overlay.integer("format", 1, 1);
@@ -35,8 +35,8 @@ void read_overlay(const JsonView& overlay, ModelSpec& spec) {
   spec.balance_coefficient = overlay.number_or("balance_coefficient", 0.01);
 }
 
-/// Each size alone may be right and all of them together absurd; counting and listing the weights
-/// must neither overflow nor fill the memory.
+/// Sizes that are valid one by one may be absurd together: counting and listing the weights must
+/// neither overflow nor fill the memory.
 void check_extent(const ModelSpec& spec, const std::string& where) {
   constexpr std::int64_t max_elements = std::int64_t{1} << 40, max_tensors = 1 << 18;
   std::int64_t tensors = 0;

@@ -1,7 +1,6 @@
-// The one list of a decoder's weights. `WeightsOf<T>` is a plain tree whose leaves are shapes
-// (what must be there), bindings (where it lies in files) or tensors (what is computed with);
-// `for_each_weight` walks one tree, or several of equal structure side by side. A leaf that a
-// model lacks (no bias, tied head) is visited too and is empty: the visitor decides.
+// The list of a decoder's weights. `WeightsOf<T>` is a plain tree whose leaves are shapes or
+// weights; `for_each_weight` visits the leaves of one tree, or of several of equal structure
+// together. A leaf that a model lacks (no bias, tied head) is visited too and is empty.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +18,7 @@ struct NormOf {
   T weight{}, bias{};  // [D]
 };
 
-/// A way through a latent of width R: b norm(a x).
+/// A low-rank projection through a latent of width R: b norm(a x).
 template <class T>
 struct LatentOf {
   T a{}, a_bias{};  // [R, D], [R]; of keys and values [R + P, D]: the shared rotary key comes last
@@ -48,7 +47,7 @@ struct RouterOf {
   T weight{}, bias{};  // [E, D], [E]
   T up{}, up_bias{};   // the same, of scores by neurons
   T scale{};           // [E], u of `one_plus`
-  T correction{};      // [E], added to what is chosen by; see `is_buffer`
+  T correction{};      // [E], added to the scores for the choice only; see `is_buffer`
 };
 
 template <class T>
@@ -181,9 +180,9 @@ using Shape = std::vector<std::int64_t>;  ///< empty: the model has no such weig
 /// The shapes that `spec` asks for.
 WeightsOf<Shape> weight_shapes(const ModelSpec& spec);
 
-/// Whether a slot is no parameter: training leaves the router's correction alone, and since
-/// rounding it would change which experts are chosen, it keeps the dtype it is stored in, f32 when
-/// made here.
+/// Whether a slot is a buffer, not a parameter: the router's correction. Training does not change
+/// it, and it keeps its stored dtype, f32 if initialised here, since rounding would change which
+/// experts are chosen.
 bool is_buffer(std::string_view slot);
 
 std::int64_t element_count(const Shape& shape);

@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::int64_t sample_tokens = 2;  // one from the prompt, one from the cache
 
-/// Ids of the test prompt; without a tokenizer, a few ids spread over the vocabulary.
+/// Ids of the test prompt; without a tokenizer, ten fixed ids of the vocabulary.
 std::vector<std::int32_t> test_ids(const Source& source, const std::optional<Tokenizer>& tokenizer,
                                    const ConvertOptions& options, const Context& ctx) {
   std::vector<std::int32_t> ids;
@@ -42,8 +42,8 @@ std::vector<std::int32_t> test_ids(const Source& source, const std::optional<Tok
   return ids;
 }
 
-/// Writes and tests at once, in the hope that no layer goes back; if one does, writes again what
-/// then is to be written.
+/// Writes the output and tests its layers concurrently, assuming that all are kept; if one is
+/// reverted, writes the output again.
 class Conversion {
  public:
   Conversion(const PreparedConversion& prepared, const ConvertOptions& options, const Context& ctx,
@@ -60,19 +60,18 @@ class Conversion {
     plan = plan_output(sources_, layers_, recipes_, options_, ctx_);
     const OutputPlan before = plan_source(sources_, options_, ctx_);
     const auto writing = std::async(std::launch::async, [this] { return write(); }).share();
-    // The disk goes on while the rest of the layers and then the output are tried.
+    // Syncs in the background while the layers and then the output are tested.
     syncing_ = std::async(std::launch::async, [this, writing] {
       writing.wait();
       staged_.sync();
     });
     try {
-      // The writer keeps one core busy: threads that wait for each other at barriers must not
-      // wait for it.
+      // The writer keeps one core busy, which threads would otherwise wait for at barriers.
       const ComputeThreads fewer(std::max(1, ctx_.threads - 1));
       tested = test_layers(before, plan, layers_, prompt, options_.max_kl, ctx_);
     } catch (...) {
       cancel_ = true;
-      writing.get();  // a damaged source is the better message
+      writing.get();  // an error of the source takes precedence
       throw;
     }
     ctx_.log.debug("layers tested after {:.2f} s", seconds_since(start_));
@@ -90,7 +89,7 @@ class Conversion {
     cancel_ = false;
     copied = write();
     for (const LayerRecord& row : tested.layers) {
-      if (!row.kept) ctx_.log.warn("layer {} goes back to dense: {}", row.layer, row.reason);
+      if (!row.kept) ctx_.log.warn("layer {} is reverted to dense: {}", row.layer, row.reason);
     }
   }
 
@@ -98,7 +97,7 @@ class Conversion {
   LayerTestResult tested;
   CopyResult copied;
 
-  /// Waits for the disk. What was written twice is left to the commit.
+  /// Waits for the background sync. Files that were written twice are synced by the commit.
   void wait_for_sync() {
     if (syncing_.valid()) syncing_.get();
   }
@@ -116,7 +115,7 @@ class Conversion {
   std::size_t max_shard_;
   Clock::time_point start_ = Clock::now();
   std::atomic<bool> cancel_{false};
-  std::future<void> syncing_;  // last: its end is waited for before anything else goes
+  std::future<void> syncing_;  // last member: joined before the others are destroyed
 };
 
 Json report_json(const ConversionReport& report, const ConvertOptions& options,
@@ -167,7 +166,7 @@ Json report_json(const ConversionReport& report, const ConvertOptions& options,
   return json;
 }
 
-/// Opens what was written and lets it generate; throws Error if it can't.
+/// Opens the output and generates a few tokens; throws Error if that fails.
 std::string try_output(const fs::path& directory, const std::optional<Tokenizer>& tokenizer,
                        const std::vector<std::int32_t>& ids, const Context& ctx) {
   // Weights stay in the mapped files: the result may be larger than the memory.

@@ -20,7 +20,7 @@ struct ConversionReport {
   double dense_exact = 0;  ///< max |logit difference| / max |logit| against the dense model, f32
   std::int64_t parameters = 0, active_parameters = 0;
   std::string architecture;  ///< class that opens the output in transformers
-  std::string sample;        ///< what the saved model continued the test prompt with
+  std::string sample;        ///< the saved model's continuation of the test prompt
   std::uint64_t bytes = 0;   ///< weights written
   double seconds = 0;
 };

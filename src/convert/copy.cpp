@@ -15,7 +15,7 @@ namespace {
 // that the host has yet to provide: 1 MB took seven times as long.
 constexpr std::size_t piece_bytes = 64 << 10;
 
-/// Where a part of the output lies.
+/// A destination in the output.
 struct Target {
   std::size_t tensor;  ///< number in the plan
   std::size_t offset;  ///< bytes from its beginning
@@ -66,8 +66,8 @@ class Copier {
   }
 
  private:
-  /// Tensors in the order of the data; what lies between them is hashed too. A tensor that shares
-  /// bytes with one before, or lies in memory of its own, is not hashed again.
+  /// Tensors in the order of the data; the bytes between them are hashed too. A tensor that shares
+  /// bytes with an earlier one, or owns its bytes, is not hashed.
   std::string copy_file(const Source& source, const MappedFile& file) {
     Digest digest;
     const std::byte* at = file.bytes().data();
@@ -82,8 +82,7 @@ class Copier {
     return digest.hex();
   }
 
-  /// Hashes (into `digest`, if any) and scans the tensor here; it is then written while the next
-  /// one is hashed.
+  /// Hashes (into `digest`, if any) and scans the tensor, then starts writing it in the background.
   void copy_tensor(const TensorEntry& entry, Digest* digest) {
     const auto found = targets_.find(&entry);
     const std::size_t item = size_of(entry.dtype);
@@ -101,7 +100,7 @@ class Copier {
     });
   }
 
-  /// Runs `write` beside what goes on, at most two at once.
+  /// Runs `write` in the background, at most two at once.
   void start(std::function<void()> write) {
     std::future<void>& writing = writing_[next_writer_++ % writing_.size()];
     if (writing.valid()) writing.get();
@@ -129,7 +128,7 @@ class Copier {
   std::vector<std::pair<const TensorPart*, Target>> made_;
   std::atomic<std::size_t> done_ = 0;
   std::size_t next_writer_ = 0;
-  std::array<std::future<void>, 2> writing_;  // last: their end is waited for before all else goes
+  std::array<std::future<void>, 2> writing_;  // last member: joined before the others are destroyed
 };
 
 }  // namespace

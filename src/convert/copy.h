@@ -1,5 +1,6 @@
-// The one pass over the sources' bytes: each tensor is hashed and scanned, and written to wherever
-// the output wants it while the next one is hashed. What is made rather than copied follows.
+// Copies weights of the sources into the output in one pass: each tensor is hashed, scanned for
+// non-finite values and written to all its destinations while the next one is hashed. Computed
+// tensors are written afterwards.
 #pragma once
 
 #include <atomic>
@@ -16,7 +17,7 @@ struct CopyResult {
 };
 
 /// Writes the weights of `plan` into `directory`. Throws Error naming the tensor at the first
-/// non-finite weight. Returns early, with nothing of use, once `cancel` is set.
+/// non-finite weight. Returns early, with an incomplete result, once `cancel` is set.
 CopyResult copy_weights(const Sources& sources, const OutputPlan& plan, const fs::path& directory,
                         std::size_t max_shard_bytes, const Context& ctx,
                         const std::atomic<bool>& cancel);

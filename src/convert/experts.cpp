@@ -18,7 +18,7 @@ const MoeSpec& moe_of(const Source& source, std::int64_t layer) {
   return *source.spec.layers[static_cast<std::size_t>(layer)].moe;
 }
 
-/// A layer whose router has the rows of these experts, and whose experts are still to be said.
+/// A recipe with the router rows of these experts, and no experts yet.
 LayerRecipe with_routers_of(const Source& source, std::int64_t layer,
                             const std::vector<std::int64_t>& experts) {
   LayerRecipe recipe;
@@ -43,7 +43,7 @@ LayerRecipe with_routers_of(const Source& source, std::int64_t layer,
   return recipe;
 }
 
-/// Numbers of the experts, those that got most tokens first.
+/// Numbers of the experts by token count, descending.
 std::vector<std::int64_t> by_usage(const FfnTrace& trace) {
   std::vector<std::int64_t> order(trace.usage.size());
   std::iota(order.begin(), order.end(), 0);
@@ -53,7 +53,7 @@ std::vector<std::int64_t> by_usage(const FfnTrace& trace) {
   return order;
 }
 
-/// The most used ones, in the order of their numbers.
+/// The most used experts in ascending order.
 std::vector<std::int64_t> most_used(const FfnTrace& trace, const LayerOptions& options) {
   if (options.experts >= static_cast<std::int64_t>(trace.usage.size())) {
     fail("--experts {}: layer {} has {}, and is to have fewer", options.experts, trace.layer,

@@ -12,8 +12,8 @@
 namespace moebius {
 namespace {
 
-/// Bytes a second that the disk of `directory` takes now, synced; nothing where that cannot be
-/// tried. The file has no name, so nothing is left of it.
+/// Bytes per second that the disk of `directory` writes, synced; nothing if that cannot be
+/// measured. The file has no name and disappears when it is closed.
 std::optional<double> write_rate(const fs::path& directory) {
   constexpr std::size_t piece = 64 << 10, total = 64 << 20;
   const int fd = ::open(directory.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
@@ -31,7 +31,7 @@ std::optional<double> write_rate(const fs::path& directory) {
   return static_cast<double>(total) / seconds.count();
 }
 
-/// The nearest directory above `path` that exists.
+/// The nearest existing ancestor of `path`.
 fs::path standing(const fs::path& path) {
   fs::path directory = fs::absolute(path).lexically_normal();
   while (!fs::is_directory(directory)) directory = directory.parent_path();

@@ -11,15 +11,15 @@
 
 namespace moebius {
 
-/// What `convert` would give.
+/// What `convert` would produce.
 struct ConversionForecast {
   std::vector<std::int64_t> layers;
   ModelCost source, result;
   std::uint64_t bytes = 0;        ///< of weights to be written
-  std::optional<double> seconds;  ///< to write them at the rate that the disk shows now
+  std::optional<double> seconds;  ///< to write them at the disk's measured rate
 };
 
-/// Checks what `convert` checks of options and source, and writes nothing.
+/// Makes the checks of `convert` on options and sources, and writes nothing.
 ConversionForecast forecast(const ConvertOptions& options, const Context& ctx);
 
 }  // namespace moebius

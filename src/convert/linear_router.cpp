@@ -9,14 +9,14 @@
 namespace moebius {
 namespace {
 
-/// At least `least`, which is also what the deviation of a single value is.
+/// At least `least`, which is also the deviation of a single value.
 at::Tensor at_least(const at::Tensor& deviation, double least) {
   return deviation.nan_to_num(0).clamp_min(least);
 }
 
-/// Between the K that a token chooses and the others.
+/// The threshold between the K experts that a token chooses and the others.
 struct Border {
-  at::Tensor ids_T2;     ///< the last of the ones and the first of the others
+  at::Tensor ids_T2;     ///< the last chosen and the first not chosen
   at::Tensor middle_T1;  ///< of their two values
 
   Border(const at::Tensor& values_TE, std::int64_t top_k) {
@@ -26,7 +26,7 @@ struct Border {
   }
 };
 
-/// Which experts each token should choose, and what it costs not to.
+/// The experts that each token should choose, and the cost of other choices.
 class Choices {
  public:
   Choices(const at::Tensor& y_TE, std::int64_t top_k) : top_k_(top_k) {
@@ -36,12 +36,12 @@ class Choices {
     cost_TE_ = cost_TE_ / cost_TE_.sum().clamp_min(1e-12);
   }
 
-  /// Logistic loss of the scores' distances from their own border.
+  /// Logistic loss of the scores' distances from their threshold.
   double loss(const at::Tensor& scores_TE) const {
     const at::Tensor above_TE = scores_TE - Border(scores_TE, top_k_).middle_T1;
     return (at::softplus(above_TE * (1 - 2 * chosen_TE_)) * cost_TE_).sum().item<double>();
   }
-  /// Of the loss, by the scores; those at the border move it.
+  /// Of the loss with respect to the scores, through the threshold too.
   at::Tensor gradient(const at::Tensor& scores_TE) const {
     const Border border(scores_TE, top_k_);
     const at::Tensor by_distance =
@@ -53,7 +53,7 @@ class Choices {
  private:
   std::int64_t top_k_;
   at::Tensor chosen_TE_;  // 1 or 0
-  at::Tensor cost_TE_;    // distance of y from its border; 1 in all
+  at::Tensor cost_TE_;    // distance of y from its threshold; the sum is 1
 };
 
 /// Adam (Kingma & Ba, 2015) on all tokens at once; `router` becomes the best of its steps.

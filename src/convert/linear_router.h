@@ -1,26 +1,26 @@
-// The router of a split that chooses by a linear function of the token.
+// The linear router of a split.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 namespace moebius {
 
-/// `--router linear` of a split: scores weight x + bias, after which the K experts are chosen that
-/// add most.
+/// `--router linear` of a split: scores weight x + bias, fitted so that the K experts with the
+/// largest outputs have the largest scores.
 struct LinearRouter {
   at::Tensor weight_ED, bias_E;  ///< f32
 };
 
-/// Fits such routers to the same tokens.
+/// Fits linear routers to one set of tokens.
 class LinearRouterFit {
  public:
   explicit LinearRouterFit(const at::Tensor& x_TD);
 
-  /// Begins with the ridge regression of norms_TE, the norm of what each expert adds to a token, on
-  /// the inputs, and trains that for a hundred steps on the choice itself: logistic regression of
-  /// whether an expert is among the K of a token, on how far its score is from the border between
-  /// chosen and not, weighted by how far its norm is from the norms' border: errors count by what
-  /// they cost. The last eighth of the tokens tells which step was best.
+  /// Ridge regression of norms_TE, the norm of each expert's output, on the inputs, then a hundred
+  /// steps of training on the choice: logistic regression of whether an expert is among the K of a
+  /// token, on the distance of its score from the threshold between chosen and not, weighted by the
+  /// distance of its norm from the norms' threshold. The last eighth of the tokens selects the
+  /// step.
   LinearRouter fit(const at::Tensor& norms_TE, std::int64_t top_k) const;
 
  private:

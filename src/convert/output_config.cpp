@@ -1,5 +1,5 @@
-// How the output presents itself to transformers: as a class that it has, where one fits exactly,
-// else as the source's own class with MoE layers laid over it by a small modelling file.
+// config.json of the output: that of a class of transformers if one fits exactly, else that of the
+// source's class with MoE layers that modeling_moebius.py puts in.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -10,7 +10,7 @@
 namespace moebius {
 namespace {
 
-/// Rotary positions as transformers 5 writes them; what a kind does not know is left out.
+/// Rotary positions as transformers 5 writes them; keys that a kind lacks are omitted.
 Json rope_parameters(const RopeSpec& rope) {
   Json json{{"rope_theta", rope.theta}, {"rope_type", name_of(rope.scaling)}};
   if (rope.scaling == RopeScaling::none) return json;
@@ -31,7 +31,7 @@ Json rope_parameters(const RopeSpec& rope) {
   return json;
 }
 
-/// In the spelling of transformers 5, and in that of versions 4, which know no other.
+/// In the format of transformers 5, and in that of versions 4.
 void write_rope(const RopeSpec& rope, Json& config) {
   config["rope_parameters"] = rope_parameters(rope);
   config["rope_theta"] = rope.theta;
@@ -41,7 +41,7 @@ void write_rope(const RopeSpec& rope, Json& config) {
   config["rope_scaling"].erase("rope_theta");
 }
 
-/// Keys by which a class of transformers names what an MoE layer is.
+/// Keys of an MoE layer's sizes in a class of transformers.
 struct ExpertKeys {
   const char *count, *width;
 };
@@ -52,7 +52,7 @@ struct NativeClass {
   const char *from, *to, *architecture;
   bool every_layer;  ///< has no dense layers; else `mlp_only_layers` lists them
   bool one_window;   ///< the same window in every layer
-  bool shared;       ///< has one shared expert, weighed by a gate
+  bool shared;       ///< has one shared expert, multiplied by a gate
   bool (*fits)(const ModelSpec& spec);
   ExpertKeys keys;
 };
@@ -121,8 +121,8 @@ void write_windows(const NativeClass& row, const ModelSpec& spec, Json& config) 
   if (!row.one_window) config["layer_types"] = std::move(types);
 }
 
-/// Everything whose default differs between the classes is written out: Mixtral's rope_theta is
-/// 1e6, Llama's 1e4; Qwen3's norm_topk_prob is false.
+/// Keys whose defaults differ between the classes are always written: Mixtral's rope_theta is 1e6,
+/// Llama's 1e4; Qwen3's norm_topk_prob is false.
 Json native_config(const NativeClass& row, const Json& source, const ModelSpec& spec) {
   Json config = source;
   for (const char* key : {"mlp_bias", "pretraining_tp", "layer_types", "max_window_layers"}) {
@@ -183,7 +183,7 @@ Json overlay_config(const Json& source, const ModelSpec& spec) {
   return config;
 }
 
-/// A family of mixtures says one number for all its layers.
+/// A family of mixtures has one number of experts for all its layers.
 void write_expert_count(const ModelSpec& spec, const MoeSpec& moe, Json& config) {
   for (const LayerSpec& layer : spec.layers) {
     if (!layer.moe || layer.moe->experts == moe.experts) continue;

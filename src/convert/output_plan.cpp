@@ -81,7 +81,7 @@ class Planner {
     return is_buffer(wanted.slots[0]) ? stored : output_dtype(options_, stored);
   }
 
-  /// False for what the recipe does not make, in layers that were an MoE before.
+  /// False for weights that the recipe does not compute, in layers that were an MoE before.
   bool fill_moe(const MoeSlot& slot, OutputTensor& out) const {
     const LayerRecipe& recipe = recipes_.at(slot.layer);
     const LayerSpec& before = sources_.front().spec.layers[static_cast<std::size_t>(slot.layer)];
@@ -118,7 +118,7 @@ class Planner {
     return true;
   }
 
-  /// The tensors of one FFN that `out` holds; `place` is where its origins stand.
+  /// Appends the slots of one FFN to `out`; `place` is the prefix of its origins' slots.
   void fill_ffn(const FfnRecipe& ffn, const std::string& place, std::int64_t width,
                 OutputTensor& out) const {
     for (const std::string& name : out.wanted.slots) {
@@ -196,7 +196,7 @@ class Planner {
   const Context& ctx_;
 };
 
-/// What `tensor` holds of `slot`, which is one of its slots; `expert` as in Source::slice.
+/// The part of `tensor` that is `slot`, one of its slots; `expert` as in Source::slice.
 WeightSlice slice_of(const BoundTensor& tensor, const std::string& slot, std::int64_t expert) {
   const auto& slots = tensor.wanted.slots;
   const auto which = std::find(slots.begin(), slots.end(), slot) - slots.begin();

@@ -1,4 +1,4 @@
-// What the converted checkpoint holds, and from which bytes of the sources each tensor comes.
+// The tensors of the output, and the bytes of the sources or the computation that each comes from.
 #pragma once
 
 #include <deque>
@@ -15,14 +15,14 @@
 
 namespace moebius {
 
-/// A stretch of an output tensor: a source tensor as it is, or bytes that are made when wanted.
+/// A contiguous part of an output tensor: a source tensor, or bytes that are computed on demand.
 struct TensorPart {
   const TensorEntry* source = nullptr;
   std::function<std::vector<std::byte>()> make;  ///< where `source` is null
   std::size_t bytes = 0;
 };
 
-/// A tensor of the output: its parts, one after the other.
+/// A tensor of the output as the concatenation of its parts.
 struct OutputTensor {
   FileTensor wanted;
   DType dtype = DType::f32;
@@ -48,8 +48,8 @@ struct Source {
   Source(const fs::path& directory, const Log& log);
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
-  /// What `slot` is, of the expert of this number where the slot belongs to experts. Throws Error
-  /// if no tensor holds it.
+  /// The weight in `slot`, of one expert if the slot is of experts. Throws Error if no tensor holds
+  /// it.
   WeightSlice slice(const std::string& slot, std::int64_t expert = -1) const;
   bool holds(const std::string& slot) const;
   /// The stored tensor of exactly the slots and expert of `wanted`; null if they are stored as
@@ -57,30 +57,30 @@ struct Source {
   const BoundTensor* same_tensor(const FileTensor& wanted) const;
 
  private:
-  /// By slot and expert, -1 where one tensor holds them all.
+  /// By slot and expert; -1 if one tensor holds all.
   std::map<std::pair<std::string, std::int64_t>, const BoundTensor*> by_slot_;
 };
 
 /// The model that is converted, and models of the same shape whose FFNs become experts too.
 using Sources = std::deque<Source>;
 
-/// In which dtype a tensor that is stored as `stored` is written.
+/// The dtype in which a tensor of dtype `stored` is written.
 DType output_dtype(const ConvertOptions& options, DType stored);
 
-/// The output in which `layers` are made by `recipes` and all else stays, or is the average of the
-/// sources with `--rest average`. The plan refers to both sources and recipes.
+/// The output: `layers` computed by `recipes`, all other weights as in the first source, or the
+/// average of all with `--rest average`. The plan refers to sources and recipes.
 OutputPlan plan_output(const Sources& sources, const std::vector<std::int64_t>& layers,
                        const Recipes& recipes, const ConvertOptions& options, const Context& ctx);
 
-/// The first source as it is stored, but for `--rest average`: what the output is compared with.
+/// The model before its layers are converted, in the source's layout and dtype.
 OutputPlan plan_source(const Sources& sources, const ConvertOptions& options, const Context& ctx);
 
-/// config.json of the output, and the modelling code where transformers has no class for it. Sets
-/// family and overlay of `spec`, and the dtype in config.json.
+/// Sets config.json of the output, and the modelling code if transformers has no class for it, and
+/// family and overlay of `spec`.
 void describe_output(const Source& source, ModelSpec& spec, OutputPlan& plan);
 
-/// Whether the class in transformers that a model of `spec` can become weighs its shared expert by
-/// a gate.
+/// Whether the class in transformers that a model of `spec` can become has a gate on its shared
+/// expert.
 bool shares_by_gate(const ModelSpec& spec);
 
 }  // namespace moebius

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int iterations = 12;
 
-/// Sizes of `parts` parts of `count`: the first ones get the rest.
+/// Sizes of `parts` parts of `count`: the first ones get the remainder.
 std::int64_t size_of_part(std::int64_t count, std::int64_t parts, std::int64_t part) {
   return count / parts + (part < count % parts ? 1 : 0);
 }
@@ -40,7 +40,7 @@ at::Tensor first_centres(const at::Tensor& rows_FT, std::int64_t parts, Random& 
   return centres;
 }
 
-/// Members by part, and exchanges of two that raise the sum of similarities.
+/// Members by part, and exchanges of two that increase the sum of similarities.
 class Exchange {
  public:
   Exchange(const at::Tensor& similarity_FE, Assignment& assignment)
@@ -78,7 +78,7 @@ class Exchange {
     return best;
   }
 
-  /// The members of `from` that gain more than `least` in `to`, those who gain most last.
+  /// The members of `from` that gain more than `least` in `to`, by ascending gain.
   std::vector<std::pair<float, std::size_t*>> gainers(std::int64_t from, std::int64_t to,
                                                       float least) {
     std::vector<std::pair<float, std::size_t*>> found;
@@ -89,7 +89,7 @@ class Exchange {
     return found;
   }
 
-  /// Exchanges members of two parts, best with best, as long as both together gain.
+  /// Exchanges members of two parts, best with best, while the sum of both gains is positive.
   bool exchange(std::int64_t a, std::int64_t b) {
     constexpr float smallest = 1e-6F;
     auto of_a = gainers(a, b, smallest - best_gain(b, a));
@@ -131,7 +131,7 @@ Assignment assign_balanced(const at::Tensor& similarity_FE) {
   const at::Tensor similarity = similarity_FE.to(at::kFloat).contiguous();
   const std::int64_t count = similarity.size(0), parts = similarity.size(1);
   const auto* rows = similarity.const_data_ptr<float>();
-  // Those who lose most by their second choice choose first.
+  // Neurons that lose most by their second choice are assigned first.
   std::vector<float> regret(static_cast<std::size_t>(count));
   for (std::int64_t i = 0; i < count; ++i) {
     std::vector<float> row(rows + i * parts, rows + (i + 1) * parts);

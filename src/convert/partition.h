@@ -1,4 +1,4 @@
-// Dividing an FFN's neurons into experts of equal width.
+// Division of an FFN's neurons into experts of equal width.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,20 +9,20 @@
 
 namespace moebius {
 
-/// Which part each of F neurons belongs to; the parts' sizes differ by at most one.
+/// The part of each of F neurons; the parts' sizes differ by at most one.
 using Assignment = std::vector<std::int64_t>;
 
-/// By lot.
+/// A random partition.
 Assignment random_partition(std::int64_t neurons, std::int64_t parts, std::uint64_t seed,
                             const std::string& stream);
 
-/// Balanced spherical k-means: neurons whose rows of `features_FT` point the same way come
-/// together. Deterministic for a seed.
+/// Balanced spherical k-means of the neurons by their rows of `features_FT`. Deterministic for a
+/// seed.
 Assignment cluster(const at::Tensor& features_FT, std::int64_t parts, std::uint64_t seed,
                    const std::string& stream);
 
-/// The assignment with parts of equal size whose sum of `similarity_FE` no exchange of two neurons
-/// improves.
+/// An assignment with parts of equal size whose sum of `similarity_FE` no exchange of two neurons
+/// increases.
 Assignment assign_balanced(const at::Tensor& similarity_FE);
 
 }  // namespace moebius

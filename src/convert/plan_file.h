@@ -1,4 +1,4 @@
-// What is to be done to which layer: by the command line alone, or by a plan file.
+// The options of each layer, from the command line or a plan file.
 #pragma once
 
 #include <string>
@@ -8,12 +8,12 @@
 
 namespace moebius {
 
-/// Texts whose tokens an expert is to get, and such as it is not to get.
+/// Texts whose tokens an expert should get, and texts whose tokens it should not.
 struct ExpertPrompts {
   std::vector<std::string> positive, negative;
 };
 
-/// What one row of a plan says about the layers that it names.
+/// One row of a plan: layers and their options.
 struct LayerPlan {
   LayerOptions options;
   std::vector<std::int64_t> layers;    ///< ascending
@@ -21,8 +21,8 @@ struct LayerPlan {
   std::string where;                   ///< "FILE:LINE", empty for the command line
 };
 
-/// The rows of `options.plan`, what they leave open as on the command line; without a plan one row
-/// of the layers that `--layers` or `--every` choose. Throws UsageError naming the file and line of
+/// The rows of `options.plan`, with the command line's options as defaults; without a plan one row
+/// with the layers of `--layers` or `--every`. Throws UsageError naming the file and line of
 /// an unknown key, a wrong value, a layer that is named twice.
 std::vector<LayerPlan> read_plan(const ConvertOptions& options, std::int64_t layer_count);
 

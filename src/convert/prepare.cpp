@@ -46,7 +46,7 @@ void check_calibration(const ConvertOptions& options, const std::vector<LayerPla
   throw UsageError(fmt::format("{}: needs --calibration FILE, text such as the model reads", what));
 }
 
-/// The router that a layer starts with where none is named.
+/// The initialisation of a router where none is given.
 RouterStart default_router(const LayerOptions& options) {
   return options.method == ConversionMethod::split ? RouterStart::linear : RouterStart::random;
 }
@@ -91,7 +91,7 @@ void check_layer_options(const LayerOptions& options, const Context& ctx) {
   }
 }
 
-/// What needs no plan and no source.
+/// Checks that need no plan and no source.
 void check_options(const ConvertOptions& options, const Context& ctx) {
   check_ranges_of(options);
   if (options.plan.empty()) check_layer_options(options, ctx);
@@ -100,7 +100,7 @@ void check_options(const ConvertOptions& options, const Context& ctx) {
   }
 }
 
-/// Whether each layer is what its method takes.
+/// Throws Error unless each layer is of the kind that its method converts.
 void check_layers(const Source& source, const LayerPlan& row) {
   const std::string place = source.directory.string();
   for (const std::int64_t l : row.layers) {
@@ -124,7 +124,7 @@ void check_layers(const Source& source, const LayerPlan& row) {
   }
 }
 
-/// Upcycling and splitting take a dense model, or one that moebius converted in part.
+/// Throws Error unless the model is dense, or was converted in part by moebius.
 void check_dense(const Source& source) {
   for (const LayerSpec& layer : source.spec.layers) {
     if (!layer.moe || layer.overlay) continue;
@@ -134,7 +134,7 @@ void check_dense(const Source& source) {
   }
 }
 
-/// Other sources must be models of the same shape.
+/// Throws Error unless both models have the same family and shapes.
 void check_alike(const Source& base, const Source& other) {
   if (base.spec.family != other.spec.family) {
     fail("{}: is a {}, and {} a {}", other.directory.string(), other.spec.family,
@@ -151,7 +151,7 @@ void check_alike(const Source& base, const Source& other) {
   }
 }
 
-/// The source's directory, after all that needs no source is checked.
+/// The source's directory, after the checks that need no source.
 fs::path checked_source(const ConvertOptions& options, const Context& ctx) {
   check_options(options, ctx);
   check_output_directory(options.out, options.overwrite);
@@ -162,7 +162,7 @@ fs::path checked_source(const ConvertOptions& options, const Context& ctx) {
   return model;
 }
 
-/// The rows of the plan, each with the layers that it means, checked.
+/// The checked rows of the plan, each with its layers.
 std::vector<LayerPlan> checked_plan(const Source& source, const ConvertOptions& options,
                                     const Context& ctx) {
   const auto count = static_cast<std::int64_t>(source.spec.layers.size());
@@ -197,7 +197,7 @@ std::vector<LayerPlan> checked_plan(const Source& source, const ConvertOptions& 
   return rows;
 }
 
-/// Makes the recipes of one row of the plan.
+/// Computes the recipes of one row of the plan.
 class RecipeMaker {
  public:
   RecipeMaker(const PreparedConversion& prepared, const LayerPlan& row,

@@ -1,4 +1,4 @@
-// What a conversion is, before any of it is done.
+// A conversion before it writes: checked options, opened sources, recipes.
 #pragma once
 
 #include <map>
@@ -9,8 +9,8 @@
 
 namespace moebius {
 
-/// Options and sources, checked, and a recipe for each layer that is to be converted. Throws Error
-/// or UsageError naming the option, file or layer.
+/// Checked options and sources, and the recipe of each layer to convert. Throws Error or UsageError
+/// naming the option, file or layer.
 struct PreparedConversion {
   Sources sources;
   std::optional<Tokenizer> tokenizer;  ///< of the first source, where it has one

@@ -18,7 +18,7 @@ struct Stretch {
   std::int64_t begin, end;
 };
 
-/// All prompts as sequences, and where the tokens of each stand.
+/// All prompts as sequences, and the range of tokens of each.
 class PromptTexts {
  public:
   PromptTexts(const Source& source, const Tokenizer& tokenizer, const LayerPlan& plan)

@@ -14,7 +14,7 @@ bool is_down(std::string_view part) {
   return part.starts_with("down.");
 }
 
-/// Which positions are drawn anew: the same ones in gate, up and down.
+/// The positions that are initialised again: the same in gate, up and down.
 std::vector<bool> dropped_positions(const FfnRecipe& recipe, std::uint64_t seed) {
   const std::size_t count = recipe.neurons.size();
   std::vector<std::size_t> order(count);
@@ -35,8 +35,8 @@ double mean_at(const FfnRecipe& recipe, const std::vector<WeightSlice>& origins,
   return mean;
 }
 
-/// Makes a tensor element by element; (p, q) is the p-th neuron and the q-th of the other
-/// dimension, which a bias lacks.
+/// Computes a tensor element by element; (p, q) is neuron p and index q of the other dimension,
+/// which a bias lacks.
 class Maker {
  public:
   Maker(const FfnRecipe& recipe, std::string_view part, const std::vector<WeightSlice>& origins,

@@ -1,6 +1,6 @@
-// How a converted layer is made, as data: each FFN of it is a selection of the neurons of one of
-// the sources, or a weighted mean of several, scaled, with noise or fresh weights where asked. The
-// writer and the layer test make the same bytes from it, at any number of threads.
+// The recipe of a converted layer: each of its FFNs is a selection of the neurons of one of the
+// sources, or a weighted mean of several, scaled, with noise or newly initialised weights. Writer
+// and layer test compute the same bytes from it, at any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +15,10 @@
 
 namespace moebius {
 
-/// One of a source's matrices or vectors: a tensor of its file, or a stretch of one that holds
-/// several.
+/// A matrix or vector of a source: a tensor of its file, or a contiguous part of one.
 struct WeightSlice {
   const TensorEntry* entry;
-  std::size_t begin;  ///< elements of the tensor before it
+  std::size_t begin;  ///< index of its first element in the tensor
   Shape shape;        ///< as stored
   bool transposed;    ///< stored as [in, out]
 
@@ -30,22 +29,22 @@ struct WeightSlice {
   }
 };
 
-/// An FFN that another is made from.
+/// An FFN that a recipe reads.
 struct FfnOrigin {
   std::size_t source = 0;    ///< number of the model
   std::int64_t expert = -1;  ///< of an MoE layer; -1: the dense FFN
   double weight = 1;         ///< of a mean
 };
 
-/// One expert, or the shared part. A neuron is a row of gate and up with its column of down.
+/// An expert or the shared expert. A neuron is a row of gate and up and a column of down.
 struct FfnRecipe {
   std::vector<FfnOrigin> origins{{}};
   std::vector<std::int32_t> neurons;  ///< of the origin, in this order; -1 is a neuron of zeros
   std::vector<float> scale;           ///< of each neuron's column of down
   float bias_scale = 1;               ///< of down's bias
   double noise = 0;                   ///< added to matrices, times the origin's standard deviation
-  double drop = 0;     ///< share of neurons drawn anew from the origin's mean and deviation
-  std::string stream;  ///< names the random numbers
+  double drop = 0;     ///< share of neurons initialised again with the origin's mean and deviation
+  std::string stream;  ///< name of the random numbers
 };
 
 /// One layer.
@@ -57,10 +56,10 @@ struct LayerRecipe {
 };
 using Recipes = std::map<std::int64_t, LayerRecipe>;  ///< by layer
 
-/// The FFN of `width` neurons at `origin` as it is.
+/// An unchanged copy of the FFN of `width` neurons at `origin`.
 FfnRecipe copy_of_ffn(const FfnOrigin& origin, std::int64_t width);
 
-/// `count` weights in `dtype`; `value(i)` is the i-th. Up to `threads` threads ask for them.
+/// Bytes of `count` weights in `dtype`; `value(i)` is the i-th. Called by up to `threads` threads.
 template <class Value>
 std::vector<std::byte> store_weights(std::size_t count, DType dtype, int threads,
                                      const Value& value) {
@@ -71,15 +70,16 @@ std::vector<std::byte> store_weights(std::size_t count, DType dtype, int threads
   return bytes;
 }
 
-/// Whether the tensor that `recipe` makes of one of an FFN of `width` is that tensor itself.
+/// Whether `recipe` leaves the tensor `part` of an FFN of `width` unchanged.
 bool is_copy(const FfnRecipe& recipe, std::string_view part, std::int64_t width);
 
-/// Elements of what `make_ffn_tensor` makes.
+/// The number of elements that `make_ffn_tensor` returns.
 std::size_t ffn_tensor_elements(const FfnRecipe& recipe, std::string_view part,
                                 const WeightSlice& origin);
 
-/// Elements of the tensor that `recipe` makes of `origins`, which hold `part` of its origins
-/// ("gate.weight", "up.bias", ...), in the order of their files and in `dtype`.
+/// Bytes of the tensor `part` ("gate.weight", "up.bias", ...) that `recipe` computes from
+/// `origins`, the same part of each of its origins, in the memory layout of their files and in
+/// `dtype`.
 std::vector<std::byte> make_ffn_tensor(const FfnRecipe& recipe, std::string_view part,
                                        const std::vector<WeightSlice>& origins, DType dtype,
                                        std::uint64_t seed, int threads);

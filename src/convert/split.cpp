@@ -22,11 +22,11 @@ using Members = std::vector<std::vector<std::int64_t>>;  ///< neurons of each ex
 
 struct Division {
   Members members;
-  at::Tensor norms_TE;  ///< norm of what each expert adds to a token, if a router asks
-  LinearRouter router;  ///< if one is fitted
+  at::Tensor norms_TE;  ///< norm of each expert's output, if a router needs it
+  LinearRouter router;  ///< if it is linear
 };
 
-/// One layer on its way from a dense FFN to experts.
+/// Splits one layer.
 class Splitter {
  public:
   Splitter(const FfnTrace& trace, const LayerOptions& options, const std::vector<float>& rows,
@@ -71,12 +71,12 @@ class Splitter {
   }
 
  private:
-  /// With all experts chosen nothing is left out, whatever the division.
+  /// Not if all experts are chosen: no division then loses output.
   bool compares_divisions() const {
     return options_.partition == NeuronPartition::activations && options_.top_k < options_.experts;
   }
 
-  /// The neurons that reach furthest on average are shared; the rest is to be divided.
+  /// The neurons with the largest mean contribution are shared; the rest is divided.
   void choose_hot(std::int64_t count) {
     const at::Tensor order =
         at::argsort(reach_TF_.mean(0), /*stable=*/true, 0, /*descending=*/true).contiguous();
@@ -99,10 +99,9 @@ class Splitter {
     }
   }
 
-  /// Of three ways to tell which neurons go together, the one that leaves out least of the layer's
-  /// output when a linear router chooses: they reach far for the same tokens; what stands before
-  /// their activation, which a linear function of the token can follow, goes up and down together;
-  /// both, the reach by its root, so that few tokens do not decide.
+  /// Clusters by three kinds of features and keeps the division that loses least of the layer's
+  /// output with a linear router: contributions; pre-activations, which a linear function of the
+  /// token can predict; both, with the square root of contributions to limit outliers.
   void divide_by_activations(const std::string& stream) {
     const at::Tensor before_TF = ops::linear(x_TD_, before_, before_bias_);
     const auto over_tokens = [&](const at::Tensor& values_TF) {
@@ -140,12 +139,12 @@ class Splitter {
     return division;
   }
 
-  /// What an expert adds to each token, [T, D].
+  /// Output of an expert for each token, [T, D].
   at::Tensor output_of(const std::vector<std::int64_t>& expert) const {
     return at::matmul(pick(h_TF_, 1, expert), pick(down_DF_, 1, expert).t());
   }
 
-  /// Sum of squares of what the experts that its linear router does not choose would add.
+  /// Sum of squares of the outputs of experts that the linear router does not choose.
   double left_out(const Division& division) const {
     const LinearRouter& router = division.router;
     const at::Tensor scores_TE = at::addmm(router.bias_E, x_TD_, router.weight_ED.t());
@@ -178,7 +177,7 @@ class Splitter {
     recipe.router["bias"] = values_of(division_.router.bias_E);
   }
 
-  /// Of each expert the neuron whose reach goes most with the expert's norm.
+  /// The neuron of each expert whose contribution correlates most with the expert's norm.
   void choose_representatives(LayerRecipe& recipe) const {
     const Members& members = division_.members;
     const auto centred = [](const at::Tensor& t) { return t - t.mean(0, /*keepdim=*/true); };
@@ -218,7 +217,7 @@ class Splitter {
   std::uint64_t seed_;
   at::Tensor down_DF_, h_TF_, reach_TF_;
   std::int64_t neurons_;
-  at::Tensor before_, before_bias_;  // make what stands before the activation
+  at::Tensor before_, before_bias_;  // of the pre-activation
   std::optional<LinearRouterFit> linear_;
   std::vector<std::int64_t> hot_, rest_;
   Division division_;

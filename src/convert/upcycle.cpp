@@ -7,7 +7,7 @@
 namespace moebius {
 namespace {
 
-/// How often each neuron stands in `slots` places that are filled in order, again and again.
+/// How often each neuron occurs when `slots` positions are filled with all neurons cyclically.
 std::vector<std::int64_t> multiplicities(std::int64_t neurons, std::int64_t slots) {
   std::vector<std::int64_t> times(static_cast<std::size_t>(neurons), slots / neurons);
   for (std::int64_t j = 0; j < slots % neurons; ++j) ++times[static_cast<std::size_t>(j)];
@@ -67,7 +67,7 @@ LayerRecipe upcycle_layer(const Sources& sources, std::int64_t layer, const Laye
     recipe.experts.push_back(std::move(expert));
   }
   if (options.shared == 0) return recipe;
-  // A gate of zeros halves; without one the weights do.
+  // A gate of zeros is a factor of 1/2; without a gate the weights are halved.
   const float half = recipe.moe.shared_gate ? 1.0F : 0.5F;
   FfnRecipe& shared = recipe.shared.emplace();
   for (std::int64_t p = 0; p < recipe.moe.shared_width; ++p) {

@@ -12,9 +12,6 @@
 
 namespace moebius {
 
-/// Throws UsageError unless `--calibration-tokens` is within the range that is useful.
-void check_calibration_tokens(std::int64_t tokens);
-
 /// The first `tokens` tokens of the files, the same number from each, cut into windows of one
 /// length; a rest shorter than a window is left out. Throws Error without a tokenizer, for a text
 /// that is too short, and for ids outside the model's vocabulary.

@@ -13,13 +13,13 @@
 namespace moebius {
 namespace {
 
-/// Dimension along which parts of a stored tensor are joined: outputs.
+/// The dimension along which parts of a stored tensor are concatenated: outputs.
 std::int64_t output_dim(const at::Tensor& t) {
   return t.dim() == 1 ? 0 : t.dim() - 2;
 }
 
-/// [E, ...] as a view if the experts lie at equal distances in one file (ours and Hugging Face's
-/// writers both give that) or are all one tensor, else a copy.
+/// [E, ...] as a view if the experts are at equal distances in one file (as moebius and Hugging
+/// Face write them) or are all one tensor, else a copy.
 at::Tensor stack_experts(const std::vector<at::Tensor>& experts) {
   const at::Tensor& first = experts[0];
   std::vector<std::int64_t> sizes(first.sizes().vec()), strides(first.strides().vec());
