@@ -14,7 +14,7 @@ namespace {
 constexpr std::string_view magic = "GGUF";
 constexpr std::uint32_t written_version = 3;
 constexpr std::size_t written_alignment = 32;
-// What a hostile header can fill stays below half a GB; a vocabulary has 0.3 million entries.
+// These bound the memory of a hostile header to half a GB; a vocabulary has 0.3 million entries.
 constexpr std::uint64_t max_elements = 8 << 20, max_keys = 1 << 16, max_tensors = 1 << 18;
 constexpr std::uint64_t max_name = 1 << 10, max_string = 64 << 20;
 
@@ -132,7 +132,7 @@ class HeaderReader {
       case Kind::i64:
         return integer<std::int64_t>();
       case Kind::f32:
-        return as_meant(number<float>());
+        return shortest_decimal(number<float>());
       case Kind::f64:
         return number<double>();
       case Kind::boolean:
@@ -145,8 +145,8 @@ class HeaderReader {
     damaged(fmt::format("has a value of type {}", static_cast<std::uint32_t>(kind)));
   }
 
-  /// The shortest decimal that is this float: 1e-5 was meant, not 9.99999974e-06.
-  static double as_meant(float value) {
+  /// The shortest decimal that rounds to this float: 1e-5, not 9.99999974e-06.
+  static double shortest_decimal(float value) {
     return std::isfinite(value) ? std::stod(fmt::format("{}", value)) : double{value};
   }
 
@@ -224,7 +224,7 @@ class HeaderReader {
                             fmt::join(names, ", ")));
   }
 
-  /// Offsets count from the data's begin, which is known only now.
+  /// Makes offsets count from the begin of the file; the header's count from that of the data.
   void place_data() {
     const std::int64_t alignment =
         header_.integer_or("general.alignment", written_alignment, 1, 1 << 20);

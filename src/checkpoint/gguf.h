@@ -16,8 +16,8 @@
 
 namespace moebius {
 
-/// What metadata may be; the widths of the file are not kept. Written as bool, u32, f32, string and
-/// arrays of i32, f32 and string.
+/// A value of metadata, without the width that it has in the file. Written as bool, u32, f32,
+/// string and arrays of i32, f32 and string.
 using GgufValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>,
                                std::vector<double>, std::vector<std::string>>;
 using GgufMetadata = std::map<std::string, GgufValue, std::less<>>;

@@ -17,7 +17,7 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-/// All of a slot, in the rows' order of a checkpoint: in the file, or in memory of its own.
+/// The data of a slot, with rows in the order of a checkpoint: in the mapped file or in `owned`.
 struct SlotData {
   const GgufTensor* tensor = nullptr;
   DType dtype = DType::f32;
@@ -48,7 +48,7 @@ class GgufFile {
   }
 
   std::vector<TensorEntry> entries() const {
-    std::vector<std::pair<std::size_t, TensorEntry>> placed;  // by the place of the data
+    std::vector<std::pair<std::size_t, TensorEntry>> placed;  // by position in the file
     for (const FileTensor& wanted : file_layout(spec_)) {
       const SlotData& first = slots_.at(wanted.slots[0]);
       TensorEntry entry;
@@ -112,7 +112,7 @@ class GgufFile {
     slot.data = slot.owned->data();
   }
 
-  /// f32 in place of a quantised type. Threads take whole rows.
+  /// The tensor as f32. Threads take whole rows.
   static Bytes dequantized(const SlotData& slot) {
     const GgufTensor& tensor = *slot.tensor;
     const std::size_t row_bytes = gguf_row_bytes(tensor.type, tensor.shape.back());
@@ -129,8 +129,7 @@ class GgufFile {
     return out;
   }
 
-  /// Rows in the order of a checkpoint: row j of a head's first half stood beside row j of its
-  /// second.
+  /// The rows de-interleaved: those of the first half of every head, then those of the second.
   Bytes in_halves(const SlotData& slot) const {
     const std::int64_t rows = slot.tensor->shape.front();
     const std::size_t row_bytes = slot.bytes / static_cast<std::size_t>(rows);
@@ -143,8 +142,7 @@ class GgufFile {
     return out;
   }
 
-  /// The slots of one stored tensor, expert after expert: each one's rows of the first, then of the
-  /// second.
+  /// The slots of one stored tensor, concatenated along rows within every expert.
   std::shared_ptr<const Bytes> joined(const FileTensor& wanted) const {
     auto out = std::make_shared<Bytes>();
     const auto experts = wanted.shape.size() == 3 ? static_cast<std::size_t>(wanted.shape[0]) : 1;
@@ -174,7 +172,7 @@ class GgufFile {
 }  // namespace
 
 std::vector<TensorEntry> read_gguf(const fs::path& path) {
-  // An unpacked file is a link to the one that the user named.
+  // In an unpacked directory the file is a symbolic link to the one that the user named.
   return read_gguf(MappedFile::open(fs::canonical(path)));
 }
 

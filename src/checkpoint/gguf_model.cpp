@@ -12,14 +12,14 @@
 namespace moebius {
 namespace {
 
-/// A family that llama.cpp computes, and what its graph takes for granted.
+/// A family that llama.cpp computes, and what its graph assumes of it.
 struct Row {
   std::string_view model_type, architecture;
   bool interleaved = false;              ///< queries and keys are rotated in neighbouring pairs
-  bool square = false;                   ///< heads x head_dim is the model's width
-  bool own_head = false;                 ///< the head is stored even where it is the embedding
+  bool square = false;                   ///< heads x head_dim must be the model's width
+  bool own_head = false;                 ///< the head is stored even where it is tied
   bool output_bias = false;              ///< attention's output may have a bias, FFNs too
-  std::optional<RouterWeights> experts;  ///< how they are weighted; nothing for a dense family
+  std::optional<RouterWeights> experts;  ///< weighting; empty for a dense family
 };
 constexpr auto renorm = RouterWeights::softmax_renorm, kept = RouterWeights::softmax;
 constexpr Row rows[] = {
@@ -45,7 +45,7 @@ const Row& row_of(const ModelSpec& spec) {
   return *find_row(spec.family);
 }
 
-/// Slots and tensors; what is not listed ends alike in both (".weight", ".bias").
+/// Slots and names of tensors; the endings (".weight", ".bias") are the same in both.
 constexpr std::pair<std::string_view, std::string_view> names[] = {
     {"embed", "token_embd"},
     {"norm", "output_norm"},
@@ -75,12 +75,12 @@ bool is_granite(const ModelSpec& spec) {
   return spec.family.starts_with("granite");
 }
 
-/// The experts' keys, apart from their numbers.
+/// The keys of experts.
 void add_moe(const ModelSpec& spec, const MoeSpec& moe, const std::string& prefix,
              GgufMetadata& out) {
   out[prefix + "expert_count"] = moe.experts;
   out[prefix + "expert_used_count"] = moe.top_k;
-  const bool apart = spec.family.starts_with("qwen");  // elsewhere the FFN's width is theirs
+  const bool apart = spec.family.starts_with("qwen");  // else feed_forward_length is theirs
   out[prefix + (apart ? "expert_feed_forward_length" : "feed_forward_length")] = moe.width;
   if (moe.shared_width > 0) out[prefix + "expert_shared_feed_forward_length"] = moe.shared_width;
 }
@@ -96,7 +96,7 @@ void add_rope(const ModelSpec& spec, const std::string& prefix, GgufMetadata& ou
   if (rope.scaling == RopeScaling::linear) {
     scaled("linear");
   } else if (rope.scaling == RopeScaling::llama3) {
-    // The factors are a tensor. From these keys moebius reads back what they were made of.
+    // llama.cpp reads the factors from a tensor. These keys hold the parameters they came from.
     out["moebius.rope.factor"] = rope.factor;
     out["moebius.rope.low_freq_factor"] = rope.low_freq_factor;
     out["moebius.rope.high_freq_factor"] = rope.high_freq_factor;
@@ -106,15 +106,16 @@ void add_rope(const ModelSpec& spec, const std::string& prefix, GgufMetadata& ou
     out[prefix + "rope.scaling.original_context_length"] = rope.original_context;
     out[prefix + "rope.scaling.yarn_beta_fast"] = rope.beta_fast;
     out[prefix + "rope.scaling.yarn_beta_slow"] = rope.beta_slow;
-    // llama.cpp multiplies by 1 + 0.1 ln(factor) of its own.
+    // llama.cpp itself multiplies by 1 + 0.1 ln(factor).
     const double own = rope.attention_factor / attention_mscale(rope.factor, 1);
     if (std::abs(own - 1) > 1e-9) out[prefix + "rope.scaling.attn_factor"] = own;
   }
 }
 
-// ---- Back ------------------------------------------------------------------------------------
+// ---- Reading ---------------------------------------------------------------------------------
 
-/// Llama 3's values, from which nearly all files of others come, and those of a file of our own.
+/// The parameters of the stored factors: those in `moebius.rope.*`, else Llama 3's, which nearly
+/// all other files have. Throws Error if the factors do not follow from them.
 Json llama3_of(const GgufHeader& header, std::span<const std::byte> bytes, double theta,
                std::int64_t head_dim) {
   const GgufTensor& tensor = *header.find(gguf_rope_factors);
@@ -190,14 +191,17 @@ const Row& row_of(const GgufHeader& header) {
               "known: " + known);
 }
 
-/// The type that most weights have, as a configuration names it.
+/// The type of most elements, as a configuration names it; f32 stands for quantised types.
 std::string_view dtype_name(const GgufHeader& header) {
-  std::map<GgufType, std::size_t> bytes;
-  for (const GgufTensor& tensor : header.tensors) bytes[tensor.type] += tensor.bytes;
-  const auto most = std::max_element(
-      bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  if (most == bytes.end()) fail("{}: holds no tensors", header.where);
-  return config_name(dtype_of(most->first));
+  std::map<DType, std::int64_t> elements;
+  for (const GgufTensor& tensor : header.tensors) {
+    elements[dtype_of(tensor.type)] += element_count(tensor.shape);
+  }
+  const auto most =
+      std::max_element(elements.begin(), elements.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (most == elements.end()) fail("{}: holds no tensors", header.where);
+  return config_name(most->first);
 }
 
 void add_moe_config(const GgufHeader& header, const Row& row, const std::string& prefix,
@@ -270,7 +274,7 @@ std::int64_t interleaved_row(std::int64_t row, std::int64_t head_dim) {
   return row - inside + inside % 2 * (head_dim / 2) + inside / 2;
 }
 
-void check_gguf_can_say(const ModelSpec& spec, const std::string& where) {
+void check_gguf_can_represent(const ModelSpec& spec, const std::string& where) {
   const auto refuse = [&](std::string_view what, const std::string& hint = {}) {
     throw Error(fmt::format("{}: {}: GGUF cannot say that to llama.cpp", where, what), hint);
   };

@@ -8,8 +8,6 @@
 
 namespace moebius {
 
-}
-
 EvalReport evaluate(const EvalOptions& options, const Context& ctx) {
   const ComputeScope scope(ctx);
   const fs::path directory = resolve_model(options.model, ModelParts::all, ctx);

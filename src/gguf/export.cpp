@@ -18,10 +18,10 @@ namespace {
 
 constexpr std::size_t piece_bytes = 4 << 20;
 
-/// Where rows of a slot lie: in a tensor an expert, or in one for all, beside other slots.
+/// The stored tensors that hold a slot: one per expert, or one for all, which may hold other slots.
 struct SlotSource {
-  std::vector<const TensorEntry*> tensors;  ///< one, or one an expert
-  std::size_t part = 0, parts = 1;          ///< this slot's among those of the same tensor
+  std::vector<const TensorEntry*> tensors;  ///< one, or one per expert
+  std::size_t part = 0, parts = 1;          ///< index and number of slots in a tensor
 };
 
 std::optional<GgufType> type_named(std::string_view name) {
@@ -31,7 +31,7 @@ std::optional<GgufType> type_named(std::string_view name) {
   return std::nullopt;
 }
 
-/// The number by which llama.cpp names the type of most weights.
+/// llama.cpp's number for a file whose matrices have this type.
 std::int64_t file_type(GgufType type) {
   switch (type) {
     case GgufType::f16:
@@ -49,7 +49,7 @@ class Exporter {
  public:
   Exporter(const fs::path& directory, const ExportOptions& options, const Context& ctx)
       : ctx_(ctx), directory_(directory), opened_(open_checkpoint(directory, ctx.log)) {
-    check_gguf_can_say(spec_, directory.string());
+    check_gguf_can_represent(spec_, directory.string());
     type_ = type_named(options.dtype.empty() ? short_name(stored_dtype()) : options.dtype).value();
     for (const BoundTensor& tensor : bound_) {
       const std::vector<std::string>& slots = tensor.wanted.slots;
@@ -90,7 +90,7 @@ class Exporter {
   }
 
  private:
-  /// The type that most of the weights have.
+  /// The type that takes the most bytes.
   DType stored_dtype() const {
     std::map<DType, std::size_t> bytes;
     for (const BoundTensor& tensor : bound_) bytes[tensor.found->dtype] += tensor.found->bytes;
@@ -118,7 +118,7 @@ class Exporter {
     }
   }
 
-  /// llama.cpp wants routers and what has one dimension in f32.
+  /// llama.cpp needs routers and tensors of one dimension in f32.
   void add_tensor(const std::string& slot, const std::string& name, Shape shape) {
     if (shape.size() == 2 && shape[0] == 1) shape.erase(shape.begin());  // the shared part's gate
     GgufType type = type_;
@@ -151,12 +151,12 @@ class Exporter {
         progress.update(static_cast<double>(tensor.offset + end * row) / 1e6);
       }
     }
-    // The end's padding, after which the file has the announced size.
+    // Padding up to the size that was announced.
     const std::size_t end = tensors_.back().offset + tensors_.back().bytes;
     file.write_at(end, std::vector<std::byte>(report_.bytes - end));
   }
 
-  /// Rows [begin, end) of a tensor, counted through all experts, as the file has them.
+  /// Rows [begin, end) of a tensor, counted over all experts, in the type and order of the file.
   std::span<const std::byte> rows_of(std::size_t t, std::size_t begin, std::size_t end) {
     const GgufTensor& tensor = tensors_[t];
     const auto columns = static_cast<std::size_t>(tensor.shape.back());
@@ -185,7 +185,7 @@ class Exporter {
     return piece_;
   }
 
-  /// A bias has no rows but numbers that are one each.
+  /// An interleaved bias, whose rows are single numbers.
   std::span<const std::byte> interleaved_bias(std::size_t t) {
     const TensorEntry& entry = *sources_.at(slots_[t]).tensors[0];
     const auto count = static_cast<std::size_t>(tensors_[t].shape[0]);

@@ -24,9 +24,9 @@ struct ExportReport {
   double seconds = 0;
 };
 
-/// Writes the model in `directory`, which is what `options.model` means. Tensors pass through
-/// memory a few MB at a time. Throws Error naming what GGUF cannot say, or a weight that the type
-/// cannot hold, before anything stands under the final name.
+/// Writes the model in `directory`, which is what `options.model` means. Tensors are
+/// converted a few MB at a time. Throws Error naming what GGUF cannot represent, or a weight that
+/// the type cannot hold, before there is a file under the final name.
 ExportReport export_gguf(const fs::path& directory, const ExportOptions& options,
                          const Context& ctx);
 

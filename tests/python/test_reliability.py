@@ -59,6 +59,7 @@ def remove_tokenizer(source):
     return source / "tokenizer.json", "changed"
 
 
+@pytest.mark.short_cases(2)
 @pytest.mark.parametrize("change", [cut_short, write_into, replace_configuration, remove_tokenizer])
 def test_source_that_changes_while_it_is_converted(moebius, slow, tmp_path, change):
     source = copied(slow, tmp_path / "source")
