@@ -79,7 +79,8 @@ TEST_F(HubCache, FindsASnapshotByBranchAndCommit) {
 
 TEST_F(HubCache, ARefThatIsNoCommitIsAnError) {
   cache_.write_ref("main", "../../../etc");
-  EXPECT_TRUE(mentions(error_of([&] { cache_.find("main"); }), {"refs/main", "does not hold a commit"}));
+  EXPECT_TRUE(
+      mentions(error_of([&] { cache_.find("main"); }), {"refs/main", "does not hold a commit"}));
 }
 
 TEST_F(HubCache, ALockIsHeldByOne) {
