@@ -110,7 +110,7 @@ std::function<kernels::Limits()> after_a_rest(std::function<kernels::Limits()> s
 struct Way {
   std::string name;
   std::function<at::Tensor(const at::Tensor&, const Layer&)> forward;
-  std::vector<Stretch> forward, backward;  ///< their `tokens` are FLOPs
+  std::vector<Stretch> forward_times, backward_times;  ///< their `tokens` are FLOPs
 };
 
 class Measurement {
@@ -165,11 +165,11 @@ class Measurement {
       watch_.start();
       const at::Tensor y_TD = way.forward(x_TD_, layer_);
       wait();
-      watch_.stop(flops_, way.forward);
+      watch_.stop(flops_, way.forward_times);
       watch_.start();
       y_TD.backward(dy_TD_);
       wait();
-      watch_.stop(2 * flops_, way.backward);
+      watch_.stop(2 * flops_, way.backward_times);
       forget();
     }
   }
@@ -177,7 +177,7 @@ class Measurement {
   void print() const {
     for (const Way& way : ways_) {
       std::printf("| %s |", way.name.c_str());
-      for (const std::vector<Stretch>* stretches : {&way.forward, &way.backward}) {
+      for (const std::vector<Stretch>* stretches : {&way.forward_times, &way.backward_times}) {
         std::vector<double> rates, shares;
         for (const Stretch& s : *stretches) {
           rates.push_back(s.tokens / s.seconds / 1e12);
