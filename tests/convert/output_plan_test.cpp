@@ -146,7 +146,7 @@ TEST_F(Plan, TheRestMayBeTheAverageOfSourcesInDifferentLayouts) {
   for (const ExpertLayout layout : {ExpertLayout::usual, ExpertLayout::fused}) {
     WrittenSources written(config_of("mixtral"), layout);
     written.add(ExpertLayout::usual);
-    options_.rest = "average";
+    options_.rest = OtherWeights::average;
     const Weights weights = weights_of(unchanged(written));
     for_each_weight(
         [&](const std::string& slot, const Weight& mean, const Weight& a, const Weight& b) {

@@ -49,12 +49,12 @@ TEST_F(PlanFile, RowsOverrideTheCommandLineAndKeepTheRest) {
   EXPECT_EQ(rows[0].layers, (Layers{0, 1, 2}));
   EXPECT_EQ(rows[0].options.experts, 6);
   EXPECT_EQ(rows[0].options.top_k, 4);
-  EXPECT_EQ(rows[0].options.method, "upcycle");
+  EXPECT_EQ(rows[0].options.method, ConversionMethod::upcycle);
   EXPECT_EQ(rows[0].options.noise, 0.5);
   EXPECT_EQ(rows[1].layers, (Layers{5, 7}));
   EXPECT_EQ(rows[1].options.experts, 3);
-  EXPECT_EQ(rows[1].options.method, "split");
-  EXPECT_EQ(rows[1].options.partition, "random");
+  EXPECT_EQ(rows[1].options.method, ConversionMethod::split);
+  EXPECT_EQ(rows[1].options.partition, NeuronPartition::random);
   EXPECT_EQ(rows[1].options.noise, 0);
   EXPECT_TRUE(rows[1].where.ends_with("plan.yaml:4")) << rows[1].where;
 }

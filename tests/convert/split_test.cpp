@@ -46,16 +46,18 @@ class Split : public ::testing::Test {
 
   Ffn dense_;
   FfnTrace trace_{};
-  LayerOptions options_{.method = "split", .experts = 3, .top_k = 2, .router = "linear"};
+  LayerOptions options_{
+      .method = ConversionMethod::split, .experts = 3, .top_k = 2, .router = RouterStart::linear};
   std::vector<float> rows_;
 };
 
 TEST_F(Split, EveryNeuronStandsInOneExpertWhateverThePartition) {
-  for (const char* partition : {"random", "weights", "activations"}) {
+  for (const NeuronPartition partition :
+       {NeuronPartition::random, NeuronPartition::weights, NeuronPartition::activations}) {
     options_.partition = partition;
     const LayerRecipe recipe = run();
-    EXPECT_EQ(recipe.moe.width, 4) << partition;  // 4 + 4 + 3 neurons
-    EXPECT_EQ(uses(recipe), std::vector<int>(width, 1)) << partition;
+    EXPECT_EQ(recipe.moe.width, 4) << name_of(partition);  // 4 + 4 + 3 neurons
+    EXPECT_EQ(uses(recipe), std::vector<int>(width, 1)) << name_of(partition);
     for (const FfnRecipe& expert : recipe.experts) {
       EXPECT_EQ(expert.neurons.size(), 4u);
       EXPECT_LE(std::count(expert.neurons.begin(), expert.neurons.end(), -1), 1);
@@ -97,11 +99,11 @@ TEST_F(Split, SharedNeuronsAreThoseOfTheLargestContribution) {
 TEST_F(Split, RoutersAreWhatWasAskedFor) {
   EXPECT_EQ(run().router.at("weight").size(), static_cast<std::size_t>(3 * d));
   EXPECT_EQ(run().router.at("bias").size(), 3u);
-  options_.router = "random";
+  options_.router = RouterStart::random;
   rows_.assign(3 * d, 0.25F);
   EXPECT_EQ(run().router.at("weight"), rows_);
   EXPECT_FALSE(run().router.contains("bias"));
-  options_.router = "neurons";
+  options_.router = RouterStart::neurons;
   const LayerRecipe recipe = run();
   EXPECT_EQ(recipe.moe.scores, RouterScores::neurons);
   for (std::size_t e = 0; e < 3; ++e) {  // each row is the gate of one of the expert's neurons
@@ -117,7 +119,7 @@ TEST_F(Split, RoutersAreWhatWasAskedFor) {
 }
 
 TEST_F(Split, TheSameSeedGivesTheSameRecipe) {
-  for (const char* partition : {"random", "activations"}) {
+  for (const NeuronPartition partition : {NeuronPartition::random, NeuronPartition::activations}) {
     options_.partition = partition;
     const LayerRecipe a = run(), b = run();
     for (std::size_t e = 0; e < 3; ++e) EXPECT_EQ(a.experts[e].neurons, b.experts[e].neurons);
