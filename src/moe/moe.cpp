@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "ops/grouped_ffn.h"
 #include "ops/linear.h"
+#include "ops/router_weights.h"
 
 namespace moebius {
 namespace {
@@ -42,27 +43,6 @@ at::Tensor best_experts(const at::Tensor& scores_TE, const MoeSpec& moe) {
   const at::Tensor groups = best(by_group, moe.top_k / size);
   const at::Tensor members = at::arange(size, groups.options());
   return (groups.unsqueeze(-1) * size + members).view({tokens, moe.top_k});
-}
-
-at::Tensor expert_weights(const at::Tensor& logits_TE, const at::Tensor& ids_TK, RouterWeights kind,
-                          const at::Tensor& scale_E) {
-  switch (kind) {
-    case RouterWeights::softmax_renorm:
-      return at::softmax(logits_TE.gather(1, ids_TK), -1);
-    case RouterWeights::softmax:
-      return at::softmax(logits_TE, -1).gather(1, ids_TK);
-    case RouterWeights::sigmoid:
-      return at::sigmoid(logits_TE.gather(1, ids_TK));
-    case RouterWeights::sigmoid_renorm: {
-      const at::Tensor shares = at::sigmoid(logits_TE.gather(1, ids_TK));
-      return shares / (shares.sum(-1, /*keepdim=*/true) + 1e-20);
-    }
-    case RouterWeights::one:
-      return at::ones_like(ids_TK, logits_TE.options());
-    case RouterWeights::one_plus:
-      return 1 + (at::softmax(logits_TE, -1) * scale_E.to(at::kFloat)).gather(1, ids_TK);
-  }
-  fail("[route] unknown router weights");
 }
 
 /// Whether all experts are computed at once: rows of their matrices begin at multiples of 16 bytes.
@@ -114,8 +94,9 @@ Routing route(const at::Tensor& x_TD, const Router& router, const MoeSpec& moe,
   routing.logits_TE = router_logits(x_TD, router, moe, activation);
   routing.ids_TK =
       best_experts(choice_scores(routing.logits_TE.detach(), router.correction, moe), moe);
-  routing.weights_TK = expert_weights(routing.logits_TE, routing.ids_TK, moe.weights, router.scale);
-  if (moe.weight_factor != 1.0) routing.weights_TK = routing.weights_TK * moe.weight_factor;
+  const at::Tensor scale_E = router.scale.defined() ? router.scale.plain() : at::Tensor();
+  routing.weights_TK = ops::router_weights(routing.logits_TE, routing.ids_TK, moe.weights, scale_E,
+                                           moe.weight_factor);
   return routing;
 }
 

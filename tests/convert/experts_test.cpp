@@ -13,7 +13,7 @@ using support::WrittenSources;
 
 constexpr std::size_t d = 8;  // of examples::llama_like, which has 4 experts, top-2
 
-class Experts : public ::testing::Test {
+class ExpertRecipes : public ::testing::Test {
  protected:
   /// Row `e` of the source's router.
   std::vector<float> row(std::int64_t e) const {
@@ -37,7 +37,7 @@ class Experts : public ::testing::Test {
   FfnTrace trace_{.layer = 1, .usage = {1, 5, 3, 4}};
 };
 
-TEST_F(Experts, ExpandedOnesAreCopiesInTurnWhoseRowsMoveApart) {
+TEST_F(ExpertRecipes, ExpandedOnesAreCopiesInTurnWhoseRowsMoveApart) {
   options_.experts = 6;
   const LayerRecipe recipe = expand_layer(written_.first(), 1, options_, 9);
   EXPECT_EQ(recipe.moe.experts, 6);
@@ -57,14 +57,14 @@ TEST_F(Experts, ExpandedOnesAreCopiesInTurnWhoseRowsMoveApart) {
   }
 }
 
-TEST_F(Experts, NoiseIsForTheCopiesAlone) {
+TEST_F(ExpertRecipes, NoiseIsForTheCopiesAlone) {
   options_.experts = 5;
   options_.noise = 0.1;
   const LayerRecipe recipe = expand_layer(written_.first(), 0, options_, 9);
   for (std::size_t e = 0; e < 5; ++e) EXPECT_EQ(recipe.experts[e].noise, e == 4 ? 0.1 : 0);
 }
 
-TEST_F(Experts, PruningKeepsTheMostUsedInTheirOrder) {
+TEST_F(ExpertRecipes, PruningKeepsTheMostUsedInTheirOrder) {
   options_.experts = 2;
   const LayerRecipe recipe = prune_layer(written_.first(), trace_, options_);
   EXPECT_EQ(recipe.moe.experts, 2);
@@ -74,7 +74,7 @@ TEST_F(Experts, PruningKeepsTheMostUsedInTheirOrder) {
   EXPECT_EQ(row_of(recipe, 1), row(3));
 }
 
-TEST_F(Experts, MergingIsAMeanByTokensOfThoseWhoseScoresGoTogether) {
+TEST_F(ExpertRecipes, MergingIsAMeanByTokensOfThoseWhoseScoresGoTogether) {
   options_.experts = 2;
   // Scores of 0 go with those of 3, those of 2 with those of 1.
   trace_.router_TE = at::tensor({1.F, -1.F, -1.F, 1.F,  //
@@ -91,7 +91,7 @@ TEST_F(Experts, MergingIsAMeanByTokensOfThoseWhoseScoresGoTogether) {
   EXPECT_EQ(row_of(recipe, 1), row(3));
 }
 
-TEST_F(Experts, MergedWeightsAreTheMean) {
+TEST_F(ExpertRecipes, MergedWeightsAreTheMean) {
   FfnRecipe merged = copy_of_ffn({.expert = 0}, 6);
   merged.origins = {{.expert = 0, .weight = 0.25}, {.expert = 3, .weight = 0.75}};
   const std::string slot = "layers.1.moe.experts.up.weight";
@@ -106,7 +106,7 @@ TEST_F(Experts, MergedWeightsAreTheMean) {
   }
 }
 
-TEST_F(Experts, CountsThatAreNoChangeOrTooFewAreRefused) {
+TEST_F(ExpertRecipes, CountsThatAreNoChangeOrTooFewAreRefused) {
   options_.experts = 4;
   EXPECT_TRUE(mentions(error_of([&] { expand_layer(written_.first(), 1, options_, 1); }),
                        {"--experts 4", "layer 1 has 4", "more"}));

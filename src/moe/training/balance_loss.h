@@ -6,6 +6,7 @@
 #include <span>
 
 #include "moe/moe.h"
+#include "moe/training/balance_form.h"
 
 namespace moebius {
 
@@ -20,8 +21,6 @@ at::Tensor balance_loss(std::span<const Routing> routings);
 /// The form of transformers: f and P pooled over all layers, E sum_e f_e P_e; its minimum is K.
 /// Layers that collapse onto different experts cancel out in it. All layers must have the same E.
 at::Tensor pooled_balance_loss(std::span<const Routing> routings);
-
-enum class BalanceForm { layer, pooled };
 
 /// The balance loss as an objective adds it.
 struct Balance {
