@@ -8,6 +8,7 @@
 #include "base/context.h"
 #include "infer/weight_options.h"
 #include "kernels/limits.h"
+#include "train/loop_options.h"
 
 namespace moebius {
 
@@ -16,7 +17,7 @@ struct BenchOptions : WeightOptions {
   bool random_weights = false;
   std::int64_t prompt = 512, tokens = 64, batch = 1, repeat = 3;
   bool train = false;
-  std::string precision = "f32";  ///< of training
+  Precision precision = Precision::f32;  ///< of training
 
   void declare(OptionSet& options);
   /// Throws UsageError for options that exclude each other.
@@ -45,7 +46,8 @@ double ratio_of(const PhaseReport& a, const PhaseReport& b);
 
 /// Training steps of `batch` sequences of `prompt` tokens.
 struct TrainingReport {
-  std::string model, precision;
+  std::string model;
+  Precision precision = Precision::f32;
   Figure tokens_per_s;
   double flops = 0;            ///< of a token: forward pass, and twice as many of the backward pass
   double optimizer_bytes = 0;  ///< of a step: what the optimiser reads and writes at least

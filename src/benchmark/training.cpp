@@ -31,7 +31,7 @@ Model open(const fs::path& path, const BenchOptions& options, const Context& ctx
                      "ask for fewer");
   }
   if (options.random_weights) model.weights = init_weights(model.spec, ctx.seed);
-  const auto dtype = options.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  const auto dtype = options.precision == Precision::bf16 ? at::kBFloat16 : at::kFloat;
   model.weights = copy_weights(model.weights, dtype, device_of(ctx));
   return model;
 }
@@ -62,7 +62,7 @@ struct TrainingSubject::State {
       : options(of),
         ctx(context),
         model(open(path, of, context)),
-        trained(model, "all", {}, precision_from(of.precision)),
+        trained(model, "all", {}, of.precision),
         optimizer(trained.parameters, AdamWOptions{}) {
     report.model = path.string();
     report.precision = of.precision;
@@ -114,7 +114,8 @@ TrainingReport TrainingSubject::report() {
   }
   std::vector<double> rates, shares;
   for (const Stretch& s : state_->stretches) {
-    const double peak = out.precision == "f32" ? s.limits.f32_gflops : s.limits.bf16_gflops;
+    const double peak =
+        out.precision == Precision::f32 ? s.limits.f32_gflops : s.limits.bf16_gflops;
     const double least =
         out.flops * tokens / 1e9 / peak + out.optimizer_bytes / 1e9 / s.limits.read_gbps;
     rates.push_back(s.tokens / s.seconds);

@@ -155,7 +155,8 @@ void print_table(const Json& info) {
 
 void run_info(const Command& self, const Arguments& arguments) {
   const Invocation<InfoOptions> call(self, arguments);
-  const Json info = describe(resolve_model(call.job.model, ModelParts::all, call.ctx), call.ctx.log);
+  const Json info =
+      describe(resolve_model(call.job.model, ModelParts::all, call.ctx), call.ctx.log);
   call.common.json ? print_json(info) : print_table(info);
 }
 

@@ -7,8 +7,8 @@
 
 #include "base/context.h"
 #include "checkpoint/companions.h"
-#include "convert/layer_record.h"
 #include "convert/convert_options.h"
+#include "convert/layer_record.h"
 
 namespace moebius {
 

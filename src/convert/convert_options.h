@@ -54,8 +54,8 @@ struct ConvertOptions : LayerOptions {
   std::int64_t calibration_tokens = 8192;
   std::vector<std::string> sources;  ///< more models whose FFNs become experts
   OtherWeights rest = OtherWeights::base;
-  std::string dtype;                 ///< of the output; empty: as the source
-  std::string expert_layout;         ///< fused or separate; empty: the family's usual one
+  std::string dtype;          ///< of the output; empty: as the source
+  std::string expert_layout;  ///< fused or separate; empty: the family's usual one
   std::string test_prompt = "The quick brown fox";
   double max_kl = -1.0;  ///< nats; negative: no bound
   std::string max_shard_size = "5GB";

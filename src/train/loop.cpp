@@ -100,7 +100,7 @@ class Stepper {
 TrainReport run_loop(Model& model, Objective& objective, const LoopOptions& options,
                      const Origin& origin, const Context& ctx) {
   const std::size_t max_shard = parse_size(options.max_shard_size, "--max-shard-size");
-  TrainableModel trained(model, options.train, options.groups, precision_from(options.precision));
+  TrainableModel trained(model, options.train, options.groups, options.precision);
   AdamW optimizer(trained.parameters, options.adamw);
   TrainState state;
   if (options.resume) {

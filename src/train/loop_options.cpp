@@ -16,10 +16,9 @@ void LoopOptions::declare(OptionSet& options) {
   options.add("group", groups,
               "\"PATTERN: lr=0.1 decay=0\": a factor on the learning rate, a weight decay; may be "
               "given several times");
-  options.choice("precision", precision,
-                 "f32; mixed: compute in bf16, with master weights and optimiser in f32; bf16: all "
-                 "in bf16, in half the memory, where small updates are lost to rounding",
-                 {"f32", "mixed", "bf16"});
+  options.add("precision", precision,
+              "f32; mixed: compute in bf16, with master weights and optimiser in f32; bf16: all "
+              "in bf16, in half the memory, where small updates are lost to rounding");
   options.add("max-shard-size", max_shard_size, "largest weight file, as 5GB or 300MB");
   options.choice("expert-layout", expert_layout,
                  "experts in one tensor or one tensor each (default: the family's usual one)",

@@ -1,6 +1,7 @@
 // What every kind of training shares: the run directory, steps, checkpoints, what trains and how.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,16 @@
 #include "train/schedule.h"
 
 namespace moebius {
+
+/// How training computes and what it keeps in memory.
+enum class Precision {
+  f32,    ///< everything in f32
+  mixed,  ///< computes with a copy in bf16; master weights and optimiser state in f32
+  bf16    ///< everything in bf16: small updates are lost to rounding
+};
+constexpr auto names_of(Precision) {
+  return std::array{"f32", "mixed", "bf16"};
+}
 
 struct LoopOptions {
   fs::path out;
@@ -21,8 +32,8 @@ struct LoopOptions {
   std::int64_t keep = 2;        ///< checkpoints that stay on disk
   std::string train = "all";
   std::vector<std::string> groups;  ///< as `ParameterGroup::parse` reads them
-  std::string precision = "f32";    ///< f32, mixed or bf16: see `Precision`
-  double clip = 1.0;                ///< largest norm of all gradients, 0 for none
+  Precision precision = Precision::f32;
+  double clip = 1.0;  ///< largest norm of all gradients, 0 for none
   std::string max_shard_size = "5GB";
   std::string expert_layout;  ///< fused or separate; empty: the family's usual one
   Schedule schedule;

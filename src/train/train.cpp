@@ -51,7 +51,7 @@ Start open_start(const TrainOptions& options, const Context& ctx) {
   start.model.spec.expert_layout = expert_layout_from(options.loop.expert_layout);
   file_layout(start.model.spec);  // throws now if the family has no such layout
   // Training writes to its weights, so it never works on views of files.
-  const auto dtype = options.loop.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  const auto dtype = options.loop.precision == Precision::bf16 ? at::kBFloat16 : at::kFloat;
   start.model.weights = copy_weights(start.model.weights, dtype, device_of(ctx));
   trained_parameters(start.model.weights, options.loop.train, options.loop.groups);
   return start;
@@ -136,7 +136,7 @@ TrainReport train(const TrainOptions& options, const Context& ctx) {
   LanguageModelObjective objective(
       std::move(sampler), options.data,
       {.coefficient = options.balance >= 0 ? options.balance : spec.balance_coefficient,
-       .form = options.balance_form == "pooled" ? BalanceForm::pooled : BalanceForm::layer});
+       .form = options.balance_form});
   if (staged_run) staged_run->commit();
 
   LoopOptions loop = options.loop;

@@ -22,8 +22,7 @@ void TrainOptions::declare(OptionSet& options) {
       .at_least(0);
   options.add("shuffle", shuffle, "visit the data in random order").negatable = true;
   options.add("balance", balance, "coefficient of the balance loss (default: the configuration's)");
-  options.choice("balance-form", balance_form, "mean over layers, or pooled as transformers has it",
-                 {"layer", "pooled"});
+  options.add("balance-form", balance_form, "mean over layers, or pooled as transformers has it");
   loop.declare(options);
 }
 

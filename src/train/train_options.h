@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "moe/training/balance_form.h"
 #include "train/loop_options.h"
 
 namespace moebius {
@@ -15,7 +16,7 @@ struct TrainOptions {
   std::int64_t batch = 8, sequence = 0;
   bool shuffle = true;
   double balance = -1;  ///< coefficient; negative: as the configuration says
-  std::string balance_form = "layer";
+  BalanceForm balance_form = BalanceForm::layer;
   LoopOptions loop;
   bool overwrite = false;  ///< taken from the common options
 

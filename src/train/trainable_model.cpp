@@ -3,16 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include "base/error.h"
-
 namespace moebius {
-
-Precision precision_from(std::string_view name) {
-  if (name == "f32") return Precision::f32;
-  if (name == "mixed") return Precision::mixed;
-  if (name == "bf16") return Precision::bf16;
-  throw UsageError(fmt::format("--precision {}: not one of f32, mixed, bf16", name));
-}
 
 TrainableModel::TrainableModel(Model& model, const std::string& train,
                                const std::vector<std::string>& groups, Precision precision)

@@ -2,23 +2,13 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "model/load.h"
+#include "train/loop_options.h"
 #include "train/parameters.h"
 
 namespace moebius {
-
-/// How training computes and what it keeps in memory.
-enum class Precision {
-  f32,    ///< everything in f32
-  mixed,  ///< computes with a copy in bf16; master weights and optimiser state in f32
-  bf16    ///< everything in bf16: small updates are lost to rounding
-};
-
-/// Throws UsageError for a name that is none of these.
-Precision precision_from(std::string_view name);
 
 /// With mixed precision `computed` is a copy in bf16 of the model, else it shares the model's
 /// tensors.

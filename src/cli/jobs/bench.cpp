@@ -35,7 +35,7 @@ Json to_json(const ModelReport& report) {
 
 Json to_json(const TrainingReport& report) {
   return {{"model", report.model},
-          {"precision", report.precision},
+          {"precision", name_of(report.precision)},
           {"train_tokens_per_s", report.tokens_per_s.median},
           {"train_spread", to_json(report.tokens_per_s)},
           {"train_flops_per_token", report.flops},
@@ -58,7 +58,7 @@ Comparison compare(const ModelReport& a, const ModelReport& b) {
 
 void print_training(const TrainingReport& report, const BenchOptions& job) {
   print(fmt::format("{}, {}: weights {:.0f} MiB, loss {:.3f} -> {:.3f}\n", report.model,
-                    report.precision, static_cast<double>(report.weight_bytes) / (1 << 20),
+                    name_of(report.precision), static_cast<double>(report.weight_bytes) / (1 << 20),
                     report.first_loss, report.last_loss));
   print(
       fmt::format("  train {} x {:<6} {:>9.1f} tok/s ({:.1f}-{:.1f})  {:>8.1f} GFLOP/s {:>6.1f} "
