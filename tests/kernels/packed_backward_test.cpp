@@ -88,7 +88,8 @@ TEST(PackedLinearBackward, IsTheProductWithTheDequantisedWeights) {
     Executor executor(2);
     Arena arena;
     for (const PackedType type : types) {
-      for (const auto& [n, k] : {std::pair{5, 9}, {70, 45}, {33, 200}, {300, 17}}) {
+      for (const auto& size : {std::pair{5, 9}, {70, 45}, {33, 200}, {300, 17}}) {
+        const std::int64_t n = size.first, k = size.second;
         const PackedType compute = gradient_type_of(type);
         const Weights w({type, n, k}, 1, compute);
         for (const std::int64_t m : {1, 3, 30}) {
