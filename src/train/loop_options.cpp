@@ -35,8 +35,4 @@ void LoopOptions::declare(OptionSet& options) {
   options.add("clip", clip, "largest gradient norm, 0 for none").at_least(0);
 }
 
-void LoopOptions::check() const {
-  check_ranges_of(*this);
-}
-
 }  // namespace moebius

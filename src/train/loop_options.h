@@ -41,8 +41,6 @@ struct LoopOptions {
   std::string config_echo;  ///< for RUN/config.yaml: every option of the command
 
   void declare(OptionSet& options);
-  /// Throws UsageError naming the first value that is out of range.
-  void check() const;
 };
 
 }  // namespace moebius
